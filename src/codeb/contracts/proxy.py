@@ -1,0 +1,39 @@
+"""What we need of the proxy in front: static sites, and a switch that is one bit."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from codeb.model.names import Place, Slot
+from codeb.model.specs import Address, Live, Site
+
+
+class Proxy(Protocol):
+    """Sites and which slot is live. Every verb may be repeated with the same end.
+
+    A site that was never given a live slot answers 503 with a page that says so. Raises `Unavailable` when the
+    proxy does not answer, `Conflict` (code `proxy_refused`) when it refuses a configuration; the previous one stays.
+    """
+
+    async def put_site(self, site: Site) -> bool:
+        """Have this site configured and loaded; True when that needed a reload, False when it was so already."""
+
+    async def remove_site(self, place: Place) -> None:
+        """Take the site away, with its switch."""
+
+    async def sites(self) -> Sequence[Place]:
+        """The environments that have a site."""
+
+    async def live(self, place: Place) -> Live:
+        """What the proxy would do with the next request, read from the switch itself. No site: `Live(None)`."""
+
+    async def set_live(self, place: Place, slot: Slot | None) -> None:
+        """Switch all new requests to `slot`, at once, without a reload; None holds the site (503 page).
+
+        Requests, streams and WebSockets under way stay where they are.
+        """
+
+    async def set_fallback(self, place: Place, allowed: bool) -> None:
+        """Whether the other slot may answer when the live one is down. Only ever true for a slot in grace."""
+
+    def route(self, host: str) -> Address:
+        """Where a request for `host` enters the proxy, as a client on this machine reaches it."""

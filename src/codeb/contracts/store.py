@@ -1,0 +1,215 @@
+"""What we need remembered: role interfaces over one transaction.
+
+`Store.write()` is a transaction that sees its own writes and excludes other writers; it commits when the block ends
+and rolls back when it raises. `Store.read()` sees one consistent state. `Store.snapshot` is the same registry held in
+memory, exact after every commit of this process: reads that are made a thousand times a second use it.
+Every role raises `Unavailable` when the database does not answer.
+"""
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol
+
+from codeb.model.access import Key
+from codeb.model.journal import Operation, OpState, StepRow
+from codeb.model.names import Place, Slot
+from codeb.model.ports import Lease
+from codeb.model.slots import Pair, SlotRow
+from codeb.model.specs import Deployment, Finding, Project
+
+
+class Projects(Protocol):
+    async def add(self, project: Project) -> None:
+        """Raises `Conflict` (code `project_exists`) when the name is taken, by any team."""
+
+    async def get(self, name: str) -> Project | None: ...
+
+    async def all(self) -> Sequence[Project]: ...
+
+    async def set_state(self, name: str, state: str) -> None: ...
+
+    async def remove(self, name: str) -> None:
+        """The project with its slots and port leases; operations and deployments stay as history."""
+
+
+class Slots(Protocol):
+    async def pair(self, place: Place) -> Pair | None: ...
+
+    async def pairs(self) -> Sequence[Pair]: ...
+
+    async def add(self, pair: Pair) -> None:
+        """Both slots of a new environment."""
+
+    async def put(self, *rows: SlotRow) -> None:
+        """Replace these rows together; two active slots in one environment violate a constraint."""
+
+
+class Leases(Protocol):
+    async def add(self, *leases: Lease) -> None:
+        """Raises `Conflict` (code `port_taken`) when (server, port) is leased: the constraint of the store says so."""
+
+    async def all(self, server: str) -> Sequence[Lease]: ...
+
+    async def remove(self, server: str, ports: Sequence[int]) -> None: ...
+
+
+class Deployments(Protocol):
+    async def add(self, deployment: Deployment) -> None: ...
+
+    async def change(self, deployment_id: str, **fields: Any) -> None: ...
+
+    async def get(self, deployment_id: str) -> Deployment | None: ...
+
+    async def history(self, place: Place, limit: int) -> Sequence[Deployment]:
+        """Newest first."""
+
+
+class Journal(Protocol):
+    """Operations, their steps and their locks. A lock is per place; opening an operation takes it, closing frees it.
+
+    `fence` is the number the lock had when this operation took it; every write states it, and raises `FenceLost`
+    when the lock has a newer one.
+    """
+
+    async def open(self, operation: Operation, *, owner: str) -> Operation:
+        """Insert and lock every place of it; returns it with its fence. Raises `Busy` naming the running operation."""
+
+    async def take_over(self, operation_id: str, *, owner: str) -> Operation:
+        """Lock an open operation for `owner` with a new fence: the former holder can write nothing more."""
+
+    async def renew(self, owner: str) -> None:
+        """Say that `owner` is alive: restamps every lock it holds."""
+
+    async def abandoned(self, *, home: str, lease_seconds: float) -> Sequence[Operation]:
+        """Open operations whose holder may be gone: held by a process of this `home` (owners read `{home}:{boot}`; two
+        processes never share a home, the caller knows which are its own), or not renewed for `lease_seconds`,
+        whichever way the clock jumped."""
+
+    async def step(self, fence: int, row: StepRow) -> None:
+        """Insert or replace one step row; also becomes the operation's current step."""
+
+    async def change(self, operation_id: str, fence: int, **fields: Any) -> None:
+        """Change fields of the operation row: state, step, result, error, warnings, undo_faults, resumed…"""
+
+    async def close(self, operation_id: str, fence: int, state: OpState, **fields: Any) -> None:
+        """Make it terminal and free its locks."""
+
+    async def holds(self, operation_id: str, fence: int) -> None:
+        """Raises `FenceLost` unless this fence is still the newest of all places of the operation."""
+
+    async def get(self, operation_id: str) -> Operation | None: ...
+
+    async def steps(self, operation_id: str) -> Sequence[StepRow]: ...
+
+    async def running(self, place: Place) -> Operation | None: ...
+
+    async def history(
+        self, *, team: str, project: str | None, environment: str | None, open_only: bool, limit: int, before: str | None
+    ) -> Sequence[Operation]:
+        """Newest first; `before` is the id of the last one of the page before."""
+
+    async def ask_cancel(self, operation_id: str) -> None: ...
+
+
+@dataclass(frozen=True)
+class Remembered:
+    """What an idempotency key was used for, and the answer: a whole answer, or the operation that brings it."""
+
+    key_id: str
+    key: str
+    tool: str
+    body_sha256: str
+    created_at: datetime
+    operation_id: str | None = None
+    answer: Mapping[str, Any] | None = None
+
+
+class Answers(Protocol):
+    """Idempotency keys, per API key."""
+
+    async def find(self, key_id: str, key: str) -> Remembered | None: ...
+
+    async def put(self, remembered: Remembered) -> None:
+        """Raises `Conflict` (code `idempotency_race`) when another call claimed the key meanwhile."""
+
+
+class Keys(Protocol):
+    async def add(self, key: Key) -> None: ...
+
+    async def all(self) -> Sequence[Key]: ...
+
+    async def teams(self) -> Sequence[str]: ...
+
+    async def add_team(self, team: str) -> None: ...
+
+
+@dataclass(frozen=True)
+class AuditRow:
+    """One accepted or refused call. `params` holds no secret."""
+
+    at: datetime
+    correlation_id: str
+    entry: str
+    tool: str
+    ok: bool
+    code: str
+    key_id: str | None
+    team: str | None
+    role: str | None
+    ip: str | None
+    duration_ms: float
+    params: Mapping[str, Any] = field(default_factory=dict)
+    summary: str = ""
+
+
+class Audit(Protocol):
+    async def add(self, rows: Sequence[AuditRow]) -> None: ...
+
+    async def latest(self, limit: int) -> Sequence[AuditRow]: ...
+
+
+class Registry(Protocol):
+    """The roles, bound to one transaction."""
+
+    projects: Projects
+    slots: Slots
+    leases: Leases
+    deployments: Deployments
+    journal: Journal
+    answers: Answers
+    keys: Keys
+    audit: Audit
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The registry as of `generation`, in memory: projects, slot pairs and keys (by SHA-256)."""
+
+    generation: int
+    projects: Mapping[str, Project]
+    pairs: Mapping[Place, Pair]
+    keys: Mapping[str, Key]
+    running: Mapping[Place, Operation]
+    leases: tuple[Lease, ...] = ()
+
+    def pair_of(self, place: Place) -> Pair | None:
+        return self.pairs.get(place)
+
+    def slot(self, place: Place, slot: Slot) -> SlotRow | None:
+        pair = self.pairs.get(place)
+        return pair[slot] if pair else None
+
+
+class Store(Protocol):
+    def write(self) -> AbstractAsyncContextManager[Registry]: ...
+
+    def read(self) -> AbstractAsyncContextManager[Registry]: ...
+
+    @property
+    def snapshot(self) -> Snapshot: ...
+
+    async def check(self) -> Finding: ...
+
+    async def close(self) -> None: ...

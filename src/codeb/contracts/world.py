@@ -1,0 +1,23 @@
+"""Time, identity and the points at which a test may end the process."""
+
+from datetime import datetime
+from typing import Protocol
+
+
+class World(Protocol):
+    """So that tests own time."""
+
+    def now(self) -> datetime:
+        """The wall clock, aware, UTC. For records and for grace; never for time-outs."""
+
+    def monotonic(self) -> float:
+        """Seconds that only go forward. For time-outs and durations."""
+
+    def new_id(self, prefix: str) -> str:
+        """A fresh `{prefix}_{26 lower-case letters and digits}`; later ones sort later."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Let `seconds` pass."""
+
+    async def reached(self, point: str) -> None:
+        """Called at every journal point, `{saga}.{step}.{do|undo}.{before|effect|record}`. Does nothing, except under a crash test."""

@@ -1,0 +1,76 @@
+"""Who may do what: roles, the reach of a key, and the one question `may`."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from codeb.model.secret import Secret
+
+
+class Role(StrEnum):
+    VIEWER = "viewer"
+    MEMBER = "member"
+    ADMIN = "admin"
+    OWNER = "owner"
+
+    @property
+    def rank(self) -> int:
+        return list(Role).index(self)
+
+    def covers(self, needed: "Role") -> bool:
+        return self.rank >= needed.rank
+
+
+@dataclass(frozen=True)
+class Key:
+    """A stored API key: only the SHA-256 of its text, and what it reaches. Empty reach means no narrowing."""
+
+    id: str
+    sha256: str
+    team: str
+    role: Role
+    label: str = ""
+    tools: frozenset[str] = field(default_factory=frozenset)
+    projects: frozenset[str] = field(default_factory=frozenset)
+    environments: frozenset[str] = field(default_factory=frozenset)
+    created_at: datetime | None = None
+    expires_at: datetime | None = None
+    revoked_at: datetime | None = None
+
+    def usable(self, now: datetime) -> bool:
+        return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)
+
+
+@dataclass(frozen=True)
+class Actor:
+    """Who is calling, as the store says it: never as the text of the key claims."""
+
+    key_id: str
+    team: str
+    role: Role
+    tools: frozenset[str] = frozenset()
+    projects: frozenset[str] = frozenset()
+    environments: frozenset[str] = frozenset()
+
+    @property
+    def name(self) -> str:
+        """How history names this caller."""
+        return f"{self.team}/{self.role}/{self.key_id}"
+
+    def sees_project(self, name: str, team: str) -> bool:
+        return team == self.team and (not self.projects or name in self.projects)
+
+    def may_use(self, tool: str, needed: Role) -> bool:
+        return self.role.covers(needed) and (not self.tools or tool in self.tools)
+
+    def may_touch(self, environment: str) -> bool:
+        return not self.environments or environment in self.environments
+
+
+def actor_of(key: Key) -> Actor:
+    return Actor(key.id, key.team, key.role, key.tools, key.projects, key.environments)
+
+
+def key_text(team: str, role: Role, token: str) -> Secret:
+    """The text a person is given once: `codeb_{team}_{role}_{token}`."""
+    return Secret(f"codeb_{team}_{role.value}_{token}")

@@ -1,0 +1,251 @@
+"""How a long thing survives: open, run, unwind, resume.
+
+The intent row is written before an act, the outcome row after it; the outcome of one step and the intent of the next
+share a transaction. A failure before the commit point undoes the failing step too, last in first out. After a crash
+the journal and the world decide: before the commit point back, after it forward.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from codeb.contracts.kit import Kit
+from codeb.contracts.store import Registry
+from codeb.errors import Busy, Conflict, FenceLost, PublicError, Unavailable
+from codeb.model.journal import Operation, OpState
+from codeb.model.names import Place
+from codeb.saga.course import Course
+from codeb.saga.step import I, Saga
+
+log = logging.getLogger("codeb.saga")
+
+LEASE_SECONDS = 30.0
+RENEW_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Request:
+    """Who asks for an operation, and on what."""
+
+    tool: str
+    places: tuple[Place, ...]
+    team: str
+    actor: str
+
+
+class Engine:
+    """Runs sagas. One per process; `owner` reads `{home id}:{boot id}`."""
+
+    def __init__(self, kit: Kit, sagas: Sequence[Saga[Any]], owner: str) -> None:
+        self._kit = kit
+        self._sagas: Mapping[str, Saga[Any]] = {saga.name: saga for saga in sagas}
+        self._owner = owner
+        self._courses: dict[str, Course[Any]] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._entering: set[str] = set()
+        """opened in a transaction that may just have committed, not launched yet: not abandoned"""
+        self._stopping = False
+
+    async def open(
+        self,
+        saga: Saga[I],
+        request: Request,
+        decide: Callable[[Registry], Awaitable[I]],
+        claim: Callable[[Registry, str], Awaitable[str | None]] | None = None,
+    ) -> Operation:
+        """Decide and lock in one transaction, then run detached; returns the operation as opened.
+
+        `claim(registry, id)` binds an idempotency key to the new operation, or names the operation the key already
+        has: that one is returned and nothing new is begun. Raises `Busy` when a place is locked, `Unavailable` when
+        CodeB is stopping, and whatever `decide` raises; then nothing was done.
+        """
+        async with self._kit.store.write() as registry:
+            operation_id = self._kit.world.new_id("op")
+            earlier = await claim(registry, operation_id) if claim else None
+            if earlier is not None:
+                return await self.find(registry, earlier)
+            if self._stopping:
+                raise Unavailable("CodeB is stopping and begins no new operation.", code="stopping", hint="Try again in a moment.")
+            for place in request.places:
+                if running := await registry.journal.running(place):
+                    raise busy(running)
+            course = await self._enter(registry, saga, request, await decide(registry), operation_id)
+        self._launch(course)
+        return course.operation
+
+    async def _enter(
+        self, registry: Registry, saga: Saga[I], request: Request, value: I, operation_id: str, follows: str | None = None
+    ) -> Course[I]:
+        now = self._kit.world.now()
+        self._entering.add(operation_id)
+        operation = Operation(
+            id=operation_id, tool=request.tool, saga=saga.name, saga_version=saga.version, places=request.places,
+            team=request.team, actor=request.actor, input=TypeAdapter(saga.input).dump_python(value, mode="json"),
+            state=OpState.RUNNING, created_at=now, updated_at=now, fence=0, summary=saga.summary(value), follows=follows,
+        )  # fmt: skip
+        operation = await registry.journal.open(operation, owner=self._owner)
+        await saga.opened(value, operation, registry)
+        course = Course(self._kit, saga, operation, value)
+        await course.journal_opening(registry)
+        return course
+
+    def _launch(self, course: Course[Any]) -> None:
+        operation_id = course.operation.id
+        self._courses[operation_id] = course
+        task = asyncio.create_task(self._sail(course), name=f"saga {operation_id}")
+        self._tasks[operation_id] = task
+        self._entering.discard(operation_id)
+        task.add_done_callback(lambda _: self._tasks.pop(operation_id, None))
+
+    async def _sail(self, course: Course[Any]) -> None:
+        async def follow_up(registry: Registry) -> Course[Any] | None:
+            onward = await course.saga.then(course.run, registry)
+            if onward is None:
+                return None
+            former = course.operation
+            request = Request(onward.tool, former.places, former.team, former.actor)
+            return await self._enter(
+                registry, onward.saga, request, onward.input, self._kit.world.new_id("op"), follows=former.id
+            )
+
+        try:
+            following = await course.sail(follow_up)
+            if following is not None:
+                self._launch(following)
+        except FenceLost:
+            log.warning("operation %s was taken over by another process; this one lets go", course.operation.id)
+        except asyncio.CancelledError:
+            raise
+        except Exception:
+            log.exception("operation %s could not be journaled; it is resumed later", course.operation.id)
+        finally:
+            course.finished.set()
+            course.tell()
+            self._forget_old()
+
+    def _forget_old(self) -> None:
+        ended = [key for key, course in self._courses.items() if course.finished.is_set()]
+        for key in ended[:-64]:
+            del self._courses[key]
+
+    async def find(self, registry: Registry, operation_id: str) -> Operation:
+        operation = await registry.journal.get(operation_id)
+        if operation is None:
+            raise Conflict(f"Operation {operation_id} is no longer on record.", code="operation_gone")
+        return operation
+
+    async def wait(self, operation_id: str, seconds: float) -> None:
+        """Return when the operation has ended, or when `seconds` are over. One of another process is looked at again and again."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                if course := self._courses.get(operation_id):
+                    await course.finished.wait()
+                    return
+                while True:
+                    async with self._kit.store.read() as registry:
+                        found = await registry.journal.get(operation_id)
+                    if found is None or found.state.terminal:
+                        return
+                    await self._kit.world.sleep(0.2)
+
+    async def wait_for_change(self, operation_id: str, seen: int, seconds: float) -> int:
+        """Return the number of changes so far once it exceeds `seen`, the operation ended, or `seconds` are over."""
+        course = self._courses.get(operation_id)
+        if course is None:
+            return seen
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while course.changes <= seen and not course.finished.is_set():
+                    await course.wait_change()
+        return course.changes
+
+    async def cancel(self, operation: Operation) -> None:
+        """Ask a running operation to go back. Raises `Conflict` (`past_commit`, `already_ended`) when it cannot."""
+        if operation.state.terminal:
+            raise Conflict(f"Operation {operation.id} has already {operation.state}.", code="already_ended")
+        course = self._courses.get(operation.id)
+        if course is not None and course.committed:
+            raise Conflict(
+                f"Operation {operation.id} is past its commit point and can only finish.",
+                code="past_commit",
+                hint="Wait for it, then roll back if the result is not wanted.",
+            )
+        async with self._kit.store.write() as registry:
+            await registry.journal.ask_cancel(operation.id)
+        if course is not None:
+            course.cancel()
+
+    async def resume(self) -> list[str]:
+        """Take over every operation nobody works on and bring it to an end; returns their ids. They run detached."""
+        home = self._owner.partition(":")[0]
+        taken: list[str] = []
+        async with self._kit.store.write() as registry:
+            left = await registry.journal.abandoned(home=home, lease_seconds=LEASE_SECONDS)
+            left = [each for each in left if each.id not in self._tasks and each.id not in self._entering]
+            courses = []
+            for operation in left:
+                held = await registry.journal.take_over(operation.id, owner=self._owner)
+                saga = self._sagas.get(held.saga)
+                if saga is None or saga.version != held.saga_version:
+                    await self._hand_over(registry, held)
+                    continue
+                resumed = replace(held, resumed=held.resumed + 1)
+                await registry.journal.change(held.id, held.fence, resumed=resumed.resumed)
+                value = TypeAdapter(saga.input).validate_python(held.input)
+                courses.append(Course(self._kit, saga, resumed, value, await registry.journal.steps(held.id)))
+        for course in courses:
+            log.warning("operation %s (%s) was interrupted; resuming", course.operation.id, course.saga.name)
+            taken.append(course.operation.id)
+            self._launch(course)
+        return taken
+
+    async def _hand_over(self, registry: Registry, operation: Operation) -> None:
+        fault = f"it was begun by version {operation.saga_version} of {operation.saga}, which this CodeB does not have"
+        log.error("operation %s needs a person: %s", operation.id, fault)
+        error = {
+            "code": "unknown_saga_version", "step": operation.step,
+            "message": f"Operation {operation.id} was not finished: {fault}.",
+            "hint": "Look at slot_status, then deploy again; nothing was changed since the interruption.",
+        }  # fmt: skip
+        await registry.journal.close(operation.id, operation.fence, OpState.FAILED, error=error, undo_faults=(fault,))
+
+    async def keep_leases(self) -> None:
+        """Renew this process's leases until cancelled, and pick up what others dropped."""
+        while True:
+            await self._kit.world.sleep(RENEW_SECONDS)
+            try:
+                if self._tasks:
+                    async with self._kit.store.write() as registry:
+                        await registry.journal.renew(self._owner)
+                if not self._stopping:
+                    await self.resume()
+            except PublicError as fault:
+                log.warning("leases not renewed: %s", fault)
+
+    async def drain(self, seconds: float) -> None:
+        """Begin nothing new; let what runs end within `seconds`; stop the rest at a journaled point."""
+        self._stopping = True
+        if self._tasks:
+            await asyncio.wait(list(self._tasks.values()), timeout=seconds)
+        for task in list(self._tasks.values()):
+            task.cancel()
+        if self._tasks:
+            await asyncio.gather(*list(self._tasks.values()), return_exceptions=True)
+
+
+def busy(running: Operation) -> Busy:
+    """The 409 that names who holds the place."""
+    step = f" at step {running.step}" if running.step else ""
+    return Busy(
+        f"{running.tool} of {running.project} {running.environment} is running ({running.id}{step}).",
+        hint=f"Wait for it (operation_get {running.id}) or cancel it (operation_cancel {running.id}).",
+        details={
+            "operationId": running.id, "tool": running.tool, "step": running.step,
+            "startedAt": running.created_at.isoformat(), "startedBy": running.actor,
+        },
+    )  # fmt: skip

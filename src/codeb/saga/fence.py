@@ -1,0 +1,53 @@
+"""A kit whose changing verbs first make sure that the operation still holds its lock."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Any, TypeVar, cast
+
+from codeb.contracts.kit import Kit
+
+D = TypeVar("D")
+
+CHANGING = frozenset({
+    "run", "keep", "shelve", "unshelve", "remove", "remove_network",
+    "put_site", "remove_site", "set_live", "set_fallback",
+})  # fmt: skip
+
+
+class _Fenced:
+    def __init__(self, driver: object, check: Callable[[], Awaitable[None]]) -> None:
+        self._driver = driver
+        self._check = check
+
+    def __getattr__(self, name: str) -> Any:
+        verb = getattr(self._driver, name)
+        if name not in CHANGING:
+            return verb
+
+        async def checked(*args: Any, **kwargs: Any) -> Any:
+            await self._check()
+            return await verb(*args, **kwargs)
+
+        return checked
+
+
+def _fenced(driver: D, check: Callable[[], Awaitable[None]]) -> D:
+    return cast(D, _Fenced(driver, check))
+
+
+def fence_kit(kit: Kit, operation_id: str, fence: int) -> Kit:
+    """The same kit; before every changing verb of runtime, networks and proxy the lock is looked up in the store.
+
+    The verb raises `FenceLost` instead of acting when a newer holder has the lock.
+    """
+
+    async def check() -> None:
+        async with kit.store.read() as registry:
+            await registry.journal.holds(operation_id, fence)
+
+    return replace(
+        kit,
+        runtime=_fenced(kit.runtime, check),
+        networks=_fenced(kit.networks, check),
+        proxy=_fenced(kit.proxy, check),
+    )

@@ -11,7 +11,8 @@
     │   │   ├── StalePlan           the state moved since the plan was made
     │   │   └── StepFailed          a step of an operation failed and what was done is undone
     │   ├── TooLarge           413
-    │   └── Unavailable        503  Docker, the proxy or the store does not answer, or CodeB is stopping
+    │   ├── Unavailable        503  Docker, the proxy or the store does not answer, or CodeB is stopping
+    │   └── OperationFailed    as its cause: the operation ended without success
     └── InternalFault          everything else that goes wrong; the caller sees an id, the log the reason
         └── FenceLost               somebody newer holds the lock; this holder must not act any more
 
@@ -94,6 +95,18 @@ class Unavailable(PublicError):
     status = 503
     default_code = "unavailable"
     retryable = True
+
+
+class OperationFailed(PublicError):
+    """An operation ended without success; `status` and `code` are those of the step that failed."""
+
+    default_code = "operation_failed"
+
+    def __init__(
+        self, message: str, *, status: int, code: str, hint: str = "", details: Mapping[str, Any] | None = None
+    ) -> None:
+        super().__init__(message, code=code, hint=hint, details=details)
+        self.status = status  # type: ignore[misc]  # the one error whose number is known only when it happens
 
 
 class InternalFault(CodebError):

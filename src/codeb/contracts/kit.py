@@ -6,7 +6,9 @@ from pathlib import Path
 
 from codeb.contracts.health import Health
 from codeb.contracts.proxy import Proxy
+from codeb.contracts.records import Records
 from codeb.contracts.runtime import Checked, Images, Logs, Networks, Ports, Runtime
+from codeb.contracts.sight import Sight
 from codeb.contracts.store import Store
 from codeb.contracts.world import World
 from codeb.model.ports import Ranges
@@ -37,11 +39,13 @@ class Kit:
     world: World
     store: Store
     runtime: Runtime
+    sight: Sight
     networks: Networks
     logs: Logs
     images: Images
     ports: Ports
     proxy: Proxy
     health: Health
+    records: Records
     policy: Policy
     checks: Mapping[str, Checked] = field(default_factory=dict)

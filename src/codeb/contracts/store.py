@@ -45,6 +45,9 @@ class Slots(Protocol):
     async def put(self, *rows: SlotRow) -> None:
         """Replace these rows together; two active slots in one environment violate a constraint."""
 
+    async def remove(self, place: Place) -> None:
+        """Both slots of an environment that never came to be. Its leases are removed apart."""
+
 
 class Leases(Protocol):
     async def add(self, *leases: Lease) -> None:
@@ -106,7 +109,14 @@ class Journal(Protocol):
     async def running(self, place: Place) -> Operation | None: ...
 
     async def history(
-        self, *, team: str, project: str | None, environment: str | None, open_only: bool, limit: int, before: str | None
+        self,
+        *,
+        team: str,
+        project: str | None,
+        environment: str | None,
+        open_only: bool,
+        limit: int,
+        before: str | None,
     ) -> Sequence[Operation]:
         """Newest first; `before` is the id of the last one of the page before."""
 
@@ -133,6 +143,9 @@ class Answers(Protocol):
 
     async def put(self, remembered: Remembered) -> None:
         """Raises `Conflict` (code `idempotency_race`) when another call claimed the key meanwhile."""
+
+    async def complete(self, key_id: str, key: str, answer: Mapping[str, Any]) -> None:
+        """Add the whole answer to a key that named only an operation so far."""
 
 
 class Keys(Protocol):
@@ -173,14 +186,29 @@ class Audit(Protocol):
 class Registry(Protocol):
     """The roles, bound to one transaction."""
 
-    projects: Projects
-    slots: Slots
-    leases: Leases
-    deployments: Deployments
-    journal: Journal
-    answers: Answers
-    keys: Keys
-    audit: Audit
+    @property
+    def projects(self) -> Projects: ...
+
+    @property
+    def slots(self) -> Slots: ...
+
+    @property
+    def leases(self) -> Leases: ...
+
+    @property
+    def deployments(self) -> Deployments: ...
+
+    @property
+    def journal(self) -> Journal: ...
+
+    @property
+    def answers(self) -> Answers: ...
+
+    @property
+    def keys(self) -> Keys: ...
+
+    @property
+    def audit(self) -> Audit: ...
 
 
 @dataclass(frozen=True)

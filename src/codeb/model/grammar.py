@@ -12,7 +12,9 @@ TAG = VERSION
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 REPOSITORY_PART = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*")
-REGISTRY_HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*(?::[0-9]{1,5})?")
+REGISTRY_HOST = re.compile(
+    r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*(?::[0-9]{1,5})?"
+)
 HEALTH_PATH = re.compile(r"/[A-Za-z0-9._~/-]{0,1023}")
 IDEMPOTENCY_KEY = re.compile(r"[!-~]{1,128}")
 CORRELATION_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")

@@ -23,13 +23,15 @@ class OpState(StrEnum):
         return self in (OpState.SUCCEEDED, OpState.FAILED, OpState.CANCELLED)
 
 
-OP_MOVES: frozenset[tuple[OpState, OpState]] = frozenset({
-    (OpState.RUNNING, OpState.UNWINDING),
-    (OpState.RUNNING, OpState.SUCCEEDED),
-    (OpState.UNWINDING, OpState.FAILED),
-    (OpState.UNWINDING, OpState.CANCELLED),
-    (OpState.UNWINDING, OpState.RUNNING),
-})
+OP_MOVES: frozenset[tuple[OpState, OpState]] = frozenset(
+    {
+        (OpState.RUNNING, OpState.UNWINDING),
+        (OpState.RUNNING, OpState.SUCCEEDED),
+        (OpState.UNWINDING, OpState.FAILED),
+        (OpState.UNWINDING, OpState.CANCELLED),
+        (OpState.UNWINDING, OpState.RUNNING),
+    }
+)
 """UNWINDING -> RUNNING: a resume that finds the commit had landed after all goes forward."""
 
 

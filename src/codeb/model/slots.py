@@ -1,8 +1,8 @@
 """Slots: their states, the allowed moves as data, and the rules about pairs.
 
-    empty --deploy--> deployed --promote--> active --(other promoted)--> grace --expire--> empty
-                         ^                     |                           |
-                         +----- rollback ------+ (the bad version)         +--rollback--> active
+empty --deploy--> deployed --promote--> active --(other promoted)--> grace --expire--> empty
+                     ^                     |                           |
+                     +----- rollback ------+ (the bad version)         +--rollback--> active
 """
 
 from dataclasses import dataclass, replace

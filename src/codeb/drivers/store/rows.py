@@ -1,0 +1,160 @@
+"""Rows to model values and back."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from sqlalchemy import RowMapping
+
+from codeb.contracts.store import AuditRow, Remembered
+from codeb.model.access import Key, Role
+from codeb.model.journal import Operation, OpState, StepRow, StepState
+from codeb.model.names import Place, Slot
+from codeb.model.ports import Lease
+from codeb.model.slots import Pair, SlotRow, State
+from codeb.model.specs import Deployment, Limits, Project
+
+Values = dict[str, Any]
+
+ENVIRONMENTS = ("production", "staging", "preview")
+"""the order in which a project's environments are told; pull requests follow"""
+
+
+def _flat(value: Any, place: Place) -> Values:
+    """The fields of a frozen value with its place as two columns."""
+    fields = {name: getattr(value, name) for name in value.__dataclass_fields__ if name != "place"}
+    return {**fields, "project": place.project, "environment": place.environment}
+
+
+def _unflat(row: RowMapping) -> Values:
+    values: Values = dict(row)
+    values["place"] = Place(values.pop("project"), values.pop("environment"))
+    values["slot"] = Slot(values["slot"])
+    return values
+
+
+def project_values(project: Project) -> Values:
+    """`environments` is not among them: a project has those its slots say."""
+    values = {name: getattr(project, name) for name in project.__dataclass_fields__ if name != "environments"}
+    return {**values, "limits": asdict(project.limits)}
+
+
+def project_of(row: RowMapping, environments: Iterable[str]) -> Project:
+    limits = row["limits"]
+    return Project(**{
+        **row,
+        "limits": Limits(**{**limits, "capabilities": tuple(limits["capabilities"])}),
+        "environments": in_order(environments),
+    })  # fmt: skip
+
+
+def in_order(environments: Iterable[str]) -> tuple[str, ...]:
+    """Production, staging, preview, then pull requests by number."""
+
+    def rank(name: str) -> tuple[int, int, str]:
+        known = ENVIRONMENTS.index(name) if name in ENVIRONMENTS else len(ENVIRONMENTS)
+        return known, len(name), name
+
+    return tuple(sorted(set(environments), key=rank))
+
+
+def slot_values(row: SlotRow) -> Values:
+    return {**_flat(row, row.place), "slot": row.slot.value, "state": row.state.value}
+
+
+def pairs_of(rows: Iterable[RowMapping]) -> dict[Place, Pair]:
+    found: dict[Place, dict[Slot, SlotRow]] = {}
+    for row in rows:
+        slot = SlotRow(**{**_unflat(row), "state": State(row["state"])})
+        found.setdefault(slot.place, {})[slot.slot] = slot
+    return {place: Pair(both[Slot.BLUE], both[Slot.GREEN]) for place, both in sorted(found.items())}
+
+
+def lease_of(row: RowMapping) -> Lease:
+    return Lease(**row)
+
+
+def deployment_values(deployment: Deployment) -> Values:
+    return {**_flat(deployment, deployment.place), "slot": deployment.slot.value}
+
+
+def deployment_of(row: RowMapping) -> Deployment:
+    return Deployment(**_unflat(row))
+
+
+def key_values(key: Key) -> Values:
+    sets = {name: sorted(getattr(key, name)) for name in ("tools", "projects", "environments")}
+    return {**{name: getattr(key, name) for name in key.__dataclass_fields__}, "role": key.role.value, **sets}
+
+
+def key_of(row: RowMapping) -> Key:
+    sets = {name: frozenset(row[name]) for name in ("tools", "projects", "environments")}
+    return Key(**{**row, "role": Role(row["role"]), **sets})
+
+
+def place_mark(project: str, environment: str) -> str:
+    """How one place stands in the text of all places of an operation; names hold neither spaces nor slashes."""
+    return f" {project}/{environment} "
+
+
+def places_text(places: Sequence[Place]) -> str:
+    return "".join(place_mark(place.project, place.environment) for place in places)
+
+
+def _places_of(text: str) -> tuple[Place, ...]:
+    return tuple(Place(*mark.split("/")) for mark in text.split())
+
+
+def operation_fields(fields: Mapping[str, Any]) -> Values:
+    """Some fields of an operation as columns."""
+    values: Values = dict(fields)
+    for name in ("warnings", "undo_faults"):
+        if name in values:
+            values[name] = list(values[name])
+    if "state" in values:
+        values["state"] = OpState(values["state"]).value
+    return values
+
+
+def operation_values(operation: Operation) -> Values:
+    values = operation_fields({name: getattr(operation, name) for name in operation.__dataclass_fields__})
+    return {
+        **values, "places": places_text(operation.places), "place_count": len(operation.places),
+        "project": operation.project,
+    }  # fmt: skip
+
+
+def operation_of(row: RowMapping) -> Operation:
+    values: Values = dict(row)
+    del values["project"], values["place_count"]
+    values["places"] = _places_of(values["places"])
+    values["state"] = OpState(values["state"])
+    values["warnings"], values["undo_faults"] = tuple(values["warnings"]), tuple(values["undo_faults"])
+    return Operation(**values)
+
+
+def step_values(row: StepRow) -> Values:
+    return {**{name: getattr(row, name) for name in row.__dataclass_fields__}, "state": row.state.value}
+
+
+def step_of(row: RowMapping) -> StepRow:
+    return StepRow(**{**row, "state": StepState(row["state"])})
+
+
+def remembered_values(remembered: Remembered) -> Values:
+    answer = None if remembered.answer is None else dict(remembered.answer)
+    return {**{name: getattr(remembered, name) for name in remembered.__dataclass_fields__}, "answer": answer}
+
+
+def remembered_of(row: RowMapping) -> Remembered:
+    return Remembered(**row)
+
+
+def audit_values(row: AuditRow) -> Values:
+    return {**{name: getattr(row, name) for name in row.__dataclass_fields__}, "params": dict(row.params)}
+
+
+def audit_of(row: RowMapping) -> AuditRow:
+    values: Values = dict(row)
+    del values["id"]
+    return AuditRow(**values)

@@ -1,0 +1,276 @@
+"""The tables. One schema for SQLite and PostgreSQL; `migrations/` brings a database to it, a test holds the two together.
+
+What must be unique is a constraint here. Rows that live and die together are tied by foreign keys; operations and
+deployments are history and outlive their project. Every constraint is named, because PostgreSQL reports names.
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    DateTime,
+    Dialect,
+    Double,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    MetaData,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)  # fmt: skip
+from sqlalchemy.types import TypeDecorator
+
+
+class Utc(TypeDecorator[datetime]):
+    """An aware moment, UTC. SQLite forgets the zone, so it is put back; a naive value is refused on both."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a moment without a zone is not stored")
+        return value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class Prose(TypeDecorator[str]):
+    """Text that may come from a container: what PostgreSQL cannot hold (NUL, half characters) becomes U+FFFD on both."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
+        if value is None:
+            return None
+        return str(value).replace("\0", "\ufffd").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+class Plain(TypeDecorator[Any]):
+    """Plain JSON; None is NULL. `json`, not `jsonb`: it keeps the order of keys and an escaped NUL."""
+
+    impl = JSON(none_as_null=True)
+    cache_ok = True
+
+
+Id = Text().with_variant(Text(collation="C"), "postgresql")
+"""Ordered by bytes on both, because later ids sort later."""
+
+Number = BigInteger().with_variant(Integer, "sqlite")
+"""SQLite counts up only a column that is exactly INTEGER."""
+
+metadata = MetaData()
+
+meta = Table(
+    "meta", metadata,
+    Column("id", Integer, nullable=False),
+    Column("generation", BigInteger, nullable=False),
+    Column("registry_id", Text, nullable=False),
+    Column("created_at", Utc, nullable=False),
+    PrimaryKeyConstraint("id", name="pk_meta"),
+    CheckConstraint("id = 1", name="ck_meta_single"),
+)  # fmt: skip
+
+teams = Table(
+    "teams", metadata,
+    Column("id", Text, nullable=False),
+    Column("created_at", Utc, nullable=False),
+    PrimaryKeyConstraint("id", name="pk_teams"),
+)  # fmt: skip
+
+api_keys = Table(
+    "api_keys", metadata,
+    Column("id", Id, nullable=False),
+    Column("sha256", Text, nullable=False),
+    Column("team", Text, nullable=False),
+    Column("role", Text, nullable=False),
+    Column("label", Prose, nullable=False),
+    Column("tools", Plain, nullable=False),
+    Column("projects", Plain, nullable=False),
+    Column("environments", Plain, nullable=False),
+    Column("created_at", Utc),
+    Column("expires_at", Utc),
+    Column("revoked_at", Utc),
+    PrimaryKeyConstraint("id", name="pk_api_keys"),
+    UniqueConstraint("sha256", name="uq_api_keys_sha256"),
+)  # fmt: skip
+
+projects = Table(
+    "projects", metadata,
+    Column("name", Text, nullable=False),
+    Column("team", Text, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("container_port", Integer, nullable=False),
+    Column("health_path", Text, nullable=False),
+    Column("limits", Plain, nullable=False),
+    Column("created_at", Utc),
+    Column("created_by", Prose, nullable=False),
+    Column("state", Text, nullable=False),
+    PrimaryKeyConstraint("name", name="pk_projects"),
+)  # fmt: skip
+
+port_leases = Table(
+    "port_leases", metadata,
+    Column("server", Text, nullable=False),
+    Column("port", Integer, nullable=False),
+    Column("project", Text, nullable=False),
+    Column("environment", Text, nullable=False),
+    Column("slot", Text, nullable=False),
+    PrimaryKeyConstraint("server", "port", name="pk_port_leases"),
+    ForeignKeyConstraint(["project"], ["projects.name"], name="fk_port_leases_project", ondelete="CASCADE"),
+    Index("ix_port_leases_project", "project"),
+)  # fmt: skip
+
+project_slots = Table(
+    "project_slots", metadata,
+    Column("project", Text, nullable=False),
+    Column("environment", Text, nullable=False),
+    Column("slot", Text, nullable=False),
+    Column("port", Integer, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("deployment_id", Id),
+    Column("version", Text),
+    Column("image", Text),
+    Column("digest", Text),
+    Column("image_id", Text),
+    Column("deployed_at", Utc),
+    Column("deployed_by", Prose),
+    Column("promoted_at", Utc),
+    Column("promoted_by", Prose),
+    Column("grace_expires_at", Utc),
+    PrimaryKeyConstraint("project", "environment", "slot", name="pk_project_slots"),
+    ForeignKeyConstraint(["project"], ["projects.name"], name="fk_project_slots_project", ondelete="CASCADE"),
+    CheckConstraint("slot IN ('blue', 'green')", name="ck_project_slots_slot"),
+)  # fmt: skip
+
+for _state in ("active", "grace"):
+    _only = text(f"state = '{_state}'")
+    Index(
+        f"ux_project_slots_one_{_state}", project_slots.c.project, project_slots.c.environment,
+        unique=True, sqlite_where=_only, postgresql_where=_only,
+    )  # fmt: skip
+
+deployments = Table(
+    "deployments", metadata,
+    Column("id", Id, nullable=False),
+    Column("project", Text, nullable=False),
+    Column("environment", Text, nullable=False),
+    Column("slot", Text, nullable=False),
+    Column("version", Text, nullable=False),
+    Column("image", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("created_at", Utc, nullable=False),
+    Column("created_by", Prose, nullable=False),
+    Column("operation_id", Id, nullable=False),
+    Column("digest", Text),
+    Column("image_id", Text),
+    Column("ended_at", Utc),
+    Column("promoted_at", Utc),
+    PrimaryKeyConstraint("id", name="pk_deployments"),
+    Index("ix_deployments_place", "project", "environment", "id"),
+)  # fmt: skip
+
+operations = Table(
+    "operations", metadata,
+    Column("id", Id, nullable=False),
+    Column("tool", Text, nullable=False),
+    Column("saga", Text, nullable=False),
+    Column("saga_version", Integer, nullable=False),
+    Column("project", Text, nullable=False),
+    Column("places", Text, nullable=False),
+    Column("place_count", Integer, nullable=False),
+    Column("team", Text, nullable=False),
+    Column("actor", Prose, nullable=False),
+    Column("input", Plain, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("created_at", Utc, nullable=False),
+    Column("updated_at", Utc, nullable=False),
+    Column("fence", BigInteger, nullable=False),
+    Column("summary", Prose, nullable=False),
+    Column("step", Text),
+    Column("cancel_requested", Boolean, nullable=False),
+    Column("result", Plain),
+    Column("error", Plain),
+    Column("warnings", Plain, nullable=False),
+    Column("undo_faults", Plain, nullable=False),
+    Column("resumed", Integer, nullable=False),
+    Column("follows", Id),
+    Column("ended_at", Utc),
+    PrimaryKeyConstraint("id", name="pk_operations"),
+    Index("ix_operations_team", "team", "id"),
+    Index("ix_operations_project", "project", "id"),
+    Index("ix_operations_state", "state"),
+)  # fmt: skip
+
+operation_steps = Table(
+    "operation_steps", metadata,
+    Column("operation_id", Id, nullable=False),
+    Column("index", Integer, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("started_at", Utc, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("duration_ms", Double),
+    Column("output", Plain, nullable=False),
+    Column("error", Prose),
+    PrimaryKeyConstraint("operation_id", "index", name="pk_operation_steps"),
+    ForeignKeyConstraint(["operation_id"], ["operations.id"], name="fk_operation_steps_operation", ondelete="CASCADE"),
+)  # fmt: skip
+
+operation_locks = Table(
+    "operation_locks", metadata,
+    Column("project", Text, nullable=False),
+    Column("environment", Text, nullable=False),
+    Column("operation_id", Id),
+    Column("fence", BigInteger, nullable=False),
+    Column("owner", Text),
+    Column("renewed_at", Utc, nullable=False),
+    PrimaryKeyConstraint("project", "environment", name="pk_operation_locks"),
+    ForeignKeyConstraint(["operation_id"], ["operations.id"], name="fk_operation_locks_operation"),
+    Index("ix_operation_locks_operation", "operation_id"),
+)  # fmt: skip
+
+answers = Table(
+    "answers", metadata,
+    Column("key_id", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("tool", Text, nullable=False),
+    Column("body_sha256", Text, nullable=False),
+    Column("created_at", Utc, nullable=False),
+    Column("operation_id", Id),
+    Column("answer", Plain),
+    PrimaryKeyConstraint("key_id", "key", name="pk_answers"),
+)  # fmt: skip
+
+audit_logs = Table(
+    "audit_logs", metadata,
+    Column("id", Number, autoincrement=True, nullable=False),
+    Column("at", Utc, nullable=False),
+    Column("correlation_id", Text, nullable=False),
+    Column("entry", Text, nullable=False),
+    Column("tool", Prose, nullable=False),
+    Column("ok", Boolean, nullable=False),
+    Column("code", Text, nullable=False),
+    Column("key_id", Text),
+    Column("team", Text),
+    Column("role", Text),
+    Column("ip", Text),
+    Column("duration_ms", Double, nullable=False),
+    Column("params", Plain, nullable=False),
+    Column("summary", Prose, nullable=False),
+    PrimaryKeyConstraint("id", name="pk_audit_logs"),
+)  # fmt: skip

@@ -1,0 +1,201 @@
+"""The store: transactions over SQLite or PostgreSQL, and the registry in memory."""
+
+import asyncio
+import logging
+import secrets
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from datetime import datetime
+
+from sqlalchemy.engine import make_url
+
+from codeb.contracts.store import Snapshot
+from codeb.drivers.store import migrate, recall
+from codeb.drivers.store.faults import translated
+from codeb.drivers.store.journal import SqlJournal
+from codeb.drivers.store.mirror import Mirror
+from codeb.drivers.store.people import SqlAnswers, SqlAudit, SqlKeys
+from codeb.drivers.store.registry import SqlDeployments, SqlLeases, SqlProjects, SqlSlots
+from codeb.drivers.store.schema import meta
+from codeb.drivers.store.session import Database, Session, through
+from codeb.drivers.store.sqlite import open_sqlite
+from codeb.drivers.store.transaction import Transaction
+from codeb.errors import InternalFault, InvalidParams, PublicError, Unavailable
+from codeb.model.specs import Finding
+
+log = logging.getLogger("codeb.store")
+
+
+class SqlRegistry:
+    """All roles, bound to one transaction."""
+
+    def __init__(self, tx: Transaction) -> None:
+        self.projects = SqlProjects(tx)
+        self.slots = SqlSlots(tx)
+        self.leases = SqlLeases(tx)
+        self.deployments = SqlDeployments(tx)
+        self.journal = SqlJournal(tx)
+        self.answers = SqlAnswers(tx)
+        self.keys = SqlKeys(tx)
+        self.audit = SqlAudit(tx)
+
+
+class SqlStore:
+    """See `contracts.store.Store`. Writers of this process queue in the order in which they came."""
+
+    def __init__(self, database: Database, mirror: Mirror | None, now: Callable[[], datetime]) -> None:
+        self._database = database
+        self._mirror = mirror
+        self._now = now
+        self._recalled = recall.EMPTY
+        self._doubt = False
+        """a commit brought no answer: it may have landed, so the next transaction reads everything again"""
+        self._turn = asyncio.Lock()
+        self._writer: asyncio.Task[object] | None = None
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """Another process's writes to the registry show with this one's next, or after `refresh`."""
+        return self._recalled.snapshot
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[SqlRegistry]:
+        async with self._reading() as tx:
+            yield SqlRegistry(tx)
+
+    @asynccontextmanager
+    async def _reading(self) -> AsyncIterator[Transaction]:
+        async with self._database.reading() as session:
+            tx = Transaction(session, self._database.name, self._now, writes=False, known={})
+            try:
+                yield tx
+            finally:
+                tx.over = True
+
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[SqlRegistry]:
+        """Raises what the block raises, after rolling back; `Unavailable` when it cannot be committed.
+
+        A caller cancelled during the commit is told so after it, and the snapshot knows what was committed.
+        """
+        if self._writer is not None and self._writer is asyncio.current_task():
+            raise InternalFault("a transaction inside a transaction would wait for itself")
+        async with self._turn:
+            self._writer = asyncio.current_task()
+            try:
+                async with self._database.writing() as session:
+                    tx = Transaction(
+                        session, self._database.name, self._now, writes=True, known=self._recalled.operations
+                    )  # fmt: skip
+                    try:
+                        yield SqlRegistry(tx)
+                    except BaseException:
+                        await through(self._roll_back(session, tx))
+                        raise
+                    await through(self._commit(session, tx))
+            finally:
+                self._writer = None
+
+    async def _roll_back(self, session: Session, tx: Transaction) -> None:
+        tx.over = True
+        with suppress(Unavailable), translated():
+            await session.rollback()
+
+    async def _commit(self, session: Session, tx: Transaction) -> None:
+        try:
+            if tx.broken:
+                raise InternalFault("a transaction one of whose statements failed is not committed")
+            coming = self._recalled
+            if tx.wrote:
+                coming = await recall.after(tx, self._recalled, doubt=self._doubt)
+        except BaseException:
+            await self._roll_back(session, tx)
+            raise
+        tx.over = True
+        try:
+            with translated():
+                await session.commit()
+        except BaseException:
+            self._doubt = True
+            await self._roll_back(session, tx)
+            raise
+        changed = coming.snapshot.generation != self._recalled.snapshot.generation
+        self._recalled = coming
+        if tx.wrote:
+            self._doubt = False
+        if changed:
+            self._tell_mirror()
+
+    def _tell_mirror(self) -> None:
+        if self._mirror is not None:
+            self._mirror.dirty(self._recalled.snapshot, self._recalled.teams)
+
+    async def refresh(self) -> None:
+        """Read everything again: at the start, and when another process may have written. Raises `Unavailable`."""
+        async with self._turn:
+            async with self._reading() as tx:
+                self._recalled = await recall.whole(tx)
+            self._doubt = False
+        self._tell_mirror()
+
+    async def check(self) -> Finding:
+        """Never raises: a store that does not answer is a finding."""
+        try:
+            async with self._reading() as tx:
+                number = await recall.generation(tx)
+        except PublicError as fault:
+            return Finding("store", "fail", f"{self._database.about}: {fault.message}", fault.hint)
+        said = f"{self._database.about}, schema {migrate.HEAD}, generation {number}."
+        if self._mirror is not None and self._mirror.fault:
+            said = f"{said} Its mirror files are behind: {self._mirror.fault}"
+            return Finding("store", "warn", said, "Look at the disk of the home.")
+        return Finding("store", "pass", said)
+
+    async def flush(self) -> None:
+        """Return once the mirror files say what the snapshot says. Raises `Unavailable` when they cannot be written."""
+        if self._mirror is not None:
+            await self._mirror.flush()
+
+    async def close(self) -> None:
+        """After the running transaction, if any. Safe to repeat."""
+        async with self._turn:
+            if self._mirror is not None:
+                await self._mirror.close()
+            await self._database.close()
+
+    async def begin(self) -> None:
+        """Make sure that the one row of `meta` is there, and read everything."""
+        async with self._turn, self._database.writing() as session:
+            tx = Transaction(session, self._database.name, self._now, writes=True, known={})
+            first = tx.insert(meta).values(id=1, generation=0, registry_id=secrets.token_hex(16), created_at=self._now())
+            await tx.write(first.on_conflict_do_nothing())
+            with translated():
+                await session.commit()
+        await self.refresh()
+
+
+async def open_store(url: str, *, mirror: Mirror | None, now: Callable[[], datetime]) -> SqlStore:
+    """Migrate to this version's schema, then open. `sqlite:////absolute/path`, `sqlite://` (memory), `postgresql://…`.
+
+    Raises `Unavailable` (`store_unavailable`; `store_newer` when a newer CodeB has migrated it) and `InvalidParams`
+    for an address of another kind.
+    """
+    kind = make_url(url).get_backend_name()
+    database: Database
+    with translated():
+        if kind == "sqlite":
+            local = open_sqlite(url)
+            await asyncio.to_thread(migrate.upgrade, local.writer)
+            database = local
+        elif kind == "postgresql":
+            # PostgreSQL's driver costs start-up time that an embedded store does not pay.
+            from codeb.drivers.store.postgres import open_postgres
+
+            remote = open_postgres(url)
+            await asyncio.to_thread(migrate.upgrade, remote.migrating())
+            database = remote
+        else:
+            raise InvalidParams(f"A store of the kind {kind} is not known.", hint="Use sqlite:///path or postgresql://…")
+    store = SqlStore(database, mirror, now)
+    await store.begin()
+    return store

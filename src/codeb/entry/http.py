@@ -1,0 +1,197 @@
+"""HTTP: turns a request into a call of the gate, and the answer into a response. Knows no tool by name."""
+
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import Lifespan
+
+from codeb.entry import strict_json
+from codeb.entry.surface import described, openapi
+from codeb.entry.version import VERSION, older
+from codeb.errors import InvalidParams, NotFound, PublicError, TooLarge
+from codeb.gate import Asked, Gate
+from codeb.gate.door import failed, internal
+from codeb.model import grammar
+from codeb.model.secret import Secret
+from codeb.wiring import House
+
+LARGEST_BODY = 2**20
+HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+
+
+class Http:
+    """The HTTP entry over one gate, which comes with the lifespan: `bind` before the first request."""
+
+    _gate: Gate
+    _house: House
+
+    def __init__(self) -> None:
+        self._openapi: bytes | None = None
+
+    def bind(self, house: House) -> None:
+        self._house = house
+        self._gate = house.gate
+
+    def app(self, lifespan: Lifespan[Starlette] | None = None) -> Starlette:
+        routes = [
+            Route("/health", self._health, methods=["GET"]),
+            Route("/api", self._names, methods=["GET"]),
+            Route("/api/tools", self._tools, methods=["GET"]),
+            Route("/openapi.json", self._document, methods=["GET"]),
+            Route("/api/tool", self._tool, methods=["POST"]),
+            Route("/api/{name}", self._short, methods=["POST"]),
+            Route("/api/{family}/{verb}", self._short, methods=["POST"]),
+        ]
+        handlers: dict[Any, Callable[[Request, Any], Awaitable[Response]]] = {
+            HTTPException: self._no_route,
+            Exception: self._fault,
+        }
+        return Starlette(routes=routes, lifespan=lifespan, exception_handlers=handlers)
+
+    # calls of tools
+
+    async def _tool(self, request: Request) -> Response:
+        return await self._guard(request, self._tool_call)
+
+    async def _tool_call(self, request: Request) -> Response:
+        body = await self._json(request)
+        if not isinstance(body, dict) or set(body) - {"tool", "params"} or not isinstance(body.get("tool"), str):
+            raise InvalidParams(
+                'The body has to be {"tool": "name", "params": {…}}; nothing was done.',
+                code="malformed", hint="GET /api lists the names of tools.",
+            )  # fmt: skip
+        return await self._ask(request, body["tool"], body.get("params", {}))
+
+    async def _short(self, request: Request) -> Response:
+        return await self._guard(request, self._short_call)
+
+    async def _short_call(self, request: Request) -> Response:
+        path = request.path_params
+        name = path["name"] if "name" in path else f"{path['family']}_{path['verb']}"
+        return await self._ask(request, name, await self._json(request))
+
+    async def _ask(self, request: Request, tool: str, params: Any) -> Response:
+        asked = Asked(
+            tool=tool, params=params, token=_token(request), entry="http", correlation_id=self._correlation(request),
+            ip=request.client.host if request.client else None, idempotency_key=request.headers.get("idempotency-key"),
+        )  # fmt: skip
+        answer = await self._gate.call(asked)
+        client = request.headers.get("x-client-version")
+        if client is not None and older(client):
+            answer.body["versionWarning"] = f"This client is {client[:20]}, the server {VERSION}: update it."
+        return _json(answer.status, answer.body, asked.correlation_id)
+
+    async def _json(self, request: Request) -> Any:
+        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        body = await _body(request)
+        if not body and not kind:
+            return {}
+        if kind != "application/json":
+            raise InvalidParams(
+                "Only application/json is understood; nothing was done.", code="malformed", hint="Set Content-Type."
+            )
+        return strict_json.loads(body)
+
+    # what is read without a tool
+
+    async def _health(self, request: Request) -> Response:
+        body = {"status": "stopping" if self._house.engine.stopping else "ok", "version": VERSION}
+        client = request.query_params.get("v")
+        if client is not None and older(client):
+            body["versionWarning"] = f"This client is {client[:20]}, the server {VERSION}: update it."
+        return _json(200, body, self._correlation(request))
+
+    async def _names(self, request: Request) -> Response:
+        async def answer(request: Request) -> Response:
+            actor = self._gate.actor(_token(request))
+            return _json(200, {"tools": [tool.name for tool in self._gate.offered(actor)]}, self._correlation(request))
+
+        return await self._guard(request, answer)
+
+    async def _tools(self, request: Request) -> Response:
+        async def answer(request: Request) -> Response:
+            actor = self._gate.actor(_token(request))
+            body = {"success": True, "tools": [described(tool) for tool in self._gate.offered(actor)]}
+            return _json(200, body, self._correlation(request))
+
+        return await self._guard(request, answer)
+
+    async def _document(self, request: Request) -> Response:
+        if self._openapi is None:
+            self._openapi = json.dumps(openapi(VERSION)).encode()
+        return Response(self._openapi, media_type="application/json", headers=HEADERS)
+
+    # what goes wrong before the gate
+
+    async def _guard(self, request: Request, answer: Callable[[Request], Awaitable[Response]]) -> Response:
+        try:
+            return await answer(request)
+        except PublicError as fault:
+            return self._failure(request, fault)
+        except ClientDisconnect:
+            return Response(status_code=400)
+
+    def _failure(self, request: Request, fault: PublicError, status: int | None = None) -> Response:
+        correlation = self._correlation(request)
+        return _json(status or fault.status, {**failed(fault), "correlationId": correlation}, correlation)
+
+    async def _no_route(self, request: Request, fault: HTTPException) -> Response:
+        if fault.status_code == 405:
+            wrong = InvalidParams(
+                "This path does not take that method.", code="method_not_allowed", hint="Tools are called by POST."
+            )
+            return self._failure(request, wrong, 405)
+        return self._failure(
+            request, NotFound("There is nothing at this path.", hint="POST /api/tool, GET /api, GET /openapi.json.")
+        )
+
+    async def _fault(self, request: Request, fault: Exception) -> Response:
+        correlation = self._correlation(request)
+        return _json(500, {**internal(correlation), "correlationId": correlation}, correlation)
+
+    def _correlation(self, request: Request) -> str:
+        """Taken from the request when it is a sane one; the same one for the whole request."""
+        known: str | None = request.scope.get("codeb.correlation")
+        if known is None:
+            said = request.headers.get("x-correlation-id", "")
+            known = said if grammar.CORRELATION_ID.fullmatch(said) else self._house.kit.world.new_id("req")
+            request.scope["codeb.correlation"] = known
+        return known
+
+
+def _token(request: Request) -> Secret | None:
+    if key := request.headers.get("x-api-key"):
+        return Secret(key)
+    scheme, _, text = request.headers.get("authorization", "").partition(" ")
+    return Secret(text.strip()) if scheme.lower() == "bearer" and text.strip() else None
+
+
+async def _body(request: Request) -> bytes:
+    """Raises `TooLarge` as soon as more than a mebibyte has come or is announced."""
+    announced = request.headers.get("content-length", "")
+    too_large = TooLarge(f"The body is larger than {LARGEST_BODY} bytes; nothing was done.", hint="Send less.")
+    if announced.isdigit() and int(announced) > LARGEST_BODY:
+        raise too_large
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > LARGEST_BODY:
+            raise too_large
+    return bytes(body)
+
+
+def _json(status: int, body: dict[str, Any], correlation: str) -> Response:
+    text = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+    return Response(text, status, {**HEADERS, "X-Correlation-ID": correlation}, "application/json")

@@ -1,0 +1,100 @@
+"""The server process: one HTTP entry, the timer, resume at boot, and a clean stop."""
+
+import asyncio
+import contextlib
+import logging
+import sys
+from collections.abc import AsyncIterator
+from types import FrameType
+from typing import Any
+
+import uvicorn
+from starlette.applications import Starlette
+
+from codeb import config
+from codeb.config import Settings
+from codeb.entry import timer
+from codeb.entry.http import Http
+from codeb.errors import PublicError
+from codeb.wiring import House, build
+
+log = logging.getLogger("codeb")
+
+REQUESTS_SECONDS = 20
+"""how long requests under way, and with them the operations they wait for, may take to end on SIGTERM"""
+DRAIN_SECONDS = 5.0
+
+
+class Server(uvicorn.Server):
+    """Begins no new operation from the moment the signal comes, not only once the last request is through."""
+
+    house: House | None = None
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if self.house is not None:
+            self.house.engine.stop()
+        super().handle_exit(sig, frame)
+
+
+async def _forever(*jobs: Any) -> AsyncIterator[None]:
+    tasks = [asyncio.create_task(job) for job in jobs]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+background = contextlib.asynccontextmanager(_forever)
+
+
+def application(settings: Settings, server: Server | None = None) -> Starlette:
+    """The ASGI application; its lifespan builds the house, resumes what was interrupted and ends in order."""
+    holder: dict[str, Any] = {}
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        async with build(settings) as house:
+            if server is not None:
+                server.house = house
+            holder["http"].bind(house)
+            await house.engine.resume()
+            jobs = (house.audit.run(), house.engine.keep_leases(), timer.run(house.kit, house.engine))
+            async with background(*jobs):
+                log.info("CodeB listens on http://%s:%s", settings.host, settings.port)
+                yield
+                await house.engine.drain(DRAIN_SECONDS)
+            await house.audit.flush()
+
+    http = holder["http"] = Http()
+    return http.app(lifespan)
+
+
+def serve(settings: Settings) -> int:
+    """Run in the foreground until SIGTERM or SIGINT; 0 after a clean stop."""
+    logging.basicConfig(
+        level=settings.log_level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    logging.getLogger("httpx2").setLevel("WARNING")
+    server = Server.__new__(Server)
+    options = uvicorn.Config(
+        application(settings, server), host=settings.host, port=settings.port, loop="uvloop", http="httptools", lifespan="on",
+        access_log=False, log_config=None, server_header=False, date_header=False,
+        timeout_graceful_shutdown=REQUESTS_SECONDS, timeout_keep_alive=30,
+    )  # fmt: skip
+    Server.__init__(server, options)
+    server.run()
+    return 0 if server.started else 1
+
+
+def main() -> int:
+    try:
+        return serve(config.load())
+    except PublicError as fault:
+        sys.stderr.write(f"{fault.message} {fault.hint}\n")
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,8 @@
+"""Every procedure there is: an explicit tuple."""
+
+from typing import Any
+
+from codeb.flows import cleanup, deploy, project_delete, promote, rollback
+from codeb.saga.step import Saga
+
+SAGAS: tuple[Saga[Any], ...] = (deploy.SAGA, promote.SAGA, rollback.SAGA, cleanup.SAGA, project_delete.SAGA)

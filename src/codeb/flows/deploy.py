@@ -1,0 +1,231 @@
+"""Deploy: put one version into the idle slot and show it at its preview host. The active slot is never touched.
+
+validate, slot, record -> pull -> clear -> start -> health -> preview -> COMMIT -> tidy
+
+Whatever stood in the slot is stopped and set aside, not removed, until the new version is healthy; a failed deploy
+brings it back, a grace with its end as it was.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from codeb.contracts.kit import Kit, Policy
+from codeb.contracts.store import Registry
+from codeb.errors import PublicError
+from codeb.flows import promote
+from codeb.flows.health import until_healthy
+from codeb.flows.site import prove
+from codeb.model import names
+from codeb.model.journal import Operation
+from codeb.model.names import Place, Slot
+from codeb.model.slots import Event, Pair, State
+from codeb.model.specs import Deployment, Limits, Site, UnitSpec
+from codeb.saga.step import Next, Run, Saga, Step
+
+RESTORED_SECONDS = 15.0
+"""how long a grace container that was brought back may take to answer before it is a fallback again"""
+
+
+@dataclass(frozen=True)
+class DeployInput:
+    """Everything an undo may rely on; fixed when the operation opens."""
+
+    place: Place
+    slot: Slot
+    port: int
+    image: str
+    version: str
+    deployment_id: str
+    container_port: int
+    health_path: str
+    health_seconds: float
+    limits: Limits
+    site: Site
+    site_is_new: bool
+    pair_is_new: bool
+    auto_promote: bool
+    former_state: State
+    former_version: str | None
+    former_runs: bool
+    preview_url: str
+
+    @property
+    def container(self) -> str:
+        return self.place.container(self.slot)
+
+
+async def _opened(value: DeployInput, operation: Operation, registry: Registry) -> None:
+    await registry.deployments.add(
+        Deployment(
+            id=value.deployment_id, place=value.place, slot=value.slot, version=value.version, image=value.image,
+            status="pending", created_at=operation.created_at, created_by=operation.actor, operation_id=operation.id,
+        )
+    )  # fmt: skip
+
+
+async def _pull(run: Run[DeployInput]) -> dict[str, Any]:
+    image = await run.kit.images.resolve(run.input.image)
+    run.warn(image.warning)
+    return {"imageId": image.id, "digest": image.digest, "healthcheck": image.has_healthcheck}
+
+
+async def _clear(run: Run[DeployInput]) -> None:
+    value = run.input
+    if value.former_state is State.GRACE:
+        await run.kit.proxy.set_fallback(value.place, False)
+    await run.kit.runtime.shelve(value.container, value.limits.stop_seconds)
+
+
+async def _unclear(run: Run[DeployInput]) -> None:
+    value = run.input
+    await run.kit.runtime.unshelve(value.container, start=value.former_runs)
+    if value.former_state is not State.GRACE or not value.former_runs:
+        return
+    try:
+        await until_healthy(
+            run.kit, value.container, container_port=value.container_port, host_port=value.port,
+            path=value.health_path, seconds=RESTORED_SECONDS,
+        )  # fmt: skip
+    finally:
+        await run.kit.proxy.set_fallback(value.place, True)
+
+
+async def _start(run: Run[DeployInput]) -> dict[str, Any]:
+    value = run.input
+    unit = await run.kit.runtime.run(
+        UnitSpec(
+            name=value.container, project=value.place.project, environment=value.place.environment, slot=value.slot,
+            deployment_id=value.deployment_id, operation_id=run.operation.id, version=value.version,
+            image_id=run.outputs["pull"]["imageId"], host_port=value.port, container_port=value.container_port,
+            network=names.network(value.place.project), limits=value.limits,
+            env=(
+                ("PORT", str(value.container_port)),
+                ("CODEB_PROJECT", value.place.project), ("CODEB_ENVIRONMENT", value.place.environment),
+                ("CODEB_SLOT", value.slot.value), ("CODEB_VERSION", value.version),
+            ),
+        )
+    )  # fmt: skip
+    return {"containerId": unit.id}
+
+
+async def _unstart(run: Run[DeployInput]) -> None:
+    unit = await run.kit.runtime.look(run.input.container)
+    if unit is not None and unit.deployment_id == run.input.deployment_id:
+        await run.kit.runtime.remove(run.input.container, run.input.limits.stop_seconds)
+
+
+async def _health(run: Run[DeployInput]) -> dict[str, Any]:
+    value = run.input
+    found = await until_healthy(
+        run.kit, value.container, container_port=value.container_port, host_port=value.port,
+        path=value.health_path, seconds=value.health_seconds,
+    )  # fmt: skip
+    await run.kit.runtime.keep(value.container)
+    return found
+
+
+async def _preview(run: Run[DeployInput]) -> dict[str, Any]:
+    value = run.input
+    reloaded = await run.kit.proxy.put_site(value.site)
+    host = dict(value.site.preview_hosts)[value.slot]
+    await prove(run.kit, value.place, host, value.health_path, value.slot)
+    return {"proxyReloaded": reloaded}
+
+
+async def _unpreview(run: Run[DeployInput]) -> None:
+    if run.input.site_is_new:
+        await run.kit.proxy.remove_site(run.input.place)
+
+
+async def _commit(run: Run[DeployInput], registry: Registry) -> None:
+    value, now = run.input, run.kit.world.now()
+    pair = await registry.slots.pair(value.place)
+    assert pair is not None, "the pair is made in the transaction that opens a deploy"
+    pulled = run.outputs["pull"]
+    row = replace(
+        pair[value.slot].moved(Event.DEPLOY), deployment_id=value.deployment_id, version=value.version, image=value.image,
+        digest=pulled["digest"], image_id=pulled["imageId"], deployed_at=now, deployed_by=run.operation.actor,
+        promoted_at=None, promoted_by=None,
+    )  # fmt: skip
+    await registry.slots.put(row)
+    await registry.deployments.change(
+        value.deployment_id, status="success", digest=pulled["digest"], image_id=pulled["imageId"], ended_at=now
+    )
+
+
+async def _tidy(run: Run[DeployInput]) -> None:
+    await run.kit.runtime.remove(names.kept(run.input.container), run.input.limits.stop_seconds)
+
+
+async def _failed(run: Run[DeployInput], registry: Registry, fault: PublicError) -> None:
+    value = run.input
+    await registry.deployments.change(value.deployment_id, status="failed", ended_at=run.kit.world.now())
+    if value.pair_is_new:
+        await registry.slots.remove(value.place)
+        await registry.leases.remove(run.kit.policy.server, [port for _, port in value.site.ports])
+
+
+def _result(run: Run[DeployInput]) -> dict[str, Any]:
+    value = run.input
+    return {
+        "projectName": value.place.project, "environment": value.place.environment, "slot": value.slot.value,
+        "port": value.port, "image": value.image, "digest": run.outputs["pull"]["digest"], "version": value.version,
+        "previewUrl": value.preview_url, "healthChecked": True, "deploymentId": value.deployment_id,
+        "graceEnded": value.former_state is State.GRACE,
+    }  # fmt: skip
+
+
+async def _then(run: Run[DeployInput], registry: Registry) -> Next[Any] | None:
+    if not run.input.auto_promote:
+        return None
+    pair = await registry.slots.pair(run.input.place)
+    project = await registry.projects.get(run.input.place.project)
+    assert pair is not None
+    assert project is not None
+    return Next(promote.SAGA, "promote", promote.promotion(project, pair, pair[run.input.slot], run.kit.policy))
+
+
+def _deadline(policy: Policy) -> float:
+    return policy.deploy_seconds
+
+
+SAGA: Saga[DeployInput] = Saga(
+    name="deploy",
+    version=1,
+    input=DeployInput,
+    opening=("validate", "slot", "record"),
+    opened=_opened,
+    steps=(
+        Step("pull", "have the image on this machine and pin what it is", do=_pull),
+        Step("clear", "set aside what stands in the slot", do=_clear, undo=_unclear),
+        Step("start", "start the container, hardened, on 127.0.0.1 only", do=_start, undo=_unstart),
+        Step("health", "wait until it is healthy in three ways", do=_health),
+        Step("preview", "see it answer at its preview host through the proxy", do=_preview, undo=_unpreview),
+        Step("commit", "the slot is deployed", record=_commit, commits=True),
+        Step("tidy", "remove what had been set aside", do=_tidy),
+    ),
+    deadline=_deadline,
+    result=_result,
+    summary=lambda value: f"deploy {value.version} to {value.place.project} {value.place.environment} {value.slot}",
+    failed=_failed,
+    then=_then,
+)
+
+
+def facts_of(pair: Pair) -> dict[str, Any]:
+    """What a plan on this environment is bound to."""
+    return {
+        row.slot.value: [
+            row.state.value,
+            row.deployment_id,
+            row.port,
+            row.grace_expires_at and row.grace_expires_at.isoformat(),
+        ]
+        for row in pair.rows
+    }
+
+
+async def former_runs(kit: Kit, container: str) -> bool:
+    """Whether a container stands in the slot and runs: read before the plan, to be brought back the same way."""
+    unit = await kit.runtime.look(container)
+    return unit is not None and unit.running

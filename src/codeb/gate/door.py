@@ -1,0 +1,211 @@
+"""Find, authenticate, role, validate, scope, run, check the result; audit around all of it, refusals too."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from codeb.contracts.kit import Kit
+from codeb.contracts.store import AuditRow
+from codeb.errors import Forbidden, InvalidParams, NotFound, PublicError
+from codeb.gate.audit import AuditLog
+from codeb.gate.authenticate import authenticate
+from codeb.gate.validate import validate
+from codeb.model import grammar
+from codeb.model.access import Actor
+from codeb.model.names import did_you_mean
+from codeb.model.secret import Secret
+from codeb.saga.engine import Engine
+from codeb.tools.call import Call, Replayed, unknown_project
+from codeb.tools.fields import Params
+from codeb.tools.tool import Accepted, NextCall, Outcome, Plan, Tool
+
+log = logging.getLogger("codeb.gate")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One call in a caller's words, as an entry heard it."""
+
+    tool: str
+    params: Any
+    token: Secret | None
+    entry: str
+    correlation_id: str
+    ip: str | None = None
+    idempotency_key: str | None = None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The envelope every entry shows; `status` is the HTTP number, `ok` whether the call succeeded."""
+
+    status: int
+    body: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def ok(self) -> bool:
+        return self.status < 400
+
+
+class Gate:
+    """The one door. An exception inside it is a denial."""
+
+    def __init__(self, kit: Kit, engine: Engine, audit: AuditLog, tools: Mapping[str, Tool[Any]]) -> None:
+        self._kit = kit
+        self._engine = engine
+        self._audit = audit
+        self._tools = tools
+
+    async def call(self, asked: Asked) -> Answer:
+        """Answer one call; never raises for anything the call did."""
+        began = self._kit.world.monotonic()
+        seen = _Seen()
+        try:
+            body = await self._admit(asked, seen)
+            status, code = 200, ""
+        except PublicError as fault:
+            status, code, body = fault.status, fault.code, failed(fault)
+        except Exception:
+            log.exception("call %s of %s ended in an unforeseen error", asked.correlation_id, asked.tool)
+            status, code, body = 500, "internal", internal(asked.correlation_id)
+        spent = (self._kit.world.monotonic() - began) * 1000
+        now = self._kit.world.now()
+        body["duration"] = round(spent, 3)
+        body["timestamp"] = now.isoformat()
+        body["correlationId"] = asked.correlation_id
+        summary = body.get("summary") or body.get("error", "")
+        self._audit.add(
+            AuditRow(
+                at=now, correlation_id=asked.correlation_id, entry=asked.entry, tool=seen.tool, ok=status < 400, code=code,
+                key_id=seen.actor.key_id if seen.actor else None, team=seen.actor.team if seen.actor else None,
+                role=seen.actor.role.value if seen.actor else None, ip=asked.ip, duration_ms=round(spent, 3),
+                params=seen.params, summary=summary[:500],
+            )
+        )  # fmt: skip
+        if seen.changes:
+            await self._audit.flush()
+        return Answer(status, body)
+
+    def actor(self, token: Secret | None) -> Actor:
+        """Who a key belongs to. Raises `Unauthenticated`."""
+        return authenticate(token, self._kit.store.snapshot.keys, self._kit.world.now())
+
+    def offered(self, actor: Actor) -> list[Tool[Any]]:
+        """The tools this caller may use."""
+        return [tool for tool in self._tools.values() if actor.may_use(tool.name, tool.role)]
+
+    async def _admit(self, asked: Asked, seen: "_Seen") -> dict[str, Any]:
+        actor = seen.actor = self.actor(asked.token)
+        tool = self._find(asked.tool, actor)
+        seen.tool, seen.changes = tool.name, tool.changes
+        if not actor.may_use(tool.name, tool.role):
+            raise Forbidden(
+                f"{tool.name} needs the role {tool.role}; this key is {actor.role}. Nothing was done.",
+                hint="Ask an admin or owner of your team.",
+            )
+        params = validate(tool.params, asked.params)
+        said = params.model_dump(by_alias=True, mode="json", exclude_unset=True)
+        seen.params = said
+        self._scope(actor, params)
+        key = self._idempotency_key(tool, asked, params)
+        call = Call(self._kit, self._engine, actor, tool.name, asked.correlation_id, said, key)
+        return await self._run(tool, call, params)
+
+    def _find(self, name: Any, actor: Actor) -> Tool[Any]:
+        tool = self._tools.get(name) if isinstance(name, str) else None
+        if tool is None:
+            word = name[:64] if isinstance(name, str) else ""
+            near = did_you_mean(word, [each.name for each in self.offered(actor)])
+            raise NotFound(
+                "There is no such tool; nothing was done.", code="unknown_tool", hint=near or "GET /api/tools lists them."
+            )
+        return tool
+
+    def _scope(self, actor: Actor, params: Params) -> None:
+        """Environment and project of a key, for every tool that has such fields."""
+        environment = getattr(params, "environment", None)
+        if environment is not None and not actor.may_touch(environment):
+            raise Forbidden(f"This key does not reach {environment}; nothing was done.", hint="Use a key for that environment.")
+        project = getattr(params, "project_name", None)
+        if project is not None and actor.projects and project not in actor.projects:
+            raise unknown_project(project, actor.projects)
+
+    def _idempotency_key(self, tool: Tool[Any], asked: Asked, params: Params) -> str | None:
+        said = getattr(params, "idempotency_key", None)
+        header = asked.idempotency_key
+        if header is None or not tool.changes:
+            return said
+        try:
+            grammar.idempotency_key(header)
+        except ValueError as fault:
+            problem = {"field": "Idempotency-Key", "problem": str(fault)}
+            raise InvalidParams(f"Idempotency-Key: {fault}; nothing was done.", details={"fields": [problem]}) from None
+        if said not in (None, header):
+            raise InvalidParams("The header Idempotency-Key and the field idempotencyKey differ; nothing was done.")
+        return header
+
+    async def _run(self, tool: Tool[Any], call: Call, params: Params) -> dict[str, Any]:
+        dry = bool(getattr(params, "dry_run", False))
+        if tool.changes and not dry and (first := await call.first_answer()):
+            return dict(first)
+        try:
+            outcome = await tool.run(call, params)
+        except Replayed as replay:
+            return replayed(replay.answer)
+        if not isinstance(outcome.result, (tool.result, Plan, Accepted)):
+            raise TypeError(f"{tool.name} answered {type(outcome.result).__name__}, not {tool.result.__name__}")
+        body = succeeded(outcome)
+        if tool.changes and not dry and not isinstance(outcome.result, Accepted):
+            await call.keep_answer(body)
+        return body
+
+
+@dataclass
+class _Seen:
+    """What the audit row will say of a call, as far as it got."""
+
+    tool: str = "unknown"
+    actor: Actor | None = None
+    changes: bool = False
+    params: dict[str, Any] = field(default_factory=dict)
+
+
+def succeeded(outcome: Outcome) -> dict[str, Any]:
+    return {
+        "success": True,
+        **outcome.result.model_dump(by_alias=True),
+        "summary": outcome.summary,
+        "next": [next_call(each) for each in outcome.next],
+        "warnings": list(outcome.warnings),
+    }
+
+
+def next_call(each: NextCall) -> dict[str, Any]:
+    return {"tool": each.tool, "params": each.params, "why": each.why}
+
+
+def replayed(answer: Mapping[str, Any]) -> dict[str, Any]:
+    """A first answer that was lost before its envelope was kept: the data, and that it is a repetition."""
+    return {
+        "success": True,
+        **answer,
+        "summary": "This was done before, under the same idempotency key.",
+        "next": [],
+        "warnings": [],
+    }
+
+
+def failed(fault: PublicError) -> dict[str, Any]:
+    return {
+        "success": False, "error": fault.message, "code": fault.code, "hint": fault.hint, "details": fault.details,
+        "retryable": fault.retryable, "summary": fault.message, "next": [], "warnings": [],
+    }  # fmt: skip
+
+
+def internal(correlation_id: str) -> dict[str, Any]:
+    message = "CodeB ran into a fault of its own. What is running goes on running."
+    return {
+        "success": False, "error": message, "code": "internal", "hint": f"The server's log has it under {correlation_id}.",
+        "details": {}, "retryable": False, "summary": message, "next": [], "warnings": [],
+    }  # fmt: skip

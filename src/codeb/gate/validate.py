@@ -1,0 +1,44 @@
+"""From a caller's words to params: every fault at once, by field, nothing coerced, nothing ignored."""
+
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from codeb.errors import InvalidParams
+from codeb.model.names import closest
+from codeb.tools.fields import Params
+
+P = TypeVar("P", bound=Params)
+
+MOST_SHOWN = 20
+
+
+def wire_names(model: type[Params]) -> list[str]:
+    return [field.alias or name for name, field in model.model_fields.items()]
+
+
+def validate(model: type[P], params: Any) -> P:
+    """Raises `InvalidParams` with `details.fields`: `{field, problem, near?}` each."""
+    if not isinstance(params, dict):
+        raise InvalidParams("params has to be a JSON object; nothing was done.", code="malformed")
+    try:
+        return model.model_validate(params, by_alias=True, by_name=False)
+    except ValidationError as fault:
+        faults = [_fault(model, error) for error in fault.errors(include_url=False, include_input=False)]
+    words = "; ".join(f"{each['field']}: {each['problem']}" for each in faults[:5])
+    raise InvalidParams(
+        f"{len(faults)} field{'' if len(faults) == 1 else 's'} cannot be taken ({words}); nothing was done.",
+        hint=f"Known fields: {', '.join(wire_names(model)) or 'none'}.",
+        details={"fields": faults[:MOST_SHOWN]},
+    )
+
+
+def _fault(model: type[Params], error: Any) -> dict[str, Any]:
+    where = ".".join(str(part)[:64] for part in error["loc"]) or "params"
+    if error["type"] == "extra_forbidden":
+        name = str(error["loc"][-1])[:64]
+        near = closest(name, wire_names(model), 1)
+        found = {"field": where, "problem": "is not known here" + (f", did you mean {near[0]}?" if near else "")}
+        return found | ({"near": near[0]} if near else {})
+    problem = str(error["msg"]).removeprefix("Value error, ")
+    return {"field": where, "problem": problem[:1].lower() + problem[1:]}

@@ -1,0 +1,188 @@
+"""One call as a tool sees it: who calls, what it may see, and how it may change things."""
+
+import hashlib
+import json
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from codeb.contracts.kit import Kit
+from codeb.contracts.store import Registry, Remembered
+from codeb.errors import Conflict, NotFound, OperationFailed
+from codeb.model.access import Actor
+from codeb.model.journal import Operation, OpState, StepRow
+from codeb.model.names import Place, did_you_mean
+from codeb.model.slots import Pair
+from codeb.model.specs import Project
+from codeb.saga.engine import Engine, Request
+from codeb.saga.step import I, Saga
+
+T = TypeVar("T")
+
+WAIT_SECONDS = 900.0
+"""longer than any operation's own deadline and its undoing"""
+
+
+class Replayed(Exception):
+    """The idempotency key was used before: this is the first answer."""
+
+    def __init__(self, answer: Mapping[str, Any]) -> None:
+        self.answer = answer
+
+
+@dataclass
+class Call:
+    kit: Kit
+    engine: Engine
+    actor: Actor
+    tool: str
+    correlation_id: str
+    params: Mapping[str, Any] = field(default_factory=dict)
+    """as validated, wire names: what an idempotency key is compared by"""
+    idempotency_key: str | None = None
+
+    # what it may see
+
+    def projects(self) -> dict[str, Project]:
+        """The projects this caller may see, by name."""
+        everything = self.kit.store.snapshot.projects
+        return {name: each for name, each in everything.items() if self.actor.sees_project(name, each.team)}
+
+    def project(self, name: str) -> Project:
+        """One of them. Raises `NotFound`, the same for one that is not there and one that is another team's."""
+        found = self.kit.store.snapshot.projects.get(name)
+        if found is None or not self.actor.sees_project(name, found.team):
+            raise unknown_project(name, self.projects())
+        return found
+
+    def pair(self, place: Place) -> Pair:
+        """Both slots of an environment. Raises `NotFound` (`environment_not_found`)."""
+        pair = self.kit.store.snapshot.pair_of(place)
+        if pair is None:
+            known = sorted(each.environment for each in self.kit.store.snapshot.pairs if each.project == place.project)
+            raise NotFound(
+                f"Project {place.project} has no environment {place.environment}.",
+                code="environment_not_found",
+                hint=f"It has {', '.join(known) or 'none yet'}. A deploy to {place.environment} makes it.",
+                details={"environments": known},
+            )
+        return pair
+
+    # how it may change things
+
+    @property
+    def _body(self) -> str:
+        said = {key: value for key, value in self.params.items() if key != "idempotencyKey"}
+        return hashlib.sha256(json.dumps([self.tool, said], sort_keys=True).encode()).hexdigest()
+
+    async def _earlier(self, registry: Registry, part: str = "") -> Remembered | None:
+        if self.idempotency_key is None:
+            return None
+        found = await registry.answers.find(self.actor.key_id, self.idempotency_key + part)
+        if found is not None and (found.tool, found.body_sha256) != (self.tool, self._body):
+            raise Conflict(
+                f"Idempotency key {self.idempotency_key!r} was used for another call ({found.tool}).",
+                code="idempotency_conflict",
+                hint="Use a new key for a new call.",
+            )
+        return found
+
+    async def _remember(self, registry: Registry, part: str = "", **what: Any) -> None:
+        if self.idempotency_key is not None:
+            key = self.idempotency_key + part
+            now = self.kit.world.now()
+            await registry.answers.put(Remembered(self.actor.key_id, key, self.tool, self._body, now, **what))
+
+    async def first_answer(self) -> Mapping[str, Any] | None:
+        """The whole answer that this idempotency key brought before, if it did."""
+        if self.idempotency_key is None:
+            return None
+        async with self.kit.store.read() as registry:
+            earlier = await self._earlier(registry)
+        return earlier.answer if earlier else None
+
+    async def keep_answer(self, answer: Mapping[str, Any]) -> None:
+        """Remember the answer of a long call under its idempotency key, beside the operation that brought it."""
+        if self.idempotency_key is not None:
+            async with self.kit.store.write() as registry:
+                if await self._earlier(registry) is None:
+                    await self._remember(registry, answer=answer)
+                else:
+                    await registry.answers.complete(self.actor.key_id, self.idempotency_key, answer)
+
+    async def change(self, act: Callable[[Registry], Awaitable[T]], answer: Callable[[T], Mapping[str, Any]]) -> T:
+        """Run `act` in one write transaction, together with the memory of its answer under the idempotency key.
+
+        Raises `Replayed` when the key was used before for the same call.
+        """
+        async with self.kit.store.write() as registry:
+            earlier = await self._earlier(registry)
+            if earlier is not None:
+                raise Replayed(earlier.answer or {})
+            done = await act(registry)
+            await self._remember(registry, answer=dict(answer(done)))
+            return done
+
+    async def open(
+        self, saga: Saga[I], places: tuple[Place, ...], decide: Callable[[Registry], Awaitable[I]], part: str = ""
+    ) -> Operation:
+        """Begin an operation, or find the one this idempotency key began. `part` tells several of one call apart."""
+
+        async def claim(registry: Registry, operation_id: str) -> str | None:
+            earlier = await self._earlier(registry, part)
+            if earlier is not None:
+                return earlier.operation_id
+            await self._remember(registry, part, operation_id=operation_id)
+            return None
+
+        request = Request(self.tool, places, self.actor.team, self.actor.name)
+        return await self.engine.open(saga, request, decide, claim if self.idempotency_key else None)
+
+    async def ended(self, operation_id: str, seconds: float = WAIT_SECONDS) -> tuple[Operation, list[StepRow]]:
+        """Wait for an operation. Raises `OperationFailed` with its steps when it did not succeed."""
+        await self.engine.wait(operation_id, seconds)
+        async with self.kit.store.read() as registry:
+            operation = await registry.journal.get(operation_id)
+            steps = list(await registry.journal.steps(operation_id))
+        if operation is None:
+            raise NotFound(f"Operation {operation_id} is no longer on record.", code="operation_not_found")
+        if operation.state in (OpState.FAILED, OpState.CANCELLED):
+            raise failure(operation, steps)
+        return operation, steps
+
+
+def failure(operation: Operation, steps: list[StepRow]) -> OperationFailed:
+    """The error that tells how an operation ended: the step, the evidence, what is still true, what to do."""
+    error = operation.error or {}
+    details = dict(error.get("details") or {})
+    details |= {"operationId": operation.id, "state": operation.state.value, "steps": step_list(steps)}
+    still = "Everything it had done is undone."
+    if operation.undo_faults:
+        details["undoFaults"] = list(operation.undo_faults)
+        still = "Not everything could be undone: " + "; ".join(operation.undo_faults) + "."
+    return OperationFailed(
+        f"{operation.tool} failed: {error.get('message', 'it did not finish')} {still}",
+        status=int(error.get("status", 409)), code=str(error.get("code", "operation_failed")),
+        hint=str(error.get("hint", "")), details=details,
+    )  # fmt: skip
+
+
+def step_list(steps: list[StepRow]) -> list[dict[str, Any]]:
+    """Steps as every answer shows them."""
+    return [
+        {
+            "name": row.name, "status": row.state.value,
+            "durationMs": None if row.duration_ms is None else round(row.duration_ms, 1),
+        } | ({"error": row.error} if row.error else {})
+        for row in steps
+    ]  # fmt: skip
+
+
+def unknown_project(name: str, visible: Iterable[str]) -> NotFound:
+    """The same answer for a project that is not there and one the caller may not see."""
+    near = did_you_mean(name, visible)
+    return NotFound(
+        f"There is no project {name}.",
+        code="project_not_found",
+        hint=near or "See project_list, or create it with project_create.",
+    )

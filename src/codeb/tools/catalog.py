@@ -1,0 +1,22 @@
+"""Every tool there is: an explicit tuple."""
+
+from types import MappingProxyType
+from typing import Any
+
+from codeb.tools import deploys, health, logs, operations, ports, projects, slots
+from codeb.tools.tool import Tool
+
+TOOLS: tuple[Tool[Any], ...] = (
+    *projects.TOOLS,
+    *deploys.TOOLS,
+    *slots.TOOLS,
+    *ports.TOOLS,
+    *operations.TOOLS,
+    *logs.TOOLS,
+    *health.TOOLS,
+)
+
+BY_NAME = MappingProxyType({tool.name: tool for tool in TOOLS})
+
+if len(BY_NAME) != len(TOOLS):
+    raise RuntimeError("two tools have the same name")

@@ -1,0 +1,114 @@
+"""The fields callers fill in, as strict types: one place for their grammar, their words and their JSON schema."""
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+from codeb.model import grammar
+
+
+class Wire(BaseModel):
+    """A value that crosses the wire in camelCase; nothing is coerced."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel,
+        populate_by_name=True,
+        frozen=True,
+        strict=True,
+        extra="forbid",
+        ser_json_inf_nan="null",
+    )
+
+
+class Params(Wire):
+    """What a caller may say. Unknown fields are refused, never ignored."""
+
+
+class Result(Wire):
+    """What a tool answers."""
+
+
+ProjectName = Annotated[
+    str,
+    AfterValidator(grammar.project_name),
+    Field(
+        description="the project: lower-case letters, digits, single hyphens; capitals and '_' are folded",
+        max_length=64,
+        examples=["shop"],
+    ),
+]
+Environment = Annotated[
+    str,
+    AfterValidator(grammar.environment),
+    Field(description="production, staging, preview or pr-<number>", max_length=32, examples=["production"]),
+]
+Version = Annotated[
+    str, AfterValidator(grammar.version), Field(description="the version, as a tag", max_length=128, examples=["1.4.2"])
+]
+ImageRef = Annotated[
+    str,
+    AfterValidator(grammar.image),
+    Field(description="an OCI image reference", max_length=255, examples=["127.0.0.1:5000/shop:1.4.2"]),
+]
+HealthPath = Annotated[
+    str,
+    AfterValidator(grammar.health_path),
+    Field(description="the path that answers 2xx or 3xx when healthy", max_length=1024, examples=["/health"]),
+]
+OperationId = Annotated[
+    str,
+    AfterValidator(grammar.operation_id),
+    Field(description="an operation, as deploy or operation_list names it", max_length=64),
+]
+PlanId = Annotated[
+    str,
+    AfterValidator(grammar.plan_id),
+    Field(description="the planId of a dry run: refused when the state moved since", max_length=64),
+]
+IdempotencyKey = Annotated[
+    str,
+    AfterValidator(grammar.idempotency_key),
+    Field(description="the same key and body have one effect and one answer", max_length=128),
+]
+Since = Annotated[
+    str,
+    AfterValidator(grammar.since),
+    Field(description="RFC 3339, or a span back from now: 30s, 10m, 2h, 1d", max_length=64, examples=["10m"]),
+]
+Reason = Annotated[
+    str,
+    AfterValidator(lambda text: grammar.free_text(text, 2000)),
+    Field(description="why, for the record", max_length=2000),
+]
+Search = Annotated[
+    str,
+    AfterValidator(lambda text: grammar.free_text(text, 4096)),
+    Field(description="only lines that contain this literal text", max_length=4096),
+]
+
+SlotName = Literal["blue", "green"]
+Port = Annotated[int, Field(ge=1, le=65535, description="a TCP port")]
+Limit = Annotated[int, Field(ge=1, le=1000, description="at most this many rows")]
+ProjectType = Literal["nextjs", "remix", "nodejs", "python", "go", "docker"]
+
+
+class Changing(Params):
+    """Fields of every tool that changes something."""
+
+    dry_run: bool = Field(False, description="return the plan and change nothing")
+    plan_id: PlanId | None = None
+    idempotency_key: IdempotencyKey | None = None
+
+
+class Long(Changing):
+    """Fields of every tool that runs as an operation."""
+
+    wait: bool = Field(True, description="wait for the end; false returns the operationId at once")
+
+
+class OnEnvironment(Params):
+    """Fields of every tool about one environment of one project."""
+
+    project_name: ProjectName
+    environment: Environment = "production"

@@ -1,0 +1,135 @@
+"""Operations: get, list, cancel."""
+
+from typing import Any
+
+from pydantic import Field
+
+from codeb.errors import NotFound
+from codeb.model.access import Role
+from codeb.model.journal import Operation, OpState, StepRow
+from codeb.tools import fields
+from codeb.tools.call import Call, step_list
+from codeb.tools.tool import NextCall, Outcome, Plan, Risk, Tool
+
+
+class OperationView(fields.Result):
+    operation_id: str
+    tool: str
+    project_name: str
+    environment: str
+    state: str
+    summary: str
+    step: str | None
+    started_at: str
+    started_by: str
+    ended_at: str | None
+    resumed: int
+    cancel_requested: bool
+    follows: str | None
+    error: dict[str, Any] | None = None
+    warnings: list[str] = []
+
+
+class GetParams(fields.Params):
+    operation_id: fields.OperationId
+    wait_seconds: int = Field(0, ge=0, le=60, description="answer when something changed after `seen`, or after this long")
+    seen: int = Field(0, ge=0, description="the `changes` of the answer before")
+
+
+class GetResult(fields.Result):
+    operation: OperationView
+    steps: list[dict[str, Any]]
+    result: dict[str, Any] | None
+    changes: int
+
+
+class ListParams(fields.Params):
+    project_name: fields.ProjectName | None = None
+    environment: fields.Environment | None = None
+    running: bool = Field(False, description="only those that have not ended")
+    limit: fields.Limit = 50
+    before: fields.OperationId | None = Field(None, description="the last operationId of the page before")
+
+
+class ListResult(fields.Result):
+    operations: list[OperationView]
+    more: bool
+
+
+class CancelParams(fields.Changing):
+    operation_id: fields.OperationId
+
+
+class CancelResult(fields.Result):
+    operation_id: str
+    state: str
+
+
+def operation_view(operation: Operation) -> OperationView:
+    return OperationView(
+        operation_id=operation.id, tool=operation.tool, project_name=operation.project, environment=operation.environment,
+        state=operation.state.value, summary=operation.summary, step=operation.step,
+        started_at=operation.created_at.isoformat(), started_by=operation.actor,
+        ended_at=operation.ended_at.isoformat() if operation.ended_at else None, resumed=operation.resumed,
+        cancel_requested=operation.cancel_requested, follows=operation.follows, error=operation.error,
+        warnings=[*operation.warnings, *(f"not undone: {fault}" for fault in operation.undo_faults)],
+    )  # fmt: skip
+
+
+async def _find(call: Call, operation_id: str) -> tuple[Operation, list[StepRow]]:
+    async with call.kit.store.read() as registry:
+        operation = await registry.journal.get(operation_id)
+        steps = list(await registry.journal.steps(operation_id)) if operation else []
+    if operation is None or not call.actor.sees_project(operation.project, operation.team):
+        raise NotFound(f"There is no operation {operation_id}.", code="operation_not_found", hint="See operation_list.")
+    return operation, steps
+
+
+async def _get(call: Call, params: GetParams) -> Outcome:
+    operation, steps = await _find(call, params.operation_id)
+    changes = params.seen
+    if params.wait_seconds and not operation.state.terminal:
+        changes = await call.engine.wait_for_change(operation.id, params.seen, params.wait_seconds)
+        operation, steps = await _find(call, params.operation_id)
+    result = GetResult(operation=operation_view(operation), steps=step_list(steps), result=operation.result, changes=changes)
+    where = "" if operation.state.terminal or not operation.step else f" at step {operation.step}"
+    return Outcome(result, f"{operation.summary}: {operation.state}{where}.")
+
+
+async def _list(call: Call, params: ListParams) -> Outcome:
+    if params.project_name is not None:
+        call.project(params.project_name)
+    async with call.kit.store.read() as registry:
+        found = await registry.journal.history(
+            team=call.actor.team, project=params.project_name, environment=params.environment,
+            open_only=params.running, limit=params.limit + 1, before=params.before,
+        )  # fmt: skip
+    rows = [operation_view(each) for each in found if call.actor.sees_project(each.project, each.team)]
+    more = len(found) > params.limit
+    return Outcome(ListResult(operations=rows[: params.limit], more=more), f"{min(len(rows), params.limit)} operations.")
+
+
+async def _cancel(call: Call, params: CancelParams) -> Outcome:
+    operation, steps = await _find(call, params.operation_id)
+    if params.dry_run:
+        changes = [f"undo {row.name}" for row in reversed(steps)] if not operation.state.terminal else []
+        plan = {"operationId": operation.id, "state": operation.state.value}
+        return Outcome(Plan(plan_id="plan_" + "0" * 32, plan=plan, changes=changes), f"Would cancel {operation.summary}.")
+    await call.engine.cancel(operation)
+    await call.engine.wait(operation.id, 30)
+    operation, _ = await _find(call, operation.id)
+    said = "is cancelled; everything it had done is undone" if operation.state is OpState.CANCELLED else f"is {operation.state}"
+    return Outcome(
+        CancelResult(operation_id=operation.id, state=operation.state.value), f"{operation.summary} {said}.",
+        () if operation.state.terminal else (NextCall("operation_get", {"operationId": operation.id, "waitSeconds": 30}, "see it end"),),
+    )  # fmt: skip
+
+
+TOOLS: tuple[Tool[Any], ...] = (
+    Tool("operation_get", "Show an operation", "One operation with its steps; can wait for a change.", GetParams, GetResult, Role.VIEWER, Risk.READS, _get),
+    Tool("operation_list", "List operations", "Operations, newest first.", ListParams, ListResult, Role.VIEWER, Risk.READS, _list),
+    Tool(
+        "operation_cancel", "Cancel an operation", "Stop an operation before its commit point; what it did is undone.",
+        CancelParams, CancelResult, Role.MEMBER, Risk.CHANGES, _cancel,
+    ),
+)  # fmt: skip

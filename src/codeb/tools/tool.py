@@ -1,0 +1,100 @@
+"""A tool: one thing CodeB can be asked to do, defined once and read by every entry."""
+
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Generic, TypeVar
+
+from codeb.model.access import Role
+from codeb.tools.call import Call
+from codeb.tools.fields import Changing, Long, Params, Result
+
+P = TypeVar("P", bound=Params)
+
+NAME = re.compile(r"[a-z]+(?:_[a-z]+)?")
+
+
+class Risk(StrEnum):
+    READS = "reads"
+    CHANGES = "changes"
+    DESTROYS = "destroys"
+
+
+@dataclass(frozen=True)
+class NextCall:
+    """A likely next call, valid as it stands."""
+
+    tool: str
+    params: dict[str, Any]
+    why: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a tool returns: the data, one sentence, what to do next, and what the caller should know."""
+
+    result: Result
+    summary: str
+    next: tuple[NextCall, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+class Plan(Result):
+    """What a dry run returns. `plan_id` is bound to the state the plan was made from."""
+
+    dry_run: bool = True
+    plan_id: str
+    plan: dict[str, Any]
+    changes: list[str]
+
+
+class Accepted(Result):
+    """What a long tool returns when it is not waited for."""
+
+    operation_id: str
+    state: str
+    steps: list[dict[str, Any]] = []
+
+
+@dataclass(frozen=True)
+class Tool(Generic[P]):
+    """Name, words, shapes and rights of one tool. Deny by default: one without them cannot be built.
+
+    `result` is the shape of the answer; a dry run answers `Plan`, a long tool with `wait: false` answers `Accepted`.
+    `run` may raise any `PublicError`.
+    """
+
+    name: str
+    title: str
+    about: str
+    params: type[P]
+    result: type[Result]
+    role: Role
+    risk: Risk
+    run: Callable[[Call, P], Awaitable[Outcome]]
+    long: bool = False
+    agents_must_say: tuple[str, ...] = field(default=())
+    """fields that a person's command line may default, but an assistant has to give"""
+
+    def __post_init__(self) -> None:
+        if not NAME.fullmatch(self.name):
+            raise ValueError(f"tool name {self.name!r} is not family_verb")
+        if not isinstance(self.role, Role) or not isinstance(self.risk, Risk):
+            raise TypeError(f"tool {self.name} has no role or no risk")
+        if not issubclass(self.params, Params) or not issubclass(self.result, Result):
+            raise TypeError(f"tool {self.name} has no schema")
+        if self.changes != issubclass(self.params, Changing) or self.long != issubclass(self.params, Long):
+            raise TypeError(f"tool {self.name}: its params must say dryRun and idempotencyKey exactly when it changes something")
+
+    @property
+    def changes(self) -> bool:
+        return self.risk is not Risk.READS
+
+    @property
+    def family(self) -> str:
+        return self.name.partition("_")[0]
+
+    @property
+    def verb(self) -> str:
+        return self.name.partition("_")[2]

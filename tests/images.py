@@ -39,7 +39,8 @@ KINDS: dict[str, list[str]] = {
     "web": _shell("mkdir -p /www; echo ok > /www/index.html; exec httpd -f -p 3000 -h /www"),
     "sick": _checked("false"),
     "well": _checked("true"),
-    "broken": ['CMD ["/bin/there-is-no-such-program"]'],
+    "lost": ['CMD ["/bin/there-is-no-such-program"]'],
+    "broken": ["USER nobody-of-that-name", *_shell(STEADY)],
 }
 
 

@@ -71,7 +71,7 @@ def postgres_server() -> Iterator[Server]:
         with (folder / "data" / "postgresql.conf").open("a") as settings:
             settings.write(
                 f"listen_addresses = '127.0.0.1'\nport = {server.port}\nunix_socket_directories = '{folder}'\n"
-                "fsync = off\nsynchronous_commit = off\nshared_buffers = 32MB\nmax_connections = 60\n"
+                "fsync = off\nshared_buffers = 32MB\nmax_connections = 60\n"
             )
         server.start()
         try:

@@ -75,7 +75,8 @@ class Backend:
         body = self.slot.encode() * 300
         writer.write(
             f"HTTP/1.1 {status} X\r\nContent-Type: text/plain\r\nServer: app\r\nX-CodeB-Slot: purple\r\n"
-            f"X-CodeB-Project: other\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+            f"X-CodeB-Project: other\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+            + body
         )
 
     async def _stream(self, writer: asyncio.StreamWriter, kind: str) -> None:

@@ -89,6 +89,7 @@ class MemoryRig:
         "web": Behaviour(),
         "sick": Behaviour(health=Health.UNHEALTHY, healthy_after=1),
         "well": Behaviour(health=Health.HEALTHY, healthy_after=1),
+        "lost": Behaviour(exits=127, errors=("there-is-no-such-program: no such file",)),
         "broken": Behaviour(starts=False),
     }
 

@@ -148,7 +148,10 @@ async def test_what_cannot_start_says_why(on: Rig, tmp_path: Path) -> None:
     assert any("address already in use" in line for line in failed.value.details["log"]), failed.value.details
     assert process.find(tmp_path / "c" / "admin.sock") is None
     await blocked.close()
-    long, missing = replace(on.settings, dir=tmp_path / ("x" * 100)), replace(on.settings, dir=tmp_path / "m", binary=tmp_path / "no")
+    long, missing = (
+        replace(on.settings, dir=tmp_path / ("x" * 100)),
+        replace(on.settings, dir=tmp_path / "m", binary=tmp_path / "no"),
+    )
     for settings, words in ((long, "longer than 107 bytes"), (missing, "cannot be started")):
         broken = CaddyProxy(settings)
         with pytest.raises(Unavailable, match=words):
@@ -223,9 +226,7 @@ async def test_hold_is_there_before_the_site_is_loaded_and_before_it_goes(on: Ri
 
 
 @pytest.mark.parametrize("fault", [Unavailable("x"), Conflict("x"), asyncio.CancelledError()])
-async def test_a_change_that_fails_leaves_file_and_switch(
-    on: Rig, monkeypatch: pytest.MonkeyPatch, fault: BaseException
-) -> None:
+async def test_a_change_that_fails_leaves_file_and_switch(on: Rig, monkeypatch: pytest.MonkeyPatch, fault: BaseException) -> None:
     assert on.settings is not None
     file = on.settings.sites / "shop-production.caddy"
     before = file.read_bytes()

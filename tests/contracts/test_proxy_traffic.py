@@ -58,6 +58,7 @@ class Hammer:
         if not right or (not moved and got.slot != before.value):
             self.faults.append((got.status, got.slot, before))
 
+
 async def test_torture_200_flips_under_load_lose_and_misroute_nothing(on: Rig) -> None:
     hammer = Hammer(on)
     clients = [asyncio.create_task(hammer.kept(method)) for method in ("GET", "POST", "GET", "GET")]

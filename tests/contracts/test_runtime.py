@@ -115,12 +115,24 @@ async def test_run_without_the_image_starts_nothing(rig: Rig) -> None:
     assert await rig.runtime.look(spec.name) is None
 
 
-async def test_run_of_a_command_that_is_not_there_leaves_nothing(rig: Rig) -> None:
+async def test_a_container_the_runtime_refuses_to_start_is_not_left_behind(rig: Rig) -> None:
     spec = await spec_for(rig, "broken")
     with pytest.raises(Conflict) as refused:
         await rig.runtime.run(spec)
     assert refused.value.code == "start_refused"
     assert await rig.runtime.look(spec.name) is None
+
+
+async def test_a_command_that_is_not_in_the_image_ends_with_127_and_says_so(rig: Rig) -> None:
+    spec = await spec_for(rig, "lost")
+    await rig.runtime.run(spec)
+
+    async def ended() -> bool:
+        unit = await rig.runtime.look(spec.name)
+        return unit is not None and unit.exit_code == 127
+
+    await until("exit code 127", ended)
+    assert "there-is-no-such-program" in " ".join(await texts(rig, spec.name))
 
 
 async def test_a_container_that_ends_shows_its_code_and_its_last_words(rig: Rig) -> None:

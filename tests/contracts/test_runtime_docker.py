@@ -11,13 +11,11 @@ from typing import Any
 
 import pytest
 
-from codeb.drivers.images.docker import DockerImages
 from codeb.drivers.runtime.docker import DockerRuntime
 from codeb.drivers.runtime.docker_client import DockerClient
-from codeb.errors import InternalFault, NotFound, Unavailable
+from codeb.errors import Conflict, InternalFault, Unavailable
 from codeb.model import names
 from tests.contracts.runtime_rig import DockerRig, spec_for, until
-from tests.images import REPOSITORY, tag_of
 
 pytestmark = [pytest.mark.anyio, pytest.mark.docker]
 
@@ -193,101 +191,11 @@ async def test_a_network_removed_behind_our_back_is_made_again(rig: DockerRig) -
 async def test_a_foreign_network_of_that_name_is_not_used(rig: DockerRig) -> None:
     spec = await spec_for(rig)
     await rig.client.call("POST", "networks/create", body={"Name": spec.network, "Driver": "bridge"})
-    with pytest.raises(Exception, match="network named") as refused:
+    with pytest.raises(Conflict, match="network named") as refused:
         await rig.runtime.run(spec)
-    assert getattr(refused.value, "code", "") == "name_taken"
+    assert refused.value.code == "name_taken"
     await rig.runtime.remove_network(rig.project)
     assert (await rig.client.call("GET", f"networks/{spec.network}"))["Labels"] == {}
-
-
-# --- images ------------------------------------------------------------------------------------------------------
-
-
-async def test_a_silent_image_registry_means_the_copy_here_with_a_warning(rig: DockerRig) -> None:
-    await rig.image("steady")
-    with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))
-        host = f"127.0.0.1:{closed.getsockname()[1]}"
-        repository = f"{host}/{REPOSITORY}"
-        params = {"repo": repository, "tag": "1"}
-        await rig.client.call("POST", f"images/{rig.reference('steady')}/tag", params=params)
-        try:
-            image = await rig.images.resolve(f"{repository}:1")
-        finally:
-            await rig.client.call("DELETE", f"images/{repository}:1")
-        assert image.id == await rig.image("steady")
-        assert image.warning.startswith("The copy on this server is used")
-        with pytest.raises(Unavailable) as away:
-            await rig.images.resolve(f"{repository}:2")
-    assert away.value.code == "image_registry_unavailable"
-
-
-async def test_an_image_registry_that_answers_gives_the_digest_and_says_what_it_has_not(
-    rig: DockerRig, tmp_path: Path
-) -> None:
-    async with image_registry(tmp_path) as host:
-        repository = f"{host}/{REPOSITORY}"
-        wanted = await rig.image("well")
-        await rig.client.call("POST", f"images/{REPOSITORY}:{tag_of('well')}/tag", params={"repo": repository, "tag": "1"})
-        try:
-            digest = await push(rig, repository, "1")
-            await rig.client.call("DELETE", f"images/{repository}:1")
-            image = await rig.images.resolve(f"{repository}:1")
-            assert (image.id, image.digest, image.warning) == (wanted, digest, "")
-            assert image.has_healthcheck
-            pinned = await rig.images.resolve(f"{repository}:1@{digest}")
-            assert (pinned.id, pinned.digest) == (wanted, digest)
-            with pytest.raises(NotFound) as absent:
-                await rig.images.resolve(f"{repository}:2")
-            assert absent.value.code == "image_not_found"
-        finally:
-            await rig.client.call("DELETE", f"images/{repository}:1")
-    fresh = DockerImages(rig.client)
-    with pytest.raises(Unavailable):
-        await fresh.resolve(f"{repository}:1")
-
-
-async def push(rig: DockerRig, repository: str, tag: str) -> str:
-    from codeb.drivers.runtime.docker_client import limit
-
-    headers = {"X-Registry-Auth": "e30="}
-    path = f"images/{repository}/push"
-    async with rig.client.stream("POST", path, params={"tag": tag}, headers=headers, allowed=limit(60)) as response:
-        said = (await response.read()).decode()
-    found = said.partition("digest: ")[2].partition(" ")[0]
-    assert found.startswith("sha256:"), said
-    return found
-
-
-@contextlib.asynccontextmanager
-async def image_registry(folder: Path) -> AsyncIterator[str]:
-    """Debian's docker-registry on a port of its own."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    settings = folder / "registry.yml"
-    settings.write_text(
-        f"version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {folder}/data}}}}\n"
-        f"http: {{addr: '127.0.0.1:{port}'}}\n"
-    )
-    process = await asyncio.create_subprocess_exec(
-        "docker-registry", "serve", str(settings),
-        stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
-    )  # fmt: skip
-
-    async def listens() -> bool:
-        with contextlib.suppress(OSError):
-            _, writer = await asyncio.open_connection("127.0.0.1", port)
-            writer.close()
-            return True
-        return False
-
-    try:
-        await until("the image registry listens", listens)
-        yield f"127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        await process.wait()
 
 
 # --- an engine that misbehaves -----------------------------------------------------------------------------------

@@ -106,7 +106,7 @@ async def test_change_and_close(store: SqlStore, clock: Clock) -> None:
     async with store.write() as registry:
         await registry.journal.change("op_1", held.fence, state=OpState.UNWINDING, error={"code": "x"}, warnings=("a",), resumed=1)
         with pytest.raises(InternalFault):
-            await registry.journal.change("op_1", held.fence, fence=9)
+            await registry.journal.change("op_1", held.fence, places=())
         with pytest.raises(InternalFault):
             await registry.journal.close("op_1", held.fence, OpState.RUNNING)
     assert store.snapshot.running[PROD].state is OpState.UNWINDING

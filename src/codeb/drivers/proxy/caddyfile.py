@@ -84,8 +84,8 @@ def render_main(settings: CaddySettings, version: Version) -> bytes:
     ]
     unknown = ["header -Server", 'respond "no such site" 404']
     parts = [
-        "# Managed by CodeB: the next start of CodeB writes this file anew. One file per site is in sites/.",
-        _block("", options),
+        # Without an empty line between the two, as `caddy fmt` has it.
+        "# Managed by CodeB: its next start writes this file anew. One file per site is in sites/.\n" + _block("", options),
         _block("http://", unknown),
     ]
     if settings.tls != "off":
@@ -222,7 +222,8 @@ def _check(site: Site) -> None:
         labels = host.split(".")
         if len(host) > 253 or len(labels) < 2 or not all(grammar.LABEL.fullmatch(label) for label in labels):
             raise _refused("host", host)
-    if {slot for slot, _ in site.ports} != set(Slot) or len({port for _, port in site.ports}) != len(site.ports):
+    slots = sorted(slot for slot, _ in site.ports)
+    if slots != sorted(Slot) or len({port for _, port in site.ports}) != len(slots):
         raise _refused("ports", str(site.ports))
     for _, port in site.ports:
         _port(port)

@@ -138,6 +138,8 @@ def _replace(path: Path, document: Document, mode: int, *, keep: bool) -> None:
         former.unlink(missing_ok=True)
         former.hardlink_to(path)
         former.replace(path.with_name(f"{path.name}.prev"))
+        # A rename of one file onto itself (after a crash just here, the time before) does nothing.
+        former.unlink(missing_ok=True)
     fresh.replace(path)
     _sync_folder(path.parent)
 

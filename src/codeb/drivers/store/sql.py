@@ -52,6 +52,7 @@ class SqlStore:
         """a commit brought no answer: it may have landed, so the next transaction reads everything again"""
         self._turn = asyncio.Lock()
         self._writer: asyncio.Task[object] | None = None
+        self._closed = False
 
     @property
     def snapshot(self) -> Snapshot:
@@ -65,6 +66,7 @@ class SqlStore:
 
     @asynccontextmanager
     async def _reading(self) -> AsyncIterator[Transaction]:
+        self._refuse_closed()
         async with self._database.reading() as session:
             tx = Transaction(session, self._database.name, self._now, writes=False, known={})
             try:
@@ -74,13 +76,14 @@ class SqlStore:
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[SqlRegistry]:
-        """Raises what the block raises, after rolling back; `Unavailable` when it cannot be committed.
+        """Raises what the block raises, after rolling back; `Unavailable` when it cannot be committed, or when closed.
 
         A caller cancelled during the commit is told so after it, and the snapshot knows what was committed.
         """
         if self._writer is not None and self._writer is asyncio.current_task():
             raise InternalFault("a transaction inside a transaction would wait for itself")
         async with self._turn:
+            self._refuse_closed()
             self._writer = asyncio.current_task()
             try:
                 async with self._database.writing() as session:
@@ -95,6 +98,10 @@ class SqlStore:
                     await through(self._commit(session, tx))
             finally:
                 self._writer = None
+
+    def _refuse_closed(self) -> None:
+        if self._closed:
+            raise Unavailable("CodeB is stopping; its store is closed.", code="store_closed", hint="Try again in a moment.")
 
     async def _roll_back(self, session: Session, tx: Transaction) -> None:
         tx.over = True
@@ -159,6 +166,9 @@ class SqlStore:
     async def close(self) -> None:
         """After the running transaction, if any. Safe to repeat."""
         async with self._turn:
+            if self._closed:
+                return
+            self._closed = True
             if self._mirror is not None:
                 await self._mirror.close()
             await self._database.close()
@@ -197,5 +207,9 @@ async def open_store(url: str, *, mirror: Mirror | None, now: Callable[[], datet
         else:
             raise InvalidParams(f"A store of the kind {kind} is not known.", hint="Use sqlite:///path or postgresql://…")
     store = SqlStore(database, mirror, now)
-    await store.begin()
+    try:
+        await store.begin()
+    except BaseException:
+        await database.close()
+        raise
     return store

@@ -1,0 +1,226 @@
+"""Mirror files: old or new, never partial, whatever happens while they are written."""
+
+import asyncio
+import json
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from codeb.contracts.store import Snapshot
+from codeb.drivers.store.mirror import Damaged, Mirror, checksum, verified
+from codeb.errors import Unavailable
+from codeb.model.access import Key, Role
+from codeb.model.names import Place, Slot
+from codeb.model.ports import Lease
+from codeb.model.slots import Pair, SlotRow, State
+from tests.stores import PROD, STAGE, START, pair, project
+
+TEAMS = ("acme",)
+
+
+def snapshot(generation: int = 1, version: str = "1", places: tuple[Place, ...] = (PROD, STAGE)) -> Snapshot:
+    key = Key("key_1", "a" * 64, "acme", Role.OWNER, f"label {version}", frozenset({"b", "a"}), created_at=START)
+    pairs = {place: pair(place) for place in places}
+    blue = replace(pair().blue, state=State.ACTIVE, version=version, promoted_at=START)
+    pairs[PROD] = Pair(blue, SlotRow(PROD, Slot.GREEN, 4101))
+    lease = Lease("local", 4100, "shop", "production", "blue")
+    return Snapshot(generation, {"shop": project()}, pairs, {key.sha256: key}, {}, (lease,))
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_what_an_operator_reads(tmp_path: Path) -> None:
+    mirror = Mirror(tmp_path)
+    mirror.write(snapshot(7), TEAMS)
+    assert list(files(mirror.folder)) == [
+        "api-keys.json", "slots/shop-production.json", "slots/shop-staging.json", "ssot.json", "teams.json",
+    ]  # fmt: skip
+    ssot = verified(mirror.folder / "ssot.json")
+    assert ssot["generation"] == 7
+    assert ssot["leases"] == [{"server": "local", "port": 4100, "project": "shop", "environment": "production", "slot": "blue"}]
+    shop = ssot["projects"]["shop"]
+    assert shop["team"] == "acme" and shop["containerPort"] == 3000
+    assert shop["slots"]["production"]["blue"] == {"port": 4100, "state": "active", "version": "1"}
+    slots = verified(mirror.folder / "slots/shop-production.json")
+    assert (slots["active"], slots["blue"]["version"], slots["green"]["state"]) == ("blue", "1", "empty")
+    assert slots["blue"]["promotedAt"] == START.isoformat() and slots["blue"]["container"] == "shop-production-blue"
+    key = verified(mirror.folder / "api-keys.json")["keys"]["key_1"]
+    assert (key["sha256"], key["role"], key["tools"], key["revokedAt"]) == ("a" * 64, "owner", ["a", "b"], None)
+    assert verified(mirror.folder / "teams.json")["teams"] == ["acme"]
+    text = (mirror.folder / "teams.json").read_text()
+    assert text == json.dumps(json.loads(text), indent=2, sort_keys=True) + "\n"
+
+
+def test_modes_whatever_the_umask(tmp_path: Path) -> None:
+    for mask in (0o000, 0o077):
+        former = os.umask(mask)
+        try:
+            Mirror(tmp_path / str(mask)).write(snapshot(), TEAMS)
+            Mirror(tmp_path / str(mask)).write(snapshot(2, "2"), TEAMS)
+        finally:
+            os.umask(former)
+        for path in (tmp_path / str(mask) / "registry").rglob("*.json*"):
+            secret = path.name.startswith("api-keys")
+            assert path.stat().st_mode & 0o777 == (0o600 if secret else 0o644), path
+
+
+def test_a_key_file_that_was_opened_up_is_closed_again(tmp_path: Path) -> None:
+    Mirror(tmp_path).write(snapshot(), TEAMS)
+    path = tmp_path / "registry/api-keys.json"
+    path.chmod(0o644)
+    Mirror(tmp_path).write(snapshot(), TEAMS)
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_only_what_changed_is_written_and_the_previous_copy_is_kept(tmp_path: Path) -> None:
+    mirror = Mirror(tmp_path)
+    mirror.write(snapshot(1, "1"), TEAMS)
+    first = files(mirror.folder)
+    mirror.write(snapshot(2, "2"), TEAMS)
+    second = files(mirror.folder)
+    for name in ("ssot.json", "api-keys.json", "slots/shop-production.json"):
+        assert second[name] != first[name] and second[f"{name}.prev"] == first[name]
+        assert verified(mirror.folder / f"{name}.prev")["generation"] == 1
+        assert verified(mirror.folder / name)["generation"] == 2
+    for name in ("teams.json", "slots/shop-staging.json"):
+        assert second[name] == first[name] and f"{name}.prev" not in second
+    Mirror(tmp_path).write(snapshot(3, "2"), TEAMS)
+    assert files(mirror.folder) == second
+
+
+def test_slot_files_of_removed_places_go(tmp_path: Path) -> None:
+    mirror = Mirror(tmp_path)
+    mirror.write(snapshot(1), TEAMS)
+    mirror.write(replace(snapshot(2), pairs={PROD: snapshot().pairs[PROD]}), TEAMS)
+    assert [path.name for path in (mirror.folder / "slots").iterdir()] == ["shop-production.json"]
+    mirror.write(snapshot(3), TEAMS)
+    assert verified(mirror.folder / "slots/shop-staging.json")["generation"] == 3
+
+
+@pytest.mark.parametrize("harm", [lambda b: b[:-9], lambda b: b.replace(b'"acme"', b'"evil"'), lambda b: b"", lambda b: b"[]"])
+def test_a_damaged_file_is_set_aside_and_written_anew(tmp_path: Path, harm: Callable[[bytes], bytes]) -> None:
+    Mirror(tmp_path).write(snapshot(1), TEAMS)
+    path = tmp_path / "registry/teams.json"
+    good, bad = path.read_bytes(), harm(path.read_bytes())
+    path.write_bytes(bad)
+    with pytest.raises(Damaged):
+        verified(path)
+    Mirror(tmp_path).write(snapshot(1), TEAMS)
+    assert path.read_bytes() == good
+    assert path.with_name("teams.json.damaged").read_bytes() == bad
+    assert not path.with_name("teams.json.prev").exists()
+
+
+def test_the_checksum_covers_generation_and_content(tmp_path: Path) -> None:
+    Mirror(tmp_path).write(snapshot(1), TEAMS)
+    document = verified(tmp_path / "registry/ssot.json")
+    for field in document.keys() - {"checksum"}:
+        assert checksum({**document, field: "x"}) != document["checksum"]
+
+
+class Crash(BaseException):
+    """The process is gone: nothing after this happens."""
+
+
+CALLS = ("open", "write", "fsync", "replace", "link", "unlink", "fchmod", "close", "mkdir")
+
+
+def crashing(monkeypatch: pytest.MonkeyPatch, at: int) -> list[str]:
+    """From the `at`-th change of the file system on, every one raises."""
+    seen: list[str] = []
+
+    def guard(name: str) -> Callable[..., Any]:
+        real = getattr(os, name)
+
+        def act(*args: Any, **kwargs: Any) -> Any:
+            seen.append(name)
+            if len(seen) > at:
+                raise Crash
+            return real(*args, **kwargs)
+
+        return act
+
+    for name in CALLS:
+        monkeypatch.setattr(os, name, guard(name))
+    return seen
+
+
+@pytest.mark.parametrize("fresh", [True, False], ids=["new installation", "change"])
+def test_a_crash_at_any_point_leaves_old_or_new(tmp_path: Path, fresh: bool) -> None:
+    points = 0
+    while True:
+        home = tmp_path / str(points)
+        if not fresh:
+            Mirror(home).write(snapshot(1, "0"), TEAMS)
+            Mirror(home).write(snapshot(2, "1"), TEAMS)
+        old = files(home) if home.exists() else {}
+        with pytest.MonkeyPatch.context() as monkeypatch:
+            seen = crashing(monkeypatch, points)
+            try:
+                Mirror(home).write(snapshot(3, "2"), (*TEAMS, "new"))
+            except Crash:
+                pass
+            else:
+                break
+        now = files(home) if home.exists() else {}
+        assert fresh or {name for name in old if name.endswith(".json")} <= now.keys()
+        for name in now:
+            if name.endswith((".json", ".prev")):
+                found = verified(home / name)
+                assert found["generation"] == 3 or now[name] in old.values()
+        Mirror(home).write(snapshot(4, "3"), TEAMS)
+        assert verified(home / "registry/ssot.json")["generation"] == 4
+        assert not [name for name in files(home) if name.endswith((".tmp", ".damaged"))]
+        points += 1
+    assert points > 20 and {"fsync", "replace"} <= set(seen)
+
+
+def test_everything_is_on_the_disk_before_its_rename_and_the_folder_after(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = crashing(monkeypatch, 10_000)
+    Mirror(tmp_path).write(replace(snapshot(), pairs={}, projects={}), TEAMS)
+    order = [name for name in seen if name in ("fsync", "replace")]
+    assert order == ["fsync", "replace", "fsync"] * 3
+
+
+@pytest.mark.anyio
+async def test_changes_are_gathered_and_flush_waits_for_the_last(tmp_path: Path) -> None:
+    mirror = Mirror(tmp_path)
+    for number in range(1, 50):
+        mirror.dirty(snapshot(number, str(number)), TEAMS)
+    await mirror.flush()
+    assert verified(mirror.folder / "ssot.json")["projects"]["shop"]["slots"]["production"]["blue"]["version"] == "49"
+    assert not (mirror.folder / "ssot.json.prev").exists()
+    mirror.dirty(snapshot(50, "50"), TEAMS)
+    await asyncio.sleep(0.3)
+    assert verified(mirror.folder / "slots/shop-production.json")["generation"] == 50
+    mirror.dirty(snapshot(51, "51"), TEAMS)
+    await mirror.close()
+    assert verified(mirror.folder / "slots/shop-production.json")["generation"] == 51
+
+
+@pytest.mark.anyio
+async def test_a_full_disk_is_said_and_made_up_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mirror = Mirror(tmp_path)
+    mirror.write(snapshot(1), TEAMS)
+    before = files(mirror.folder)
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "fsync", full)
+        mirror.dirty(snapshot(2, "2"), TEAMS)
+        with pytest.raises(Unavailable):
+            await mirror.flush()
+        assert mirror.fault is not None and "No space" in mirror.fault
+        assert {name: text for name, text in files(mirror.folder).items() if ".tmp" not in name} == before
+    await mirror.flush()
+    assert mirror.fault is None
+    assert verified(mirror.folder / "ssot.json")["generation"] == 2
+    await mirror.close()

@@ -1,4 +1,7 @@
-"""Tiny images for tests against a real Docker: Debian's static busybox, imported through the Engine API, never pulled."""
+"""Tiny images for tests against a real Docker: Debian's static busybox, imported through the Engine API, never pulled.
+
+They stay for the next run: together 2 MB, as they share one layer.
+"""
 
 import hashlib
 import io
@@ -87,10 +90,3 @@ async def image_id(client: DockerClient, kind: str) -> str:
     if "sha256:" not in said:
         raise AssertionError(f"the import of {reference} said: {said}")
     return str((await client.call("GET", f"images/{reference}/json"))["Id"])
-
-
-async def forget_images(client: DockerClient) -> None:
-    """Remove every image of this module."""
-    filters = json.dumps({"reference": [REPOSITORY]})
-    for each in await client.call("GET", "images/json", params={"filters": filters}):
-        await client.call("DELETE", f"images/{each['Id']}", params={"force": "1"})

@@ -143,4 +143,8 @@ def _route(stage: Stage, truth: Truth, project: str, environment: str) -> list[s
 
 
 def _leftovers(stage: Stage) -> list[str]:
-    return [f"left behind: {path}" for path in Path(stage.home).rglob("*.tmp")]
+    """Temporary files that stay: one that goes within a second was somebody's write under way."""
+    found = list(Path(stage.home).rglob("*.tmp"))
+    if found:
+        time.sleep(1.0)
+    return [f"left behind: {path}" for path in found if path.exists()]

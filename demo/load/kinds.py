@@ -57,6 +57,7 @@ class Traffic:
         self.target, self.result, self.patience = target, result, patience
         self._pool: deque[tuple[float, Wire]] = deque()
         self._numbers = count()
+        self.ending = False
 
     # -- one request -------------------------------------------------------------------------------------------
 
@@ -151,10 +152,13 @@ class Traffic:
     # -- long-lived --------------------------------------------------------------------------------------------
 
     async def hold(self, kind: str) -> None:
-        """Keep one connection of this kind open, a new one for each that breaks, until cancelled."""
+        """Keep one connection of this kind open, a new one for each that breaks.
+
+        Ends when it is cancelled after `ending` was set; one that had broken before it heard of the end is a cut.
+        """
         counts = self.result.kinds[kind]
         begin, talk = (self._subscribe, self._events) if kind == "sse" else (self._upgrade, self._beats)
-        while True:
+        while not self.ending:
             counts.sent += 1
             opened = False
             try:
@@ -174,7 +178,8 @@ class Traffic:
                 counts.ok += opened
                 counts.sent -= not opened
                 return
-            await asyncio.sleep(REOPEN_SECONDS)
+            if not self.ending:
+                await asyncio.sleep(REOPEN_SECONDS)
 
     async def _subscribe(self, wire: Wire, sent: float) -> Head:
         await wire.send(self._lines("GET /events", "Accept: text/event-stream"))

@@ -60,6 +60,7 @@ class Load:
         if self._in_flight:
             await asyncio.wait(self._in_flight, timeout=self._drain)
             await _end([*self._in_flight])
+        self._traffic.ending = True
         await _end(self._held)
         self._traffic.close()
         # A closed connection lets go of its socket in the next turn of the loop.

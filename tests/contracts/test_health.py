@@ -59,7 +59,9 @@ def answer(status: int, extra: str = "") -> bytes:
     return f"HTTP/1.1 {status} X\r\n{extra}Content-Length: 2\r\n\r\nok".encode()
 
 
-@pytest.mark.parametrize(("status", "ok"), [(200, True), (204, True), (302, True), (399, True), (404, False), (503, False)])
+@pytest.mark.parametrize(
+    ("status", "ok"), [(200, True), (204, True), (302, True), (399, True), (404, False), (503, False)]
+)
 async def test_the_status_is_told_as_it_is(health: HttpHealth, status: int, ok: bool) -> None:
     reply = f"HTTP/1.1 {status} X\r\nLocation: http://127.0.0.1:1/\r\n\r\n".encode()
     async with Server(reply) as server:
@@ -196,7 +198,11 @@ async def test_the_memory_twin_answers_by_host_then_address_then_port() -> None:
     health = MemoryHealth()
     probed: Health = health
     assert not (await probed.probe(Address("127.0.0.1", 1), 1)).ok
-    health.answers = {1: Answer(200, "blue"), ("10.0.0.2", 1): Answer(500), "shop.localhost": lambda _: Answer(302, "green")}
+    health.answers = {
+        1: Answer(200, "blue"),
+        ("10.0.0.2", 1): Answer(500),
+        "shop.localhost": lambda _: Answer(302, "green"),
+    }
     assert (await probed.probe(Address("127.0.0.1", 1), 1)).slot == "blue"
     assert (await probed.probe(Address("10.0.0.2", 1), 1)).status == 500
     assert (await probed.probe(Address("127.0.0.1", 1, host_header="shop.localhost"), 1)).slot == "green"

@@ -4,12 +4,13 @@ import asyncio
 import contextlib
 import secrets
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
 from codeb.drivers.images import docker as images_module
 from codeb.drivers.images.docker import DockerImages
-from codeb.drivers.runtime.docker_client import DockerClient, Refused
+from codeb.drivers.runtime.docker_client import DockerClient, Refused, unreachable
 from codeb.errors import NotFound, Unavailable
 from tests.image_registry import StandIn
 
@@ -26,8 +27,7 @@ async def registry() -> AsyncIterator[StandIn]:
 async def images(registry: StandIn) -> AsyncIterator[DockerImages]:
     client = DockerClient()
     yield DockerImages(client)
-    for name in (f"{registry.repository}:1", registry.image_id):
-        await forget(client, f"{registry.host}/{name}" if ":1" in name else name)
+    await forget(client, registry.image_id)
     await client.close()
 
 
@@ -73,11 +73,10 @@ async def test_what_the_registry_does_not_have_is_not_found(images: DockerImages
 
 async def test_with_the_registry_gone_the_copy_here_is_used_and_said(images: DockerImages, registry: StandIn) -> None:
     await images.resolve(reference(registry))
-    gone = StandIn(registry.repository, "none", "")
-    async with gone.serving():
-        registry.repository, kept = "moved/away", registry.repository
-        image = await images.resolve(f"{registry.host}/{kept}:1")
-        registry.repository = kept
+    wanted = reference(registry)
+    registry.repository, kept = "moved/away", registry.repository
+    image = await images.resolve(wanted)
+    registry.repository = kept
     assert (image.id, image.digest) == (registry.image_id, registry.digest)
     assert image.warning.startswith("The copy on this server is used")
 
@@ -106,11 +105,27 @@ async def test_a_fetch_can_be_cancelled(images: DockerImages, registry: StandIn)
             await images.resolve(reference(registry))
 
 
-async def test_a_name_without_registry_that_is_not_here_ends_in_time(
-    images: DockerImages, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(images_module, "UNNAMED_SECONDS", 1.0)
-    async with asyncio.timeout(5):
-        with pytest.raises((NotFound, Unavailable)) as refused:
-            await images.resolve(f"codebtest-{secrets.token_hex(4)}:1")
-    assert refused.value.code in ("image_not_found", "image_registry_unavailable")
+class NobodyThere(DockerClient):
+    """An engine without images that reaches no image registry; remembers how long it was given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.given: list[float | None] = []
+
+    async def call(self, method: str, path: str, **rest: Any) -> Any:
+        raise Refused(404, f"No such image: {path}")
+
+    @contextlib.asynccontextmanager
+    async def stream(self, method: str, path: str, *, allowed: Any, **rest: Any) -> AsyncIterator[Any]:
+        self.given.append(allowed.total)
+        raise unreachable("no answer in time")
+        yield
+
+
+async def test_a_name_without_registry_that_is_not_here_is_asked_for_within_bounds() -> None:
+    client = NobodyThere()
+    with pytest.raises(Unavailable) as away:
+        await DockerImages(client).resolve("codebtest-nothing:1")
+    assert away.value.code == "image_registry_unavailable"
+    assert client.given == [images_module.UNNAMED_SECONDS]
+    assert images_module.UNNAMED_SECONDS == 120

@@ -171,7 +171,9 @@ async def test_the_admin_socket_is_for_its_owner_alone_and_files_are_for_reading
     assert stat.S_ISSOCK(on.settings.admin.stat().st_mode)
     assert on.settings.admin.stat().st_mode & 0o022 == 0
     assert (on.settings.sites / "shop-production.caddy").stat().st_mode & 0o777 == 0o644
-    listening = {line.split()[3] for line in Path("/proc/net/tcp").read_text().splitlines() if line.split()[1].endswith(":07E3")}
+    listening = {
+        line.split()[3] for line in Path("/proc/net/tcp").read_text().splitlines() if line.split()[1].endswith(":07E3")
+    }
     assert "0A" not in listening, "something listens on port 2019, the default of the admin API"
 
 
@@ -207,7 +209,9 @@ async def test_changes_that_come_together_are_one_reload(on: Rig, monkeypatch: p
     assert list(await on.proxy.sites()) == [SHOP]
 
 
-async def test_hold_is_there_before_the_site_is_loaded_and_before_it_goes(on: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_hold_is_there_before_the_site_is_loaded_and_before_it_goes(
+    on: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert on.settings is not None
     held: list[bool] = []
     load = caddy(on)._admin.load
@@ -226,7 +230,9 @@ async def test_hold_is_there_before_the_site_is_loaded_and_before_it_goes(on: Ri
 
 
 @pytest.mark.parametrize("fault", [Unavailable("x"), Conflict("x"), asyncio.CancelledError()])
-async def test_a_change_that_fails_leaves_file_and_switch(on: Rig, monkeypatch: pytest.MonkeyPatch, fault: BaseException) -> None:
+async def test_a_change_that_fails_leaves_file_and_switch(
+    on: Rig, monkeypatch: pytest.MonkeyPatch, fault: BaseException
+) -> None:
     assert on.settings is not None
     file = on.settings.sites / "shop-production.caddy"
     before = file.read_bytes()

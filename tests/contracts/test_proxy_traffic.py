@@ -84,7 +84,11 @@ async def test_the_first_request_after_a_flip_meets_the_new_slot(on: Rig) -> Non
 
 
 async def test_streams_websockets_and_slow_answers_stay_where_they_are(on: Rig) -> None:
-    async with Client(on.http_port, HOST) as events, Client(on.http_port, HOST) as socket, Client(on.http_port, HOST) as slow:
+    async with (
+        Client(on.http_port, HOST) as events,
+        Client(on.http_port, HOST) as socket,
+        Client(on.http_port, HOST) as slow,
+    ):
         await events.head("/sse", extra="Accept-Encoding: gzip\r\n")
         assert (await socket.head("/ws", extra=UPGRADE)).status == 101
         waiting = asyncio.create_task(slow.ask("/slow"))

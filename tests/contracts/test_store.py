@@ -99,7 +99,7 @@ async def test_a_second_slot_in_that_state_violates_a_constraint(store: SqlStore
         async with store.write() as registry:
             await registry.slots.put(replace(pair().green, state=State(state)))
     assert refused.value.code == "slot_conflict"
-    with pytest.raises(Exception, match="(?i)unique"):
+    with pytest.raises(Exception, match=r"(?i)unique"):
         async with store._database.writing() as session:
             try:
                 await session.run(text(f"UPDATE project_slots SET state = '{state}' WHERE slot = 'green'"))
@@ -145,7 +145,8 @@ async def test_of_64_callers_exactly_one_gets_the_pair(opener: Opener) -> None:
     async def lease(number: int) -> bool:
         try:
             async with stores[number % len(stores)].write() as registry:
-                await registry.leases.add(*(Lease("local", port, "shop", "production", slot) for port, slot in ((4100, "b"), (4101, "g"))))
+                wanted = ((4100, "blue"), (4101, "green"))
+                await registry.leases.add(*(Lease("local", port, "shop", "production", slot) for port, slot in wanted))
         except Conflict as taken:
             assert taken.code == "port_taken"
             return False

@@ -104,7 +104,8 @@ async def test_steps_are_replaced_and_are_the_current_step(store: SqlStore, cloc
 async def test_change_and_close(store: SqlStore, clock: Clock) -> None:
     held = await opened(store)
     async with store.write() as registry:
-        await registry.journal.change("op_1", held.fence, state=OpState.UNWINDING, error={"code": "x"}, warnings=("a",), resumed=1)
+        fields = {"state": OpState.UNWINDING, "error": {"code": "x"}, "warnings": ("a",), "resumed": 1}
+        await registry.journal.change("op_1", held.fence, **fields)
         with pytest.raises(InternalFault):
             await registry.journal.change("op_1", held.fence, places=())
         with pytest.raises(InternalFault):

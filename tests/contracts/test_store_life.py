@@ -1,6 +1,7 @@
 """The store keeps its contract on all databases: transactions, the snapshot, migrations, and a database that is gone."""
 
 import asyncio
+import sqlite3
 import subprocess
 import sys
 from dataclasses import replace
@@ -256,6 +257,18 @@ async def test_a_store_of_a_newer_version_is_left_alone(url: str, opener: Opener
 async def test_two_starters_migrate_once(opener: Opener) -> None:
     one, two = await asyncio.gather(opener(), opener())
     assert one.snapshot == two.snapshot
+
+
+async def test_a_first_start_waits_for_another_ones_lock(tmp_path: Path, clock: Clock) -> None:
+    """SQLite's change to WAL fails at once while anybody holds the file, whatever the busy timeout says."""
+    path = tmp_path / "codeb.db"
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("CREATE TABLE x (y)")
+    other.execute("BEGIN EXCLUSIVE")
+    asyncio.get_running_loop().call_later(0.15, other.close)
+    store = await open_store(f"sqlite:///{path}", mirror=None, now=clock)
+    assert (await store.check()).status == "pass"
+    await store.close()
 
 
 def test_head_is_the_newest_revision() -> None:

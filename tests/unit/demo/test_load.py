@@ -212,6 +212,24 @@ async def test_websockets_that_are_dropped_or_lied_to(start_app: Start, fault: s
     assert result.lost == counts.sent - counts.ok
 
 
+async def test_a_websocket_that_broke_just_before_the_end_is_a_cut_and_does_not_hold_up_the_end(start_app: Start) -> None:
+    app = start_app()
+
+    async def serve(_: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        ours, theirs = await asyncio.open_connection("127.0.0.1", app.port)
+        theirs.write(await request(reader))
+        writer.write(await request(ours) + await ours.read(1000))
+        theirs.write(await reader.read(1000))
+        writer.write(await ours.read(1000))
+        theirs.close()
+
+    async with asyncio.timeout(5):
+        # The client rests 200 ms after each echo: it has not looked at the connection again when the end comes.
+        result = await against(serve, seconds=0.1, websocket=2)
+    assert (result.kinds["websocket"].sent, result.kinds["websocket"].cut) == (2, 2)
+    assert reasons(result) == {("websocket", "body", "closed")}
+
+
 def sight(sent: float, answered: float, slot: str) -> Sight:
     return Sight("short", sent, answered, slot, "")
 

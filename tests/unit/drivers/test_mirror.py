@@ -181,7 +181,7 @@ def test_a_crash_at_any_point_leaves_old_or_new(tmp_path: Path, fresh: bool) -> 
     assert points > 20 and {"fsync", "replace"} <= set(seen)
 
 
-def test_everything_is_on_the_disk_before_its_rename_and_the_folder_after(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_data_is_synced_before_its_rename_and_the_folder_after(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = crashing(monkeypatch, 10_000)
     Mirror(tmp_path).write(replace(snapshot(), pairs={}, projects={}), TEAMS)
     order = [name for name in seen if name in ("fsync", "replace")]

@@ -18,7 +18,11 @@ class MemoryHealth:
 
     async def probe(self, address: Address, seconds: float) -> Answer:
         self.probed.append(address)
-        keys: tuple[str | int | tuple[str, int] | None, ...] = (address.host_header, (address.host, address.port), address.port)
+        keys: tuple[str | int | tuple[str, int] | None, ...] = (
+            address.host_header,
+            (address.host, address.port),
+            address.port,
+        )
         for key in keys:
             if key is not None and key in self.answers:
                 found = self.answers[key]

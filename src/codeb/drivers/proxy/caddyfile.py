@@ -85,7 +85,8 @@ def render_main(settings: CaddySettings, version: Version) -> bytes:
     unknown = ["header -Server", 'respond "no such site" 404']
     parts = [
         # Without an empty line between the two, as `caddy fmt` has it.
-        "# Managed by CodeB: its next start writes this file anew. One file per site is in sites/.\n" + _block("", options),
+        "# Managed by CodeB: its next start writes this file anew. One file per site is in sites/.\n"
+        + _block("", options),
         _block("http://", unknown),
     ]
     if settings.tls != "off":

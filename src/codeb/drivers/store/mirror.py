@@ -206,6 +206,8 @@ class Mirror:
         """Bring the files to this state: only those that change, and none of places that are gone."""
         slots = self.folder / "slots"
         slots.mkdir(parents=True, exist_ok=True)
+        for left in self.folder.glob(".*.tmp"):  # by a crash; only one mirror works in a home
+            left.unlink()
         wanted = documents(snapshot, teams)
         for name, content in wanted.items():
             digest = hashlib.sha256(canonical(content)).hexdigest()

@@ -8,7 +8,9 @@ the writer says BEGIN IMMEDIATE; readers say plain BEGIN and wait for nobody (WA
 
 import asyncio
 import shutil
+import sqlite3
 import tempfile
+import time
 import weakref
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +21,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, Executable, NullPool, create_engine, event
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.engine.interfaces import DBAPIConnection, DBAPICursor
 
 from codeb.drivers.store.session import Parameters, Rows, Session, through
 
@@ -39,10 +41,9 @@ def engine(path: Path, *, begin: str, durable: bool = True) -> Engine:
     def _connect(connection: DBAPIConnection, _: object) -> None:
         connection.isolation_level = None
         cursor = connection.cursor()
-        for pragma in (
-            f"busy_timeout={BUSY_MS}", "journal_mode=WAL", f"synchronous={'FULL' if durable else 'OFF'}", "foreign_keys=ON",
-        ):  # fmt: skip
+        for pragma in (f"busy_timeout={BUSY_MS}", f"synchronous={'FULL' if durable else 'OFF'}", "foreign_keys=ON"):
             cursor.execute(f"PRAGMA {pragma}")
+        _use_wal(cursor)
         cursor.close()
 
     @event.listens_for(made, "begin")
@@ -50,6 +51,20 @@ def engine(path: Path, *, begin: str, durable: bool = True) -> Engine:
         connection.exec_driver_sql(begin)
 
     return made
+
+
+def _use_wal(cursor: DBAPICursor) -> None:
+    """A file becomes WAL once, and that change alone does not wait for others by itself: two first starts may meet."""
+    end = time.monotonic() + BUSY_MS / 1000
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > end:
+                raise
+            time.sleep(0.02)
+        else:
+            return
 
 
 class _Line:

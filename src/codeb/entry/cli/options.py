@@ -1,0 +1,70 @@
+"""The params of a tool as options of a command, and back."""
+
+from typing import Any
+
+import click
+
+from codeb.entry.cli.session import Session
+from codeb.entry.cli.surface import Param, ToolView, kebab
+
+KINDS: dict[str, click.ParamType] = {"string": click.STRING, "integer": click.INT, "number": click.FLOAT}
+FIRST = "first"
+"""the name of the argument that stands for the first required param"""
+
+
+def options(tool: ToolView, *, positional: bool = True) -> list[click.Parameter]:
+    """An option for every param but objects; the first required one may be given without its name."""
+    found: list[click.Parameter] = [option(each) for each in tool.params if each.type != "object"]
+    if positional and tool.first is not None:
+        metavar = f"[{kebab(tool.first.name).upper().replace('-', '_')}]"
+        kind = KINDS[tool.first.type]
+        complete = _projects if tool.first.name == "projectName" else None
+        found.insert(0, click.Argument([FIRST], required=False, metavar=metavar, type=kind, shell_complete=complete))
+    if tool.risk == "destroys":
+        found.append(click.Option(["--yes"], is_flag=True, help="do not ask whether to go on"))
+    found.append(click.Option(["--json", "as_json"], is_flag=True, help="print the server's answer as it is"))
+    return found
+
+
+def option(param: Param) -> click.Option:
+    about = param.about
+    if param.default is not None and param.type != "boolean":
+        said = ", ".join(param.default) if isinstance(param.default, list) else param.default
+        about += f"  [default: {said}]"
+    if param.type == "boolean":
+        return click.Option([*param.flags, param.name], default=None, help=about)
+    many = param.type == "array"
+    kind: click.ParamType = click.Choice(param.enum) if param.enum else KINDS["string" if many else param.type]
+    complete = _projects if param.name == "projectName" else None
+    return click.Option([*param.flags, param.name], type=kind, multiple=many, help=about, shell_complete=complete)
+
+
+def params_of(session: Session, tool: ToolView, given: dict[str, Any], *, positional: bool = True) -> dict[str, Any]:
+    """What was said, by wire name, with the repository's project and environment. Raises `UsageError` for what is missing."""
+    said: dict[str, Any] = {}
+    for each in tool.params:
+        value = given.get(each.name)
+        if value is not None and value != ():
+            said[each.name] = list(value) if isinstance(value, tuple) else value
+    word = given.get(FIRST) if positional else None
+    if word is not None and tool.first is not None:
+        if said.setdefault(tool.first.name, word) != word:
+            raise click.UsageError(f"--{kebab(tool.first.name)} is given twice: {said[tool.first.name]} and {word}.")
+    said = session.place(said, tool)
+    missing = [f"--{kebab(each.name)}" for each in tool.params if each.required and each.name not in said]
+    if missing:
+        tip = ""
+        if "--project-name" in missing:
+            tip = " What destroys has its project named." if tool.risk == "destroys" else ' Or write `project = "…"` into codeb.toml.'
+        raise click.UsageError(f"Missing {', '.join(missing)}.{tip}")
+    return said
+
+
+def _projects(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Names for the shell's completion; none when the server does not answer at once."""
+    try:
+        answer = Session(ctx.find_root().params.get("api_url")).ask("project_list", {"limit": 1000}, seconds=1)
+        names = [each["projectName"] for each in answer.body.get("projects", [])]
+    except Exception:  # a completion never speaks, whatever is wrong
+        return []
+    return [name for name in names if name.startswith(incomplete)]

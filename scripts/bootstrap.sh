@@ -17,6 +17,7 @@ export PATH="$PATH:/usr/sbin:/sbin"
 
 MISSING=3
 FORBIDDEN=4
+STARTED=
 
 say() { printf 'bootstrap: %s\n' "$*"; }
 
@@ -39,7 +40,8 @@ apt_install() { # WHAT-FOR PACKAGE...
     local why=$1 log
     shift
     command -v apt-get >/dev/null || fail "$why needs $*: this machine has no apt-get, please install it in your way."
-    may_be_root || fail "$why needs $*, and this user may not install it. Please run: sudo apt-get install --no-install-recommends $*"
+    may_be_root || fail "$why needs $*, and this user may not install it." \
+        "Please run: sudo apt-get install --no-install-recommends $*"
     log=$(mktemp)
     say "installing with apt-get: $* ($why). None of their services is started."
     if ! (apt_quietly "$@") </dev/null >"$log" 2>&1; then
@@ -65,7 +67,8 @@ apt_quietly() (
         as_root mkdir -p "${cluster%/*}"
         echo 'create_main_cluster = false' | as_root tee "$cluster"
     fi
-    apt=(as_root env DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1 apt-get -q -y -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3)
+    apt=(as_root env DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1)
+    apt+=(apt-get -q -y -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3)
     # A list that cannot be fetched need not be one of those that matter: the installation will tell.
     "${apt[@]}" update || true
     "${apt[@]}" install --no-install-recommends "$@"
@@ -120,7 +123,8 @@ in_venv() { # PIP-ARGUMENT...
     if ! "${pip[@]}" --version >/dev/null 2>&1 && ! .venv/bin/python -m ensurepip >/dev/null 2>&1; then
         pip=("$(find_python)" -m pip --python .venv/bin/python)
     fi
-    "${pip[@]}" --quiet --disable-pip-version-check --no-input "$@"
+    # Twice quiet: errors only. Warnings are about this machine's pip.conf.
+    "${pip[@]}" -qq --disable-pip-version-check --no-input "$@"
 }
 
 hash_of() { sha256sum "$1" | cut -d ' ' -f 1; }
@@ -162,7 +166,8 @@ venv() { # LOCK
 
 docker_socket() {
     local host=${CODEB_DOCKER_HOST:-${DOCKER_HOST:-unix:///var/run/docker.sock}}
-    [[ $host == unix:///* ]] || fail "$host is not a unix socket. Please set CODEB_DOCKER_HOST=unix:///path, or unset DOCKER_HOST."
+    [[ $host == unix:///* ]] || fail "$host is not a unix socket." \
+        "Please set CODEB_DOCKER_HOST=unix:///path, or unset DOCKER_HOST."
     printf '%s\n' "${host#unix://}"
 }
 
@@ -209,15 +214,18 @@ start_dockerd() { # FOLDER
     ((EUID == 0)) || arguments+=(--group "$(id -g)")
     as_root rm -f "$1/dockerd.pid"
     say "starting dockerd without systemd (log: $log)"
-    as_root setsid --fork dockerd "${arguments[@]}" "${extra[@]}" >>"$log" 2>&1 </dev/null
+    as_root setsid dockerd "${arguments[@]}" "${extra[@]}" >>"$log" 2>&1 </dev/null &
+    STARTED=$!
 }
 
+# Up to 60 s, less when the dockerd we started has ended.
 wait_for_docker() { # SOCKET
     local code tries
     for ((tries = 0; tries < 120; tries++)); do
         code=0
         ping_docker "$1" >/dev/null || code=$?
         ((code == MISSING)) || return 0
+        [[ -z $STARTED || -d /proc/$STARTED ]] || return 1
         sleep 0.5
     done
     return 1
@@ -227,18 +235,18 @@ start_docker() { # FOLDER SOCKET
     local package pid
     if pid=$(other_dockerd) && [[ -z ${CODEB_DOCKERD_ARGS:-} ]]; then
         say "dockerd ($pid) runs already: waiting for its answer"
-        wait_for_docker "$2" || fail "dockerd ($pid) runs, but nothing answers on $2. Please look at it, or set CODEB_DOCKER_HOST."
+        wait_for_docker "$2" || fail "dockerd ($pid) runs, but nothing answers on $2." \
+            "Please look at it, or set CODEB_DOCKER_HOST."
         return
     fi
+    # Debian's package, not the host of that name: names of such hosts are kept out of this tree.
+    printf -v package '%s.%s' docker io
     may_be_root || fail "Docker is not running, and this user may not start it. Please run as root:" \
-        "apt-get install docker, iptables and start Docker; usermod -aG docker $(id -un); then log in again."
+        "apt-get install $package; usermod -aG docker $(id -un). Then log in again."
     if ! command -v dockerd >/dev/null; then
-        # Debian's package, not the host of that name: names of such hosts are kept out of this tree.
-        printf -v package '%s.%s' docker io
         apt_install "the container engine" "$package" iptables
     fi
-    as_root mkdir -p "$1"
-    ((EUID == 0)) || as_root chown "$(id -u):$(id -g)" "$1"
+    mkdir -p "$1"
     if [[ -d /run/systemd/system && -z ${CODEB_DOCKERD_ARGS:-} ]]; then
         say "starting the service docker"
         as_root systemctl start docker
@@ -249,9 +257,9 @@ start_docker() { # FOLDER SOCKET
     [[ -n ${CODEB_DOCKERD_ARGS:-} ]] || forget_dead_daemons
     start_dockerd "$1"
     if ! wait_for_docker "$2"; then
-        remember "$1" && docker_stop "$1"
+        if remember "$1"; then docker_stop "$1"; fi
         tail -n 15 "$1/dockerd.log" >&2
-        fail "dockerd did not answer on $2 within 60 s; its log is in $1/dockerd.log."
+        fail "dockerd was started, but nothing answers on $2; its log is in $1/dockerd.log."
     fi
     remember "$1"
 }
@@ -269,7 +277,8 @@ docker_up() { # FOLDER
     version=$(ping_docker "$socket") || code=$?
     if ((code == MISSING)); then
         if [[ $socket != /var/run/docker.sock && -z ${CODEB_DOCKERD_ARGS:-} ]]; then
-            fail "No Docker answers on $socket, the socket that CODEB_DOCKER_HOST or DOCKER_HOST names. Please start it, or unset the variable."
+            fail "No Docker answers on $socket, the socket that CODEB_DOCKER_HOST or DOCKER_HOST names." \
+                "Please start it, or unset the variable."
         fi
         start_docker "$(realpath -m "$1")" "$socket"
         code=0
@@ -278,7 +287,7 @@ docker_up() { # FOLDER
     if ((code == FORBIDDEN)); then
         has_group "$socket" || may_be_root || fail "Docker runs, but $(id -un) may not use $socket." \
             "Please run: sudo usermod -aG $(stat -c %G "$socket") $(id -un), and log in again."
-        version="of group $(stat -c %G "$socket")"
+        version="(used through the group $(stat -c %G "$socket"))"
     fi
     say "Docker $version is there."
 }
@@ -317,10 +326,11 @@ with_docker() { # CMD...
     if has_group "$socket"; then
         exec sg "$(stat -c %G "$socket")" -c "exec $(printf '%q ' "$@")"
     fi
-    may_be_root || fail "$(id -un) may not use $socket. Please run: sudo usermod -aG $(stat -c %G "$socket") $(id -un), and log in again."
+    may_be_root || fail "$(id -un) may not use $socket." \
+        "Please run: sudo usermod -aG $(stat -c %G "$socket") $(id -un), and log in again."
     # For this one command only: nothing about the user's account is changed.
-    exec sudo -n -E env HOME="$HOME" PATH="$PATH" USER="$(id -un)" LOGNAME="$(id -un)" setpriv --reuid "$(id -u)" --regid "$(id -g)" \
-        --groups "$(id -G | tr ' ' ','),$(stat -c %g "$socket")" -- "$@"
+    exec sudo -n -E env HOME="$HOME" PATH="$PATH" USER="$(id -un)" LOGNAME="$(id -un)" \
+        setpriv --reuid "$(id -u)" --regid "$(id -g)" --groups "$(id -G | tr ' ' ','),$(stat -c %g "$socket")" -- "$@"
 }
 
 # --- what the tests use ----------------------------------------------------------------------------------------------

@@ -135,7 +135,9 @@ def backslides(trace: Sequence[Sight], switches: Sequence[Switch]) -> list[Sight
     ends = [switch.at for switch in switches[1:]] + [float("inf")]
     for switch, end in zip(switches, ends, strict=True):
         span = ordered[bisect_left(ordered, switch.at, key=_answered) : bisect_left(ordered, end, key=_answered)]
-        first = next((sight.answered for sight in span if switch.to in (sight.slot, sight.version)), end)
+        # A slow answer of `to` may be left from the time before last, when it had the traffic already.
+        fresh = (sight for sight in span if sight.sent >= switch.at and switch.to in (sight.slot, sight.version))
+        first = next((sight.answered for sight in fresh), end)
         wrong += [sight for sight in span if sight.sent > first and switch.to not in (sight.slot, sight.version)]
     return wrong
 

@@ -42,9 +42,7 @@ class Backend:
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode()
                 method, path, _ = head.split(" ", 2)
-                length = [
-                    line.split(":")[1] for line in head.split("\r\n") if line.lower().startswith("content-length")
-                ]
+                length = [line.split(":")[1] for line in head.split("\r\n") if line.lower().startswith("content-length")]
                 await reader.readexactly(int(length[0]) if length else 0)
                 if not await self._answer(method, path, reader, writer):
                     break

@@ -59,9 +59,7 @@ def answer(status: int, extra: str = "") -> bytes:
     return f"HTTP/1.1 {status} X\r\n{extra}Content-Length: 2\r\n\r\nok".encode()
 
 
-@pytest.mark.parametrize(
-    ("status", "ok"), [(200, True), (204, True), (302, True), (399, True), (404, False), (503, False)]
-)
+@pytest.mark.parametrize(("status", "ok"), [(200, True), (204, True), (302, True), (399, True), (404, False), (503, False)])
 async def test_the_status_is_told_as_it_is(health: HttpHealth, status: int, ok: bool) -> None:
     reply = f"HTTP/1.1 {status} X\r\nLocation: http://127.0.0.1:1/\r\n\r\n".encode()
     async with Server(reply) as server:

@@ -171,9 +171,7 @@ async def test_the_admin_socket_is_for_its_owner_alone_and_files_are_for_reading
     assert stat.S_ISSOCK(on.settings.admin.stat().st_mode)
     assert on.settings.admin.stat().st_mode & 0o022 == 0
     assert (on.settings.sites / "shop-production.caddy").stat().st_mode & 0o777 == 0o644
-    listening = {
-        line.split()[3] for line in Path("/proc/net/tcp").read_text().splitlines() if line.split()[1].endswith(":07E3")
-    }
+    listening = {line.split()[3] for line in Path("/proc/net/tcp").read_text().splitlines() if line.split()[1].endswith(":07E3")}
     assert "0A" not in listening, "something listens on port 2019, the default of the admin API"
 
 
@@ -209,9 +207,7 @@ async def test_changes_that_come_together_are_one_reload(on: Rig, monkeypatch: p
     assert list(await on.proxy.sites()) == [SHOP]
 
 
-async def test_hold_is_there_before_the_site_is_loaded_and_before_it_goes(
-    on: Rig, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_hold_is_there_before_the_site_is_loaded_and_before_it_goes(on: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     assert on.settings is not None
     held: list[bool] = []
     load = caddy(on)._admin.load
@@ -230,9 +226,7 @@ async def test_hold_is_there_before_the_site_is_loaded_and_before_it_goes(
 
 
 @pytest.mark.parametrize("fault", [Unavailable("x"), Conflict("x"), asyncio.CancelledError()])
-async def test_a_change_that_fails_leaves_file_and_switch(
-    on: Rig, monkeypatch: pytest.MonkeyPatch, fault: BaseException
-) -> None:
+async def test_a_change_that_fails_leaves_file_and_switch(on: Rig, monkeypatch: pytest.MonkeyPatch, fault: BaseException) -> None:
     assert on.settings is not None
     file = on.settings.sites / "shop-production.caddy"
     before = file.read_bytes()
@@ -252,6 +246,51 @@ async def test_a_change_that_fails_leaves_file_and_switch(
     assert await on.proxy.put_site(on.site) is False
     assert await on.proxy.put_site(on.other_site(SHOP, "other.localhost")) is True
     assert (on.settings.sites / "shop-production.caddy.bak").read_bytes() == before
+
+
+async def test_a_crash_in_the_middle_of_a_change_leaves_what_caddy_can_start_on(on: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is tidied after a `kill -9`: what is on disk while Caddy is asked is what a restart finds."""
+    assert on.settings is not None
+    seen: list[dict[str, bytes]] = []
+
+    async def looks(text: bytes) -> None:
+        seen.append({path.name: path.read_bytes() for path in on.settings.sites.glob("*.caddy")})  # type: ignore[union-attr]
+        raise Conflict("x")
+
+    before = {path.name: path.read_bytes() for path in on.settings.sites.glob("*.caddy")}
+    monkeypatch.setattr(caddy(on)._admin, "load", looks)
+    for change in (on.proxy.put_site(on.other_site(BLOG, HOST)), on.proxy.remove_site(SHOP)):
+        with pytest.raises(Conflict):
+            await change
+    assert seen == [before, before]
+    assert {path.name for path in on.settings.sites.iterdir()} == set(before)
+
+
+async def test_what_a_killed_codeb_left_half_done_is_tidied_at_start(on: Rig) -> None:
+    assert on.settings is not None
+    left = [
+        on.settings.dir / ".Caddyfile.x.tmp",
+        on.settings.sites / ".blog-production.caddy.new",
+        on.settings.slots / ".blog.x" / "hold",
+    ]
+    left[2].parent.mkdir()
+    for file in left:
+        file.write_bytes(b"half")
+    again = await second(on)
+    assert not any(file.exists() for file in left)
+    assert not left[2].parent.exists()
+    assert await on.answering() is GREEN
+    await again.close()
+
+
+async def test_two_codebs_change_sites_one_after_the_other(on: Rig) -> None:
+    again = await second(on)
+    places = [Place(f"p{number}", "production") for number in range(6)]
+    each = zip(places, [on.proxy, again] * 3, strict=True)
+    await asyncio.gather(*(proxy.put_site(on.other_site(place, f"{place.project}.localhost")) for place, proxy in each))
+    for place in places:
+        assert (await ask(on.http_port, f"{place.project}.localhost")).status == 503
+    await again.close()
 
 
 async def test_websockets_of_a_neighbour_survive_a_reload_from_2_7_on() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from codeb.drivers.runtime.docker import DockerRuntime
-from codeb.drivers.runtime.docker_client import DockerClient
+from codeb.drivers.runtime.docker_client import DockerClient, Refused
 from codeb.errors import Conflict, InternalFault, Unavailable
 from codeb.model import names
 from tests.contracts.runtime_rig import DockerRig, spec_for, until
@@ -178,6 +178,30 @@ async def test_a_kept_container_that_dies_comes_back(rig: DockerRig) -> None:
     await until("a restart", restarted)
     await rig.runtime.remove(spec.name, 1)
     assert await rig.runtime.look(spec.name) is None
+
+
+class Stumbling(DockerClient):
+    """Refuses the first updates as an engine does that has not yet noticed that a process ended."""
+
+    def __init__(self, times: int) -> None:
+        super().__init__()
+        self.left = times
+
+    async def call(self, method: str, path: str, **rest: Any) -> Any:
+        if path.endswith("/update") and self.left:
+            self.left -= 1
+            raise Refused(500, "Cannot update container 1: cannot update a stopped container: unknown")
+        return await super().call(method, path, **rest)
+
+
+async def test_a_restart_policy_refused_while_a_process_ends_is_set_once_it_ended(rig: DockerRig) -> None:
+    spec = await spec_for(rig)
+    await rig.runtime.run(spec)
+    client = Stumbling(2)
+    await DockerRuntime(client, rig.instance).keep(spec.name)
+    await client.close()
+    assert client.left == 0
+    assert await policy(rig, spec.name) == "unless-stopped"
 
 
 async def test_a_network_removed_behind_our_back_is_made_again(rig: DockerRig) -> None:

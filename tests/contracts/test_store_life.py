@@ -1,9 +1,10 @@
 """The store keeps its contract on all databases: transactions, the snapshot, migrations, and a database that is gone."""
 
 import asyncio
-import sqlite3
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -259,16 +260,20 @@ async def test_two_starters_migrate_once(opener: Opener) -> None:
     assert one.snapshot == two.snapshot
 
 
-async def test_a_first_start_waits_for_another_ones_lock(tmp_path: Path, clock: Clock) -> None:
-    """SQLite's change to WAL fails at once while anybody holds the file, whatever the busy timeout says."""
-    path = tmp_path / "codeb.db"
-    other = sqlite3.connect(path, isolation_level=None)
-    other.execute("CREATE TABLE x (y)")
-    other.execute("BEGIN EXCLUSIVE")
-    asyncio.get_running_loop().call_later(0.15, other.close)
-    store = await open_store(f"sqlite:///{path}", mirror=None, now=clock)
-    assert (await store.check()).status == "pass"
-    await store.close()
+def test_many_first_starts_at_once_all_get_their_file(tmp_path: Path) -> None:
+    """SQLite's change to WAL can fail at once when two make it together, whatever the busy timeout says."""
+
+    def start(path: Path, together: threading.Barrier) -> None:
+        together.wait()
+        with sqlite.engine(path, begin="BEGIN IMMEDIATE").begin() as connection:
+            connection.execute(text("CREATE TABLE IF NOT EXISTS x (y INTEGER)"))
+
+    with ThreadPoolExecutor(6) as threads:
+        for number in range(20):
+            together = threading.Barrier(6)
+            starts = [threads.submit(start, tmp_path / f"{number}.db", together) for _ in range(6)]
+            for each in starts:
+                each.result(timeout=30)
 
 
 def test_head_is_the_newest_revision() -> None:

@@ -11,7 +11,8 @@ class Proxy(Protocol):
     """Sites and which slot is live. Every verb may be repeated with the same end.
 
     A site that was never given a live slot answers 503 with a page that says so. Raises `Unavailable` when the
-    proxy does not answer, `Conflict` (code `proxy_refused`) when it refuses a configuration; the previous one stays.
+    proxy does not answer, `Conflict` (code `proxy_refused`) when it refuses a configuration; the previous one stays,
+    `NotFound` (code `no_site`) to make a slot live, or allow a fallback, where there is no site.
     """
 
     async def put_site(self, site: Site) -> bool:

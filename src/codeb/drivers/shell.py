@@ -68,7 +68,7 @@ async def run(
     return Ended(child.returncode or 0, out, err)
 
 
-def start_detached(arguments: Sequence[str], *, home: Path, output: Path) -> int:
+def start_detached(arguments: Sequence[str], *, home: Path, output: Path, extra: Mapping[str, str] | None = None) -> int:
     """Start a program that outlives CodeB, in a session of its own, writing to the file `output`; gives its id.
 
     Raises `Unavailable` when it cannot be started.
@@ -80,7 +80,7 @@ def start_detached(arguments: Sequence[str], *, home: Path, output: Path) -> int
             stdin=subprocess.DEVNULL,
             stdout=handle,
             stderr=handle,
-            env=environment(home),
+            env=environment(home, extra),
             cwd=home,
             start_new_session=True,
             umask=0o027,

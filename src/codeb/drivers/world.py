@@ -1,6 +1,7 @@
 """The real world: clocks that are checked against each other, random ids, and the crash points of the tests."""
 
 import asyncio
+import base64
 import logging
 import os
 import secrets
@@ -14,7 +15,6 @@ log = logging.getLogger("codeb.world")
 
 STEP = timedelta(seconds=60)
 """a difference between the two clocks beyond this is a jump of the wall clock, not its drift"""
-ALPHABET = "0123456789abcdefghijklmnopqrstuv"
 
 
 class SystemWorld:
@@ -48,9 +48,8 @@ class SystemWorld:
         return time.monotonic()
 
     def new_id(self, prefix: str) -> str:
-        stamp = time.time_ns() // 1_000_000
-        head = "".join(ALPHABET[(stamp >> shift) & 31] for shift in range(45, -5, -5))
-        return f"{prefix}_{head}{''.join(secrets.choice(ALPHABET) for _ in range(16))}"
+        number = (time.time_ns() // 1_000_000) << 80 | secrets.randbits(80)
+        return f"{prefix}_{base64.b32hexencode(number.to_bytes(17)[1:]).decode().lower().rstrip('=')}"
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)

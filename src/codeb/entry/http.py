@@ -29,6 +29,7 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
+ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
 class Http:
@@ -193,5 +194,5 @@ async def _body(request: Request) -> bytes:
 
 
 def _json(status: int, body: dict[str, Any], correlation: str) -> Response:
-    text = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+    text = ENCODER.encode(body).encode("utf-8", "replace")
     return Response(text, status, {**HEADERS, "X-Correlation-ID": correlation}, "application/json")

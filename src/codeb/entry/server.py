@@ -20,20 +20,37 @@ from codeb.wiring import House, build
 
 log = logging.getLogger("codeb")
 
-REQUESTS_SECONDS = 20
-"""how long requests under way, and with them the operations they wait for, may take to end on SIGTERM"""
-DRAIN_SECONDS = 5.0
+OPERATIONS_SECONDS = 18.0
+"""how long operations under way may take to end on SIGTERM; the rest stop at a journaled point and are resumed later"""
+REQUESTS_SECONDS = 5
+"""how long requests that wait for no operation may then take"""
 
 
 class Server(uvicorn.Server):
-    """Begins no new operation from the moment the signal comes, not only once the last request is through."""
+    """Begins no new operation from the moment the signal comes, and answers reads until those under way are over."""
 
     house: House | None = None
+    loop: asyncio.AbstractEventLoop | None = None
+    _leaving: asyncio.Task[None] | None = None
+
+    def serves(self, house: House) -> None:
+        """Called inside the running loop, once there is something to stop in order."""
+        self.house, self.loop = house, asyncio.get_running_loop()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        if self.house is not None:
-            self.house.engine.stop()
-        super().handle_exit(sig, frame)
+        if self.house is None or self.loop is None or self.house.engine.stopping:
+            # nothing to stop in order, or asked a second time
+            super().handle_exit(sig, frame)
+            return
+        self.house.engine.stop()
+        self.loop.call_soon_threadsafe(self._leave, self.house)
+
+    def _leave(self, house: House) -> None:
+        async def in_order() -> None:
+            await house.engine.drain(OPERATIONS_SECONDS)
+            self.should_exit = True
+
+        self._leaving = asyncio.create_task(in_order())
 
 
 async def _forever(*jobs: Any) -> AsyncIterator[None]:
@@ -57,14 +74,14 @@ def application(settings: Settings, server: Server | None = None) -> Starlette:
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         async with build(settings) as house:
             if server is not None:
-                server.house = house
+                server.serves(house)
             holder["http"].bind(house)
             await house.engine.resume()
             jobs = (house.audit.run(), house.engine.keep_leases(), timer.run(house.kit, house.engine))
             async with background(*jobs):
                 log.info("CodeB listens on http://%s:%s", settings.host, settings.port)
                 yield
-                await house.engine.drain(DRAIN_SECONDS)
+                await house.engine.drain(0)
             await house.audit.flush()
 
     http = holder["http"] = Http()

@@ -10,7 +10,7 @@ from codeb.model.specs import Address, Health, LogLine, Unit
 
 LOG_LINES = 20
 FIRST_PAUSE, LONGEST_PAUSE = 0.02, 1.0
-PROBE_SECONDS = 5.0
+PROBE_SECONDS, SHORTEST_PROBE = 5.0, 0.2
 
 
 async def until_healthy(kit: Kit, name: str, *, container_port: int, host_port: int, path: str, seconds: float) -> dict[str, Any]:
@@ -21,13 +21,17 @@ async def until_healthy(kit: Kit, name: str, *, container_port: int, host_port: 
     `health_failed` when `seconds` are over. The pause between tries is a tenth of the time spent, 20 ms to 1 s.
     """
     began = kit.world.monotonic()
-    tries = 0
+    tries, restarts = 0, None
     while True:
         tries += 1
         unit = await kit.runtime.look(name)
-        await _refuse_the_dead(kit, name, unit)
+        # A container that the runtime restarted long ago is as good as any; one that it restarts now is not.
+        restarts = unit.restarts if unit is not None and restarts is None else restarts
+        await _refuse_the_dead(kit, name, unit, restarts)
         assert unit is not None
-        waiting = await _what_is_missing(kit, unit, container_port, host_port, path)
+        left = seconds - (kit.world.monotonic() - began)
+        patience = min(PROBE_SECONDS, max(left, SHORTEST_PROBE))
+        waiting = await _what_is_missing(kit, unit, container_port, host_port, path, patience)
         spent = kit.world.monotonic() - began
         if not waiting:
             return {"tries": tries, "dockerHealth": unit.health.value, "afterMs": round(spent * 1000)}
@@ -35,19 +39,20 @@ async def until_healthy(kit: Kit, name: str, *, container_port: int, host_port: 
         if spent + pause > seconds:
             raise await _failed(
                 kit, name, "health_failed", f"{name} was not healthy after {seconds:g} s: {waiting}.",
-                f"See that the application listens on port {container_port} of all addresses (0.0.0.0) and answers {path} with 2xx or 3xx.",
+                f"See that the application listens on port {container_port} of all addresses (0.0.0.0)"
+                f" and answers {path} with 2xx or 3xx.",
             )  # fmt: skip
         await kit.world.sleep(pause)
 
 
-async def _what_is_missing(kit: Kit, unit: Unit, container_port: int, host_port: int, path: str) -> str:
+async def _what_is_missing(kit: Kit, unit: Unit, container_port: int, host_port: int, path: str, patience: float) -> str:
     """What keeps it from being healthy, in words; empty when nothing does."""
-    published = await kit.health.probe(Address("127.0.0.1", host_port, path), PROBE_SECONDS)
+    published = await kit.health.probe(Address("127.0.0.1", host_port, path), patience)
     if not published.ok:
         return f"127.0.0.1:{host_port}{path} gave {said(published)}"
     if unit.address is None:
         return "it has no address in its network"
-    own = await kit.health.probe(Address(unit.address, container_port, path), PROBE_SECONDS)
+    own = await kit.health.probe(Address(unit.address, container_port, path), patience)
     if not own.ok:
         return f"{unit.address}:{container_port}{path} gave {said(own)}"
     if unit.health is Health.STARTING:
@@ -55,10 +60,10 @@ async def _what_is_missing(kit: Kit, unit: Unit, container_port: int, host_port:
     return ""
 
 
-async def _refuse_the_dead(kit: Kit, name: str, unit: Unit | None) -> None:
+async def _refuse_the_dead(kit: Kit, name: str, unit: Unit | None, restarts: int | None) -> None:
     if unit is None:
         raise StepFailed(f"{name} is gone: somebody removed it.", code="container_gone", hint="Deploy again.")
-    if not unit.running or unit.restarts:
+    if not unit.running or unit.restarts != restarts:
         code = "" if unit.exit_code is None else f" with exit code {unit.exit_code}"
         raise await _failed(
             kit, name, "container_exited", f"{name} stopped by itself{code}.",

@@ -42,6 +42,7 @@ class SwitchInput:
     grace_hours: float
     url: str
     reason: str = ""
+    image: str = ""
 
 
 def promotion(project: Project, pair: Pair, row: SlotRow, policy: Policy) -> SwitchInput:
@@ -53,6 +54,7 @@ def promotion(project: Project, pair: Pair, row: SlotRow, policy: Policy) -> Swi
         container_port=project.container_port, health_path=project.health_path, site=site,
         deployment_id=row.deployment_id or "", image_id=row.image_id or "", version=row.version or "",
         digest=row.digest or "", grace_hours=policy.grace_hours, url=policy.url(site.hosts[0]),
+        image=row.image or "",
     )  # fmt: skip
 
 

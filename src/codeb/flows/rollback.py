@@ -7,16 +7,25 @@ from datetime import datetime
 from typing import Any
 
 from codeb.contracts.store import Registry
-from codeb.errors import Conflict
+from codeb.errors import Conflict, StepFailed
 from codeb.flows.promote import SwitchInput, fit_for_traffic, landed, switch
 from codeb.flows.site import prove
+from codeb.model.names import Place
 from codeb.model.slots import Event, Pair, SlotRow, grace_expired
 from codeb.model.specs import Deployment
 from codeb.saga.step import Run, Saga, Step
 
 
 async def _check(run: Run[SwitchInput]) -> None:
-    await fit_for_traffic(run.kit, run.input)
+    value = run.input
+    try:
+        await fit_for_traffic(run.kit, value)
+    except StepFailed as fault:
+        hint, details = redeploy(value.place, pinned(value.image, value.digest, value.image_id), value.version)
+        raise StepFailed(
+            f"The slot in grace is unhealthy, so there is no version to return to at once: {fault.message}",
+            code="grace_unhealthy", hint=hint, details={**fault.details, **details, "cause": fault.code},
+        ) from fault  # fmt: skip
 
 
 async def _switch(run: Run[SwitchInput]) -> dict[str, Any]:
@@ -87,14 +96,10 @@ def way_back(pair: Pair, now: datetime, last_good: Deployment | None) -> SlotRow
 
     Raises `Conflict`: `nothing_active`, `no_grace` or `grace_expired`, naming the deploy that brings the last good version back.
     """
-    hint, details = "Deploy the version you want and promote it.", {}
+    hint, details = "Deploy the version you want and promote it.", dict[str, Any]()
     if last_good is not None:
-        image = pinned(last_good)
-        call = {
-            "projectName": pair.place.project, "environment": pair.place.environment, "image": image, "version": last_good.version,
-        }  # fmt: skip
-        hint = f"Deploy the last good version by digest: deploy {call}, then promote."
-        details = {"redeploy": {"tool": "deploy", "params": call}}
+        image = pinned(last_good.image, last_good.digest, last_good.image_id)
+        hint, details = redeploy(pair.place, image, last_good.version)
     if pair.active is None:
         raise Conflict(f"No version of {pair.place.key} is active.", code="nothing_active", hint=hint, details=details)
     if pair.grace is None:
@@ -107,11 +112,17 @@ def way_back(pair: Pair, now: datetime, last_good: Deployment | None) -> SlotRow
     return pair.grace
 
 
-def pinned(deployment: Deployment) -> str:
-    """The image reference of a past deployment, by digest where an image registry gave it one."""
-    digest = deployment.digest
-    if digest is None or digest == deployment.image_id:
-        return deployment.image
-    repository = deployment.image.partition("@")[0]
+def redeploy(place: Place, image: str, version: str) -> tuple[str, dict[str, Any]]:
+    """Hint and details that name the call which brings a version back."""
+    call = {"projectName": place.project, "environment": place.environment, "image": image, "version": version}
+    hint = f"Deploy the last good version by digest: deploy {call}, then promote."
+    return hint, {"redeploy": {"tool": "deploy", "params": call}}
+
+
+def pinned(image: str, digest: str | None, image_id: str | None) -> str:
+    """The reference of an image that ran, by digest where an image registry gave it one."""
+    if digest is None or digest == image_id:
+        return image
+    repository = image.partition("@")[0]
     head, slash, last = repository.rpartition("/")
     return f"{head}{slash}{last.partition(':')[0]}@{digest}"

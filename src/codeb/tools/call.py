@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from codeb.contracts.kit import Kit
 from codeb.contracts.store import Registry, Remembered
-from codeb.errors import Conflict, NotFound, OperationFailed
+from codeb.errors import Conflict, NotFound, OperationFailed, Unavailable
 from codeb.model.access import Actor
 from codeb.model.journal import Operation, OpState, StepRow
 from codeb.model.names import Place, did_you_mean
@@ -139,7 +139,11 @@ class Call:
         return await self.engine.open(saga, request, decide, claim if self.idempotency_key else None)
 
     async def ended(self, operation_id: str, seconds: float = WAIT_SECONDS) -> tuple[Operation, list[StepRow]]:
-        """Wait for an operation. Raises `OperationFailed` with its steps when it did not succeed."""
+        """Wait for an operation.
+
+        Raises `OperationFailed` with its steps when it did not succeed, `Unavailable` (`stopping`, `still_running`) when
+        it goes on without this call.
+        """
         await self.engine.wait(operation_id, seconds)
         async with self.kit.store.read() as registry:
             operation = await registry.journal.get(operation_id)
@@ -148,7 +152,19 @@ class Call:
             raise NotFound(f"Operation {operation_id} is no longer on record.", code="operation_not_found")
         if operation.state in (OpState.FAILED, OpState.CANCELLED):
             raise failure(operation, steps)
+        if not operation.state.terminal:
+            raise self._goes_on(operation, steps)
         return operation, steps
+
+    def _goes_on(self, operation: Operation, steps: list[StepRow]) -> Unavailable:
+        stopping = self.engine.stopping
+        why = "CodeB is stopping and brings it to an end at its next start" if stopping else "It takes longer than this call waits"
+        return Unavailable(
+            f"{operation.summary} is at step {operation.step}. {why}. Production traffic is unaffected.",
+            code="stopping" if stopping else "still_running",
+            hint=f"See how it ended with operation_get {operation.id}.",
+            details={"operationId": operation.id, "state": operation.state.value, "steps": step_list(steps)},
+        )
 
 
 def failure(operation: Operation, steps: list[StepRow]) -> OperationFailed:

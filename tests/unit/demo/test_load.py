@@ -244,6 +244,8 @@ def test_backslides_are_answers_of_the_old_to_requests_sent_after_the_new_had_an
     assert backslides(good + again, switches) == []
     wrong = sight(20.25, 20.4, "green")
     assert backslides([*good, *again, wrong], switches) == [wrong]
+    slow = [sight(5, 10.01, "green"), sight(10.05, 10.1, "blue")]
+    assert backslides([*slow, *good], switches) == [], "an answer from an earlier time of the same slot begins nothing"
 
 
 @pytest.mark.parametrize("ending", ["seconds", "sigterm", "stop-file", "stdin"])

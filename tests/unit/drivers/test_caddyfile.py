@@ -25,9 +25,11 @@ SITE = Site(
 )
 HOSTILE = [
     "", " ", "a b.example.com", "shop.example.com {", "}", "a}.example.com", "{env.HOME}.example.com", 'a".example.com',
-    "a`.example.com", "a\\.example.com", "a\n.example.com", "shop.example.com\n", "shop.example.com\r\nrespond 200", "*.example.com",
+    "a`.example.com", "a\\.example.com", "a\n.example.com", "shop.example.com\n", "shop.example.com\r\nrespond 200",
+    "*.example.com",
     "*", "-a.example.com", "a..example.com", ".example.com", "example.com.", "shop.example.com:80", "http://shop.example.com",
-    "SHOP.example.com", "shöp.example.com", "shop.example.com,evil.example.com", "#.example.com", "@a.example.com", "a;b.example.com",
+    "SHOP.example.com", "shöp.example.com", "shop.example.com,evil.example.com", "#.example.com", "@a.example.com",
+    "a;b.example.com",
     "a" * 64 + ".example.com", "a." * 127 + "toolong.com", "one", "a\0.example.com", "a\u2028.example.com", "$(id).example.com",
 ]  # fmt: skip
 PATHS = ["", "health", "//health", "/../x", "/a b", "/{env.HOME}", "/a\n}", '/"', "/`", "/a\\b", "/ü", "/?x=1", "/#"]

@@ -24,9 +24,7 @@ def test_atomic_write_replaces_whole_with_the_mode_asked_for(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("call", ["write", "fsync", "replace"])
-def test_a_write_that_fails_leaves_the_old_file_and_no_other(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
-) -> None:
+def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
     file = tmp_path / "a"
     atomic_write(file, b"old")
 
@@ -130,13 +128,9 @@ async def test_a_detached_program_leads_its_own_session_and_leaves_no_zombie(tmp
 
 
 @pytest.mark.anyio
-async def test_a_program_that_ignores_the_request_to_end_is_made_to(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_program_that_ignores_the_request_to_end_is_made_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process, "STOP_SECONDS", 0.2)
-    deaf = (
-        "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(60)"
-    )
+    deaf = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(60)"
     log = tmp_path / "log"
     pid = shell.start_detached(["/usr/bin/python3", "-c", deaf], home=tmp_path, output=log)
     while not log.read_text():

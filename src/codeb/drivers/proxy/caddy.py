@@ -44,6 +44,7 @@ class CaddyProxy:
         for folder in (settings.dir, settings.sites, settings.slots):
             folder.mkdir(parents=True, exist_ok=True, mode=0o755)
         async with process.only_one(settings.dir):
+            self._files.tidy()
             pid = process.find(settings.admin)
             self._version = await process.version(process.running_binary(pid, settings.binary), settings.dir)
             if self._version < OLDEST:
@@ -51,7 +52,7 @@ class CaddyProxy:
                     f"Caddy {_dotted(self._version)} is too old; CodeB needs 2.6 or newer.",
                     hint="Point CODEB_CADDY_BIN at a newer one, or remove it to use the embedded one.",
                 )
-            text = render_main(settings, self._version)
+            self._files.main = text = render_main(settings, self._version)
             if not settings.main.exists() or settings.main.read_bytes() != text:
                 atomic_write(settings.main, text)
             if pid is None:
@@ -99,9 +100,7 @@ class CaddyProxy:
 
         Raises `InvalidParams` for a value that may not reach Caddy, besides what the contract says.
         """
-        if self._version is None:
-            raise Unavailable("The proxy has not been started.", hint="Start it: we up")
-        text = render_site(site, self._settings, self._version)
+        text = render_site(site, self._settings, self._started())
         folder = self._folder(site.place)
         known = folder.is_dir()
         markers.create_held(folder)
@@ -116,6 +115,7 @@ class CaddyProxy:
         return reloaded
 
     async def remove_site(self, place: Place) -> None:
+        self._started()
         folder = self._folder(place)
         known, was_held = folder.is_dir(), markers.held(folder)
         if known:
@@ -164,6 +164,11 @@ class CaddyProxy:
         entry = LOOPBACK if not bind or any(address in EVERYWHERE for address in bind) else bind[0]
         port = self._settings.https_port if tls else self._settings.http_port
         return Address(entry, port, host_header=host, tls=tls)
+
+    def _started(self) -> Version:
+        if self._version is None:
+            raise Unavailable("The proxy has not been started; nothing was changed.", hint="Start it: we up")
+        return self._version
 
     def _folder(self, place: Place) -> Path:
         if names.parse_place(place.key) != place:

@@ -23,8 +23,8 @@ BIND = re.compile(r"[0-9a-f.:]{2,45}")
 
 STREAMS_SURVIVE_RELOAD = (2, 7, 0)
 """from here on `stream_close_delay` is known: a reload leaves the WebSockets of all sites alone"""
-BODIES_SENT_AGAIN = (2, 7, 0)
-"""from here on a request with a body that met a refused connection is tried again; 2.6 answers it 502"""
+BODIES_SENT_AGAIN = (2, 11, 3)
+"""from here on, for certain, a request with a body that met a refused connection is tried again (caddy#7547); else 502"""
 COUNTED_HEALTH_CHECKS = (2, 9, 0)
 """from here on (2.8 or so) `health_fails` is known: one slow answer to a health check is not yet a failure"""
 
@@ -68,8 +68,8 @@ def render_main(settings: CaddySettings, version: Version) -> bytes:
         f"http_port {_port(settings.http_port)}",
         f"https_port {_port(settings.https_port)}",
         "skip_install_trust",
-        # How long a slow answer may go on after a reload replaced its listener; the reload does not wait for it.
-        "grace_period 10m",
+        # How long a Caddy that is told to end waits for answers under way. A reload cuts none of them, whatever this says.
+        "grace_period 30s",
     ]
     if version >= STREAMS_SURVIVE_RELOAD:
         options.append("persist_config off")
@@ -85,8 +85,7 @@ def render_main(settings: CaddySettings, version: Version) -> bytes:
     unknown = ["header -Server", 'respond "no such site" 404']
     parts = [
         # Without an empty line between the two, as `caddy fmt` has it.
-        "# Managed by CodeB: its next start writes this file anew. One file per site is in sites/.\n"
-        + _block("", options),
+        "# Managed by CodeB: its next start writes this file anew. One file per site is in sites/.\n" + _block("", options),
         _block("http://", unknown),
     ]
     if settings.tls != "off":

@@ -70,23 +70,33 @@ def running_binary(pid: int | None, otherwise: Path) -> Path:
 @contextlib.asynccontextmanager
 async def only_one(folder: Path) -> AsyncIterator[None]:
     """Of several CodeB processes on this folder one at a time; freed by the kernel when its holder dies."""
-    handle = os.open(folder / "start.lock", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    handle = os.open(folder / "change.lock", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         async with asyncio.timeout(LOCK_SECONDS):
-            while True:
-                try:
-                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    await asyncio.sleep(0.1)
-        yield
+            while not _locked(handle):  # noqa: ASYNC110 - another process has no event to wait for
+                await asyncio.sleep(0.1)
     except TimeoutError as error:
+        os.close(handle)
         raise Unavailable(
-            "Another CodeB process has been starting the proxy for too long.",
-            hint="See which processes hold start.lock in the proxy's folder.",
+            "Another CodeB process has been changing the proxy for too long; nothing was changed.",
+            hint="See which process holds the file named in the details.",
+            details={"file": str(folder / "change.lock")},
         ) from error
+    except BaseException:
+        os.close(handle)
+        raise
+    try:
+        yield
     finally:
         os.close(handle)
+
+
+def _locked(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def check_socket_path(admin: Path) -> None:

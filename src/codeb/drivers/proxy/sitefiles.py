@@ -2,9 +2,13 @@
 
 import asyncio
 import contextlib
+import shutil
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 from codeb.drivers.files import atomic_write, sync_folder
+from codeb.drivers.proxy import process
 from codeb.drivers.proxy.admin import Admin
 from codeb.drivers.proxy.caddyfile import CaddySettings
 from codeb.errors import Conflict
@@ -23,7 +27,14 @@ class Change:
 
 
 class SiteFiles:
-    """Disk and running configuration move together: refused text never stays on disk."""
+    """Disk and running configuration move together; text bears a site's name only once Caddy has taken it.
+
+    A change is loaded from a file beside (`.shop-production.caddy.new`) and renamed into place afterwards. So whatever
+    interrupts it, what is on disk is something a Caddy can be started on.
+    """
+
+    main = b""
+    """the main Caddyfile, as the driver's `start()` rendered it; it imports all sites in one line"""
 
     def __init__(self, settings: CaddySettings, admin: Admin) -> None:
         self._settings = settings
@@ -35,7 +46,8 @@ class SiteFiles:
         self._loaded: dict[str, bytes] | None = None
 
     def names(self) -> list[str]:
-        return sorted(path.name.removesuffix(SUFFIX) for path in self._settings.sites.glob(f"*{SUFFIX}"))
+        """The sites on disk, in the order in which Caddy's import takes their files."""
+        return [path.name.removesuffix(SUFFIX) for path in sorted(self._settings.sites.glob(f"[!.]*{SUFFIX}"))]
 
     def note_loaded(self) -> None:
         """The running configuration was found to be what is on disk now."""
@@ -43,9 +55,11 @@ class SiteFiles:
 
     async def load(self) -> None:
         """Load what is on disk. Raises `Conflict` (refused; the old one runs on) and `Unavailable`."""
-        files = self._disk()
+        await self._load(self.main, self._disk())
+
+    async def _load(self, text: bytes, files: dict[str, bytes]) -> None:
         try:
-            await self._admin.load(self._settings.main.read_bytes())
+            await self._admin.load(text)
         except Conflict:
             raise
         except BaseException:
@@ -93,43 +107,73 @@ class SiteFiles:
                 change.done, change.error = True, refused
 
     async def _commit(self, batch: list[Change]) -> None:
-        before: dict[str, bytes | None] = {}
+        # Against another CodeB process, and against the tidying of one that starts.
+        async with process.only_one(self._settings.dir):
+            await self._replace(batch)
+
+    async def _replace(self, batch: list[Change]) -> None:
+        wanted = {change.name: change.content for change in batch}
+        disk = self._disk()
         try:
-            for change in batch:
-                before.setdefault(change.name, self._read(change.name))
-                self._write(change.name, change.content, keep=True)
-            await self.load()
+            for name, content in wanted.items():
+                if content is not None:
+                    atomic_write(self._fresh(name), content)
+            files = {name: text for name, text in (disk | wanted).items() if text is not None}
+            await self._load(self._importing(files, wanted), files)
         except BaseException:
-            for name, content in before.items():
-                self._write(name, content, keep=False)
+            for name in wanted:
+                self._fresh(name).unlink(missing_ok=True)
             raise
+        for name, content in wanted.items():
+            self._settle(name, content, disk.get(name))
+        sync_folder(self._settings.sites)
         for change in batch:
             change.done = True
+
+    def _importing(self, files: Iterable[str], fresh: Container[str]) -> bytes:
+        """The main Caddyfile with each file by its name, in the order of the one line that imports them all."""
+        ordered = sorted(files, key=lambda name: name + SUFFIX)
+        paths = [self._fresh(name) if name in fresh else self._file(name) for name in ordered]
+        line = f"import {self._settings.sites}/*{SUFFIX}\n"
+        return self.main.replace(line.encode(), "".join(f"import {path}\n" for path in paths).encode())
+
+    def _settle(self, name: str, content: bytes | None, old: bytes | None) -> None:
+        if old is not None and old != content:
+            atomic_write(self._spare(name), old)
+        if content is None:
+            self._file(name).unlink(missing_ok=True)
+        else:
+            self._fresh(name).replace(self._file(name))
 
     def _is_so(self, name: str, content: bytes | None) -> bool:
         return self._loaded is not None and self._loaded.get(name) == content == self._read(name)
 
     def _disk(self) -> dict[str, bytes]:
-        return {name: (self._settings.sites / f"{name}{SUFFIX}").read_bytes() for name in self.names()}
+        return {name: self._file(name).read_bytes() for name in self.names()}
 
     def _read(self, name: str) -> bytes | None:
         with contextlib.suppress(FileNotFoundError):
-            return (self._settings.sites / f"{name}{SUFFIX}").read_bytes()
+            return self._file(name).read_bytes()
         return None
 
-    def _write(self, name: str, content: bytes | None, *, keep: bool) -> None:
-        path, spare = self._settings.sites / f"{name}{SUFFIX}", self._settings.sites / f"{name}{SUFFIX}.bak"
-        old = self._read(name)
-        if content == old:
-            return
-        if keep and old is not None:
-            atomic_write(spare, old)
-        if content is None:
-            path.unlink(missing_ok=True)
-            sync_folder(path.parent)
-        else:
-            atomic_write(path, content)
+    def _file(self, name: str) -> Path:
+        return self._settings.sites / f"{name}{SUFFIX}"
+
+    def _fresh(self, name: str) -> Path:
+        return self._settings.sites / f".{name}{SUFFIX}.new"
+
+    def _spare(self, name: str) -> Path:
+        return self._settings.sites / f"{name}{SUFFIX}.bak"
+
+    def tidy(self) -> None:
+        """Remove what a CodeB that was killed left half done. Only under `process.only_one`."""
+        for folder in (self._settings.dir, self._settings.sites):
+            for pattern in (".*.new", ".*.tmp"):
+                for file in folder.glob(pattern):
+                    file.unlink(missing_ok=True)
+        for folder in self._settings.slots.glob(".*"):
+            shutil.rmtree(folder)
 
     def forget(self, name: str) -> None:
         """Remove what is left of a site that is gone."""
-        (self._settings.sites / f"{name}{SUFFIX}.bak").unlink(missing_ok=True)
+        self._spare(name).unlink(missing_ok=True)

@@ -4,6 +4,7 @@ Every changing verb looks first and then acts on the id it saw, one engine call 
 each half-way state lead to the same end when the verb is called again.
 """
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,6 +20,12 @@ STOP_MARGIN = 15.0
 
 REPLACED_STOP = 10
 """Seconds for a container that makes room for its shelved predecessor: it had no production traffic."""
+
+DYING = "stopped container"
+"""In the reason why a restart policy was refused: the process has just ended and the engine does not know it yet."""
+POLICY_TRIES = 20
+POLICY_PAUSE = 0.1
+"""Seconds."""
 
 PORT_CLASH = ("port is already allocated", "address already in use")
 NETWORK_GONE = ("network", "not found")
@@ -261,7 +268,15 @@ class DockerRuntime:
             raise
 
     async def _restart_policy(self, container: str, policy: str) -> None:
-        await self._client.call("POST", f"containers/{container}/update", body={"RestartPolicy": {"Name": policy}})
+        body = {"RestartPolicy": {"Name": policy}}
+        for left in reversed(range(POLICY_TRIES)):
+            try:
+                await self._client.call("POST", f"containers/{container}/update", body=body)
+                return
+            except Refused as refused:
+                if not left or DYING not in refused.reason:
+                    raise
+            await asyncio.sleep(POLICY_PAUSE)
 
     async def _network(self, name: str) -> Seen | None:
         try:

@@ -1,8 +1,9 @@
 """Who calls and what they were told: keys, teams, idempotency keys and the audit log."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from sqlalchemy import insert, select
+from sqlalchemy import insert, select, update
 
 from codeb.contracts.store import AuditRow, Remembered
 from codeb.drivers.store import rows
@@ -44,6 +45,11 @@ class SqlAnswers:
 
     async def put(self, remembered: Remembered) -> None:
         await self._tx.claim(insert(answers), rows.remembered_values(remembered))
+
+    async def complete(self, key_id: str, key: str, answer: Mapping[str, Any]) -> None:
+        """A key that is not there stays so."""
+        this = (answers.c.key_id == key_id) & (answers.c.key == key)
+        await self._tx.write(update(answers).where(this).values(answer=dict(answer)))
 
 
 class SqlAudit:

@@ -78,6 +78,12 @@ class SqlSlots:
         self._tx.touch(pair.place.project)
         await self._tx.claim(insert(project_slots).values([rows.slot_values(row) for row in pair.rows]))
 
+    async def remove(self, place: Place) -> None:
+        """Safe to repeat."""
+        self._tx.touch(place.project)
+        here = (_SLOTS.project == place.project) & (_SLOTS.environment == place.environment)
+        await self._tx.write(delete(project_slots).where(here))
+
     async def put(self, *slots: SlotRow) -> None:
         """Raises `Conflict`: `slot_conflict`, or `environment_gone` when a row to replace is not there."""
         # Constraints look at every row as it changes, so rows that swap states step aside first.

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from codeb.entry.cli import exits, progress, show
+from codeb.entry.cli import exits, show
 from codeb.entry.cli.client import Unreachable
 from codeb.entry.cli.session import Ended, Session, fresh_key, unreachable
 from codeb.entry.cli.surface import ToolView, suggestion
@@ -86,15 +86,16 @@ def run(session: Session, tool: ToolView, params: dict[str, Any], key: str) -> i
 
 def attend(session: Session, operation_id: str) -> int:
     """Follow an operation, and what grows out of it, to the end and say how it went."""
+    from codeb.entry.cli import progress
+
     find = suggestion("operation_get", {"operationId": operation_id})
     try:
         with progress.screen() as on:
             body = progress.follow(session, operation_id, on)
-        code = conclude(body)
-        if code == exits.OK and body["operation"]["tool"] == "deploy":
-            following = progress.successor(session, body["operation"])
-            return attend(session, following) if following else code
-        return code
+        deployed = body["operation"]["state"] == "succeeded" and body["operation"]["tool"] == "deploy"
+        following = progress.successor(session, body["operation"]) if deployed else None
+        code = conclude(body, last=following is None)
+        return attend(session, following) if following else code
     except progress.Refused as refused:
         return session.failed(refused.answer)
     except Unreachable as fault:
@@ -106,8 +107,8 @@ def attend(session: Session, operation_id: str) -> int:
         return exits.INTERRUPTED
 
 
-def conclude(body: dict[str, Any]) -> int:
-    """The end of an operation, as the call that waits for it would tell it."""
+def conclude(body: dict[str, Any], *, last: bool = True) -> int:
+    """The end of an operation, as the call that waits for it would tell it; nothing is next unless it is the `last`."""
     operation, result = body["operation"], body.get("result") or {}
     if operation["state"] != "succeeded":
         error = operation.get("error") or {}
@@ -121,7 +122,7 @@ def conclude(body: dict[str, Any]) -> int:
         return exits.FAILED
     sentence, then = told(operation, result)
     show.out(sentence)
-    show.after({"warnings": operation.get("warnings", []), "next": then})
+    show.after({"warnings": operation.get("warnings", []), "next": then if last else []})
     return exits.OK
 
 

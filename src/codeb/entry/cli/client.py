@@ -3,7 +3,6 @@
 import json
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 from codeb.entry.cli.settings import Where
 from codeb.entry.version import VERSION
@@ -11,7 +10,7 @@ from codeb.entry.version import VERSION
 CONNECT_SECONDS = 5.0
 
 
-class Unreachable(Exception):  # noqa: N818  named for what happened
+class Unreachable(Exception):
     """No answer. `sent` tells whether the server may have heard the call all the same."""
 
     def __init__(self, url: str, reason: str, *, sent: bool) -> None:
@@ -55,6 +54,7 @@ class Client:
 
     def _exchange(self, method: str, path: str, headers: dict[str, str], body: bytes | None, seconds: float) -> Answer:
         import http.client
+        from urllib.parse import urlsplit
 
         parts = urlsplit(self.where.url)
         kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection

@@ -1,5 +1,6 @@
 """The params of a tool as options of a command, and back."""
 
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -7,7 +8,22 @@ import click
 from codeb.entry.cli.session import Session
 from codeb.entry.cli.surface import Param, ToolView, kebab
 
-KINDS: dict[str, click.ParamType] = {"string": click.STRING, "integer": click.INT, "number": click.FLOAT}
+KINDS: dict[str, click.ParamType[Any]] = {"string": click.STRING, "integer": click.INT, "number": click.FLOAT}
+
+
+class Later(click.Command):
+    """A command whose options are made when it is called or asked about: the list of commands need not wait for them."""
+
+    def __init__(self, name: str, *, make: Callable[[], list[click.Parameter]], **more: Any) -> None:
+        super().__init__(name, **more)
+        self._make = make
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        if not self.params:
+            self.params = self._make()
+        return super().get_params(ctx)
+
+
 FIRST = "first"
 """the name of the argument that stands for the first required param"""
 
@@ -34,7 +50,7 @@ def option(param: Param) -> click.Option:
     if param.type == "boolean":
         return click.Option([*param.flags, param.name], default=None, help=about)
     many = param.type == "array"
-    kind: click.ParamType = click.Choice(param.enum) if param.enum else KINDS["string" if many else param.type]
+    kind: click.ParamType[Any] = click.Choice(param.enum) if param.enum else KINDS["string" if many else param.type]
     complete = _projects if param.name == "projectName" else None
     return click.Option([*param.flags, param.name], type=kind, multiple=many, help=about, shell_complete=complete)
 
@@ -47,15 +63,15 @@ def params_of(session: Session, tool: ToolView, given: dict[str, Any], *, positi
         if value is not None and value != ():
             said[each.name] = list(value) if isinstance(value, tuple) else value
     word = given.get(FIRST) if positional else None
-    if word is not None and tool.first is not None:
-        if said.setdefault(tool.first.name, word) != word:
-            raise click.UsageError(f"--{kebab(tool.first.name)} is given twice: {said[tool.first.name]} and {word}.")
+    if word is not None and tool.first is not None and said.setdefault(tool.first.name, word) != word:
+        raise click.UsageError(f"--{kebab(tool.first.name)} is given twice: {said[tool.first.name]} and {word}.")
     said = session.place(said, tool)
     missing = [f"--{kebab(each.name)}" for each in tool.params if each.required and each.name not in said]
     if missing:
         tip = ""
         if "--project-name" in missing:
-            tip = " What destroys has its project named." if tool.risk == "destroys" else ' Or write `project = "…"` into codeb.toml.'
+            named, assumed = " What destroys has its project named.", ' Or write `project = "…"` into codeb.toml.'
+            tip = named if tool.risk == "destroys" else assumed
         raise click.UsageError(f"Missing {', '.join(missing)}.{tip}")
     return said
 

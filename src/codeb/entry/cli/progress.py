@@ -19,7 +19,7 @@ WORDS = {"done": "done", "failed": "failed", "undone": "undone", "undo_failed": 
 FRAMES = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 
 
-class Refused(Exception):  # noqa: N818  the server refused to tell
+class Refused(Exception):
     def __init__(self, answer: Answer) -> None:
         super().__init__(answer.status)
         self.answer = answer
@@ -52,9 +52,9 @@ class Plain:
             self.line(status, step)
 
     def line(self, status: str, step: dict[str, Any]) -> None:
-        spent = f" in {show.milliseconds(step['durationMs'])}" if step.get("durationMs") is not None and status != "undone" else ""
-        why = f": {show.harmless(step['error'])}" if status in ("failed", "undo_failed") and step.get("error") else ""
-        self._print(f"  {step['name']}: {WORDS[status]}{spent}{why}")
+        timed = step.get("durationMs") is not None and status != "undone"
+        spent = f" in {show.milliseconds(step['durationMs'])}" if timed else ""
+        self._print(f"  {step['name']}: {WORDS[status]}{spent}")
 
     def lost(self) -> None:
         """Said once for each time the server goes away."""
@@ -83,7 +83,7 @@ class Live(Plain):
     def __exit__(self, *_: object) -> None:
         self._stop.set()
         self._thread.join()
-        self._clear()
+        _draw("")
 
     def show(self, steps: list[dict[str, Any]]) -> None:
         super().show(steps)
@@ -98,8 +98,7 @@ class Live(Plain):
     def line(self, status: str, step: dict[str, Any]) -> None:
         tone = {"done": "green", "undone": "yellow"}.get(status, "red")
         spent = "undone" if status == "undone" else show.milliseconds(step.get("durationMs"))
-        why = f"  {show.harmless(step['error'])}" if status in ("failed", "undo_failed") and step.get("error") else ""
-        self._print(f"  {click.style(ENDS[status], fg=tone)} {step['name']:<12}{spent:>9}{why}")
+        self._print(f"  {click.style(ENDS[status], fg=tone)} {step['name']:<12}{spent:>9}")
 
     def _turn(self) -> None:
         for frame in itertools.cycle(FRAMES):
@@ -108,15 +107,18 @@ class Live(Plain):
             with self._lock:
                 if self._running is not None:
                     name, since = self._running
-                    click.echo(f"\r\x1b[2K  {frame} {name:<12}{time.monotonic() - since:>7.1f} s", err=True, nl=False)
-
-    def _clear(self) -> None:
-        click.echo("\r\x1b[2K", err=True, nl=False)
+                    _draw(f"  {frame} {name:<12}{time.monotonic() - since:>7.1f} s")
 
     def _print(self, text: str) -> None:
         with self._lock:
-            self._clear()
+            _draw("")
             show.err(text)
+
+
+def _draw(text: str) -> None:
+    """Over the last line. Not through click: without colours it would take the erasing away too."""
+    sys.stderr.write(f"\r\x1b[2K{text}")
+    sys.stderr.flush()
 
 
 def screen() -> Plain:

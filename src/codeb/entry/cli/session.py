@@ -1,7 +1,6 @@
 """One run of the command: whom it speaks to, what it assumes, and how a call ends in an exit code."""
 
 import time
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -16,8 +15,10 @@ from codeb.entry.cli.surface import ToolView
 PATIENCE_SECONDS = 60.0
 """how long a lost connection is tried again: longer than a restart of the server"""
 
+Lost = Callable[[], None]
 
-class Ended(Exception):  # noqa: N818  ends the command, with its exit code
+
+class Ended(Exception):
     def __init__(self, code: int) -> None:
         super().__init__(code)
         self.code = code
@@ -66,7 +67,7 @@ class Session:
         return self.patiently(tool, params, key=key, seconds=seconds)
 
     def patiently(
-        self, tool: str, params: dict[str, Any], *, key: str | None = None, seconds: float = 30, lost: Callable[[], None] | None = None
+        self, tool: str, params: dict[str, Any], *, key: str | None = None, seconds: float = 30, lost: Lost | None = None
     ) -> Answer:
         """A call that may be repeated, repeated while the server is away; `lost` hears of it. Raises `Unreachable` in the end."""
         end, pause = time.monotonic() + PATIENCE_SECONDS, 0.2
@@ -107,6 +108,8 @@ class Session:
 
 def fresh_key() -> str:
     """A key under which one call has one effect, however often it is sent."""
+    import uuid
+
     return f"we-{uuid.uuid4().hex}"
 
 

@@ -1,11 +1,9 @@
 """Where the server is, with which key, and for which project: from the environment and small files, each with its origin."""
 
 import os
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from codeb.model.secret import Secret
 
@@ -13,7 +11,7 @@ REPOSITORY_KEYS = ("project", "environment")
 EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104  what a server listens on, not us
 
 
-class BadSetting(Exception):  # noqa: N818  named for what happened
+class BadSetting(Exception):
     """A settings file or variable that cannot be used: says which and why."""
 
 
@@ -102,6 +100,8 @@ def _key(url: str, said: dict[str, Any], mine: Path) -> tuple[Secret | None, str
 
 def checked_url(text: Any, origin: str) -> str:
     """Without a slash at the end. Raises `BadSetting` for what is not an address of a server."""
+    from urllib.parse import urlsplit
+
     try:
         parts = urlsplit(str(text))
         good = parts.scheme in ("http", "https") and parts.hostname and not parts.username and not parts.query
@@ -121,22 +121,30 @@ def _secret(text: Any, origin: str) -> Secret:
 
 
 def _same(one: str, other: str) -> bool:
+    from urllib.parse import urlsplit
+
     return urlsplit(one)[:2] == urlsplit(other)[:2]
 
 
 def _is_here(url: str) -> bool:
+    from urllib.parse import urlsplit
+
     host = urlsplit(url).hostname or ""
     return host in ("localhost", "::1") or host.startswith("127.") or _same(url, local_url()[0])
 
 
 def _toml(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        text = path.read_text(encoding="utf-8")
+    except (FileNotFoundError, PermissionError):
         return {}
-    except PermissionError:
-        return {}
-    except (OSError, ValueError) as fault:
+    except (OSError, UnicodeDecodeError) as fault:
+        raise BadSetting(f"{path} cannot be read: {fault}.") from None
+    import tomllib
+
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as fault:
         raise BadSetting(f"{path} cannot be read: {fault}.") from None
 
 

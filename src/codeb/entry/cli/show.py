@@ -1,9 +1,9 @@
 """Words for people: sentences, aligned columns, colours where there is a terminal. Text of applications is made harmless."""
 
+import os
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 import click
@@ -11,7 +11,7 @@ import click
 from codeb.entry.cli.surface import suggestion
 
 ENVELOPE = frozenset(
-    ("success", "summary", "next", "warnings", "duration", "timestamp", "correlationId", "versionWarning", "error", "code", "hint")
+    ("success", "summary", "next", "warnings", "duration", "timestamp", "correlationId", "versionWarning", "error", "code")
 )
 COLOURS = {
     "active": "green", "healthy": "green", "pass": "green", "succeeded": "green", "done": "green", "running": "cyan",
@@ -22,7 +22,7 @@ COLOURS = {
 COLOUR_CODE = re.compile(r"\x1b\[[0-9;]*m")
 # an escape sequence of any other kind, or a control character, may steer the terminal it is printed to
 STEERING = re.compile(
-    r"\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b\[(?![0-9;]*m)[0-?]*[ -/]*[@-~]?|\x1b(?!\[[0-9;]*m)[ -Z\\-_]?"
+    r"\x1b[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b\[(?![0-9;]*m)[0-?]*[ -/]*[@-~]?|\x1b(?!\[)[ -/]*[0-~]?"
     r"|[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f\x80-\x9f\u202a-\u202e\u2066-\u2069]"
 )
 
@@ -34,11 +34,16 @@ def harmless(text: str) -> str:
 
 
 def out(text: str = "") -> None:
-    click.echo(text)
+    click.echo(text, color=_colours())
 
 
 def err(text: str = "") -> None:
-    click.echo(text, err=True)
+    click.echo(text, err=True, color=_colours())
+
+
+def _colours() -> bool | None:
+    """None: where there is a terminal. NO_COLOR forbids them even there."""
+    return False if os.environ.get("NO_COLOR") else None
 
 
 def colour(word: str) -> str:
@@ -65,6 +70,8 @@ def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
 
 def ago(iso: str | None) -> str:
     """How long ago an instant was, or how far ahead it is."""
+    from datetime import UTC, datetime
+
     if not iso:
         return "-"
     seconds = (datetime.now(UTC) - datetime.fromisoformat(iso)).total_seconds()
@@ -76,6 +83,11 @@ def ago(iso: str | None) -> str:
     else:
         text = f"{seconds:.0f} s"
     return f"in {text}" if ahead else f"{text} ago"
+
+
+def person(name: str | None) -> str:
+    """Who did something; the id of a key is too long for a table."""
+    return harmless(name or "").partition("/key_")[0]
 
 
 def milliseconds(value: float | None) -> str:
@@ -105,7 +117,7 @@ def failure(body: Mapping[str, Any]) -> None:
     if hint := body.get("hint"):
         err(f"  {harmless(str(hint))}")
     if operation := details.get("operationId"):
-        err(f"  The operation is on record: {click.style(suggestion('operation_get', {'operationId': operation}), bold=True)}")
+        err(f"  The operation is on record: {click.style(f'we ops {operation}', bold=True)}")
     if body.get("code") == "internal" and body.get("correlationId"):
         err(f"  Its id in the server's log: {body['correlationId']}")
     after(body)

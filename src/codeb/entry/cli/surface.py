@@ -62,8 +62,11 @@ class ToolView:
 
     @property
     def first(self) -> Param | None:
-        """The param that may be given without its name: the first required one that is a single value."""
-        return next((each for each in self.params if each.required and each.type in ("string", "integer")), None)
+        """The param that may be given without its name: the first required one that is a single value, else the project."""
+        single = [each for each in self.params if each.type in ("string", "integer")]
+        return next(
+            (each for each in single if each.required), next((each for each in single if each.name == "projectName"), None)
+        )
 
     @property
     def words(self) -> str:

@@ -1,0 +1,407 @@
+"""The crash matrix: which cells there are, and how one is lived through.
+
+A cell is a situation, a call, and the journal point at which the server kills itself; perhaps a second point at which the
+restarted server kills itself while it recovers. The points are read from the sagas, so a new step is a new cell.
+"""
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any
+from urllib.parse import quote
+
+from codeb.flows.catalog import SAGAS
+from codeb.saga.step import Saga
+
+from tests import oracle
+from tests.e2e.nursery import QuickStage
+from tests.e2e.visitor import Visitor
+
+BY_NAME = {saga.name: saga for saga in SAGAS}
+MOMENTS = ("before", "effect", "record")
+RECOVERY_SECONDS = 30.0
+
+# situation -> states of the two slots it wants; None: an environment that does not exist yet
+SITUATIONS: dict[str, frozenset[str] | None] = {
+    "new environment": None,
+    "empty pair": frozenset({"empty"}),
+    "deployed only": frozenset({"deployed", "empty"}),
+    "active and deployed": frozenset({"active", "deployed"}),
+    "active and grace": frozenset({"active", "grace"}),
+}
+CALLS = {
+    "deploy": "deploy", "deploy of a broken image": "deploy", "deploy and promote": "deploy", "promote": "promote",
+    "rollback": "rollback", "cleanup": "slot_cleanup", "project_delete": "project_delete",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Cell:
+    what: str
+    """a key of CALLS"""
+    situation: str
+    point: str
+    """saga.step.way.moment"""
+    second: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.what} ({self.situation}) at {self.point}" + (f", then at {self.second}" if self.second else "")
+
+    @property
+    def saga(self) -> Saga[Any]:
+        return BY_NAME[self.point.partition(".")[0]]
+
+    @property
+    def at(self) -> int:
+        return _index(self.saga, self.point)
+
+    @property
+    def moment(self) -> str:
+        return self.point.rpartition(".")[2]
+
+    @property
+    def committed(self) -> bool:
+        """Whether the commit point is behind the first kill: then forward, else back."""
+        commit = self.saga.commit_index
+        if ".undo." in self.point or self.at != commit:
+            return ".undo." not in self.point and self.at > commit
+        # a record commits with its transaction, inside which `effect` is; an act that commits has landed with its effect
+        return self.moment in (("record",) if self.saga.steps[commit].record else ("effect", "record"))
+
+
+def _index(saga: Saga[Any], point: str) -> int:
+    return next(index for index, step in enumerate(saga.steps) if step.name == point.split(".")[1])
+
+
+def forward_points(saga: Saga[Any], since: int = 0) -> Iterator[str]:
+    """Every point on the way forward. An act before a record has no `record` of its own: both are one transaction."""
+    for index, step in enumerate(saga.steps[since:], since):
+        joined = step.do is not None and index + 1 < len(saga.steps) and saga.steps[index + 1].record is not None
+        for moment in MOMENTS:
+            if not (joined and moment == "record"):
+                yield f"{saga.name}.{step.name}.do.{moment}"
+
+
+def undo_points(saga: Saga[Any], last: int) -> list[str]:
+    """Every point on the way back from step `last`, in the order in which they are passed."""
+    undone = [step.name for step in reversed(saga.steps[: last + 1]) if step.undo is not None]
+    final = f"{saga.name}.{saga.steps[0].name}.undo.record"
+    points = [f"{saga.name}.{name}.undo.{moment}" for name in undone for moment in MOMENTS]
+    return [*(point for point in points if point != final), final]
+
+
+def recovery_points(cell: Cell) -> list[str]:
+    """Every point that the server passes which recovers from the first kill."""
+    saga, at = cell.saga, cell.at
+    if ".undo." in cell.point:
+        return _onward(saga, cell.point)
+    if not cell.committed:
+        # with the outcome of a step its successor's intent is written, and is undone as well
+        reach = at + 1 if cell.moment == "record" and saga.steps[at + 1].do is not None else at
+        return undo_points(saga, reach)
+    if at == saga.commit_index and saga.steps[at].do is not None:
+        return [f"{saga.name}.{saga.steps[at].name}.do.record", *forward_points(saga, at + 1)]
+    return [point for point in forward_points(saga, at + 1 if cell.moment == "record" else at)]
+
+
+def _onward(saga: Saga[Any], point: str) -> list[str]:
+    """What is still before a way back that was cut at `point`: its step again, unless that is recorded as undone."""
+    points = undo_points(saga, len(saga.steps) - 1)
+    here = points.index(point)
+    return points[here + 1 :] if point.endswith(".record") else points[here - here % 3 :]
+
+
+def cells(what: str, situation: str, points: list[str], seconds: str) -> list[Cell]:
+    """One cell per point; `seconds` says which second kills: none, one (a sample) or all."""
+    made: list[Cell] = []
+    for number, point in enumerate(points):
+        single = Cell(what, situation, point)
+        recovery = recovery_points(single)
+        if seconds == "one" and recovery:
+            made.append(Cell(what, situation, point, recovery[number % len(recovery)]))
+        else:
+            made.append(single)
+        if seconds == "all":
+            made += [Cell(what, situation, point, again) for again in recovery]
+    return made
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Everything of an environment that has to be as before when an operation did not happen."""
+
+    slots: dict[str, dict[str, Any]]
+    containers: dict[str, tuple[str, str, str]]
+    """name -> id, state, restart policy"""
+    markers: frozenset[str]
+    site: str | None
+    leases: frozenset[int]
+    networks: frozenset[str]
+
+    @property
+    def active(self) -> str | None:
+        return next((slot for slot, row in self.slots.items() if row["state"] == "active"), None)
+
+    @property
+    def states(self) -> frozenset[str]:
+        return frozenset(row["state"] for row in self.slots.values())
+
+    def differences(self, after: "Facts") -> list[str]:
+        mine, theirs = asdict(self), asdict(after)
+        return [f"{name} was {mine[name]} and is {theirs[name]}" for name in mine if mine[name] != theirs[name]]
+
+
+def facts(stage: QuickStage, project: str, environment: str) -> Facts:
+    truth = oracle.look(stage, project, environment)
+    inspected = {
+        name: json.loads(stage.engine.call("GET", f"/containers/{one['Id']}/json")[1]) for name, one in truth.containers.items()
+    }
+    site = stage.home / "caddy" / "sites" / f"{project}-{environment}.caddy"
+    return Facts(
+        slots=truth.slots,
+        containers={
+            name: (one["Id"], one["State"]["Status"], one["HostConfig"]["RestartPolicy"]["Name"]) for name, one in inspected.items()
+        },
+        markers=frozenset(truth.markers), site=site.read_text() if site.exists() else None,
+        leases=frozenset(truth.leases), networks=frozenset(networks(stage)),
+    )  # fmt: skip
+
+
+def networks(stage: QuickStage) -> list[str]:
+    filters = json.dumps({"label": [f"codeb.instance={stage.instance}"]})
+    status, body = stage.engine.call("GET", "/networks?filters=" + quote(filters))
+    assert status == 200, body
+    return [each["Name"] for each in json.loads(body)]
+
+
+@dataclass
+class Outcome:
+    cell: str
+    faults: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+    recovery_seconds: float = 0.0
+
+
+class Matrix:
+    """Lives through cells on one stage, with visitors on the site under test and on a neighbour all the while."""
+
+    def __init__(self, stage: QuickStage, images: dict[str, str]) -> None:
+        self.stage = stage
+        self.images = images
+        self.outcomes: list[Outcome] = []
+        self._count = 0
+        self.neighbour = f"{stage.project}-n"
+        self.project = ""
+        stage.start()
+        where = self._create(self.neighbour)
+        self._must("deploy", **where, image=images["v1"])
+        self._must("promote", **where)
+        self._neighbour_visitor = Visitor(stage.http_port, f"{self.neighbour}.localhost")
+
+    def close(self) -> None:
+        self._neighbour_visitor.close()
+
+    # bringing about a situation
+
+    def _must(self, tool: str, **params: Any) -> dict[str, Any]:
+        return self.stage.call(tool, **params)
+
+    def _create(self, name: str) -> dict[str, str]:
+        self._must("project_create", projectName=name, healthPath="/health")
+        return {"projectName": name, "environment": "production"}
+
+    def _where(self, environment: str) -> dict[str, str]:
+        return {"projectName": self.project, "environment": environment}
+
+    def fresh(self) -> None:
+        """A new project instead of the former one."""
+        if self.project:
+            self.stage.ask("project_delete", {"projectName": self.project, "confirm": self.project})
+        self._count += 1
+        self.project = f"{self.stage.project}-{self._count}"
+        self._create(self.project)
+
+    def environment_of(self, situation: str) -> str:
+        return "staging" if situation == "new environment" else "production"
+
+    def bring(self, situation: str) -> None:
+        """Bring the project into the situation by ordinary calls; a situation of the beginning needs a new project."""
+        environment, wanted = self.environment_of(situation), SITUATIONS[situation]
+        where = self._where(environment)
+        if not self.project or not self._exists(self.project):
+            self.fresh()
+            where = self._where(environment)
+        for _ in range(8):
+            states = facts(self.stage, self.project, environment).states or None
+            if states == wanted:
+                return
+            if wanted is None or "active" not in wanted and states != frozenset({"empty"}):
+                self.fresh()
+                where = self._where(environment)
+            elif states == frozenset({"active", "grace"}):
+                self._must("rollback", **where)
+            elif states == frozenset({"active", "deployed"}) or (states == frozenset({"deployed", "empty"})):
+                self._must("promote", **where)
+            else:
+                self._must("deploy", **where, image=self.images["v1"])
+        raise AssertionError(f"could not bring about: {situation}")
+
+    def _exists(self, project: str) -> bool:
+        return any(row["name"] == project for row in oracle.rows(self.stage, "select name from projects"))
+
+    # one cell
+
+    def params(self, cell: Cell, before: Facts) -> dict[str, Any]:
+        where: dict[str, Any] = self._where(self.environment_of(cell.situation))
+        match cell.what:
+            case "deploy" | "deploy and promote":
+                return where | {"image": self.images["v2"], "autoPromote": cell.what != "deploy"}
+            case "deploy of a broken image":
+                return where | {"image": self.images["broken"]}
+            case "cleanup":
+                slot = next(slot for slot, row in before.slots.items() if row["state"] in ("grace", "deployed"))
+                return where | {"slot": slot, "force": True}
+            case "project_delete":
+                return {"projectName": self.project, "confirm": self.project}
+        return where
+
+    def live(self, cell: Cell, again: bool) -> Outcome:
+        """One cell, from its situation to its judgement; `again` makes the same call once more afterwards."""
+        began = time.monotonic()
+        outcome = Outcome(str(cell))
+        try:
+            self._live(cell, again, outcome)
+        except Exception as fault:  # a cell that cannot be judged has not survived, and the others go on
+            outcome.faults.append(f"{type(fault).__name__}: {fault}"[:3000])
+            self._recover()
+        if outcome.faults:
+            self.project = ""
+        outcome.seconds = round(time.monotonic() - began, 2)
+        self.outcomes.append(outcome)
+        return outcome
+
+    def _recover(self) -> None:
+        self.stage.kill()
+        self.stage.start()
+
+    def _live(self, cell: Cell, again: bool, outcome: Outcome) -> None:
+        stage, environment = self.stage, self.environment_of(cell.situation)
+        if stage.process is None or stage.process.poll() is not None:
+            stage.start()
+        self.bring(cell.situation)
+        before = facts(stage, self.project, environment)
+        known = {row["id"] for row in oracle.rows(stage, "select id from operations")}
+        visitor = Visitor(stage.http_port, f"{self.project}.localhost") if before.active and cell.what != "project_delete" else None
+        self._neighbour_visitor.fresh()
+        try:
+            outcome.faults += self._crash(cell, before)
+            outcome.recovery_seconds = self._restart()
+        finally:
+            lost = visitor.close() if visitor else []
+        after = facts(stage, self.project, environment)
+        begun = [row for row in oracle.rows(stage, "select * from operations order by id") if row["id"] not in known]
+        outcome.faults += self._as_expected(cell, before, after, begun)
+        outcome.faults += oracle.judge(stage, self.project, environment) + self._nothing_left(environment)
+        outcome.faults += lost + self._neighbour_visitor.fresh()
+        if visitor and not visitor.slots <= {before.active, after.active}:
+            outcome.faults.append(f"answered by {visitor.slots}, active was {before.active} and is {after.active}")
+        if again and not outcome.faults:
+            outcome.faults += self._again(cell)
+
+    def _crash(self, cell: Cell, before: Facts) -> list[str]:
+        stage = self.stage
+        stage.kill()
+        stage.start(crash_at=cell.point)
+        try:
+            answer = stage.ask(CALLS[cell.what], self.params(cell, before))
+        except OSError:
+            answer = None
+        if answer is not None:
+            stage.kill()
+            return [f"{cell.point} was never reached: {answer[0]} {json.dumps(answer[1])[:500]}"]
+        if (code := stage.until_dead()) != -9:
+            return [f"the server ended with {code}, not by its own kill -9"]
+        if cell.second is None:
+            return []
+        stage.start(crash_at=cell.second)
+        try:
+            stage.until_dead(RECOVERY_SECONDS)
+        except Exception:
+            stage.kill()
+            return [f"{cell.second} was never reached during recovery"]
+        return []
+
+    def _restart(self) -> float:
+        began = time.monotonic()
+        self.stage.start()
+        oracle.settle(self.stage, RECOVERY_SECONDS - (time.monotonic() - began))
+        return round(time.monotonic() - began, 2)
+
+    def _as_expected(self, cell: Cell, before: Facts, after: Facts, begun: list[dict[str, Any]]) -> list[str]:
+        """The operation ended as it must, and the world is as it was or as it was asked to be."""
+        ended = [(row["saga"], row["state"]) for row in begun]
+        followed = cell.what == "deploy and promote"
+        wanted = [(cell.saga.name, "succeeded" if cell.committed else "failed")]
+        if followed and cell.saga.name == "promote":
+            wanted.insert(0, ("deploy", "succeeded"))
+        elif followed and cell.committed:
+            handed_over = cell.point == "deploy.tidy.do.record" or (cell.second or "").startswith("deploy.tidy.do.record")
+            wanted.append(("promote", "failed" if handed_over else "succeeded"))
+        if ended != wanted:
+            return [f"operations ended as {ended}, not {wanted}: {begun}"]
+        faults = [f"undo faults: {row['undo_faults']}" for row in begun if json.loads(row["undo_faults"] or "[]")]
+        if not cell.committed and not (followed and cell.saga.name == "promote"):
+            return faults + before.differences(after)
+        restarting = {name: policy for name, (_, _, policy) in after.containers.items() if policy != "unless-stopped"}
+        faults += [f"the runtime would not restart {restarting}"] if restarting else []
+        return faults + self._arrived(cell, before, after, wanted)
+
+    def _arrived(self, cell: Cell, before: Facts, after: Facts, ended: list[tuple[str, str]]) -> list[str]:
+        states = {
+            "deploy": {"active", "deployed"} if before.active else {"deployed", "empty"},
+            "promote": {"active", "grace"} if before.active else {"active", "empty"},
+            "rollback": {"active", "deployed"},
+            "cleanup": {"active", "empty"},
+            "project_delete": set(),
+        }[next(saga for saga, state in reversed(ended) if state == "succeeded")]
+        faults = [] if after.states == states else [f"the slots are {set(after.states)}, not {states}"]
+        if cell.what in ("promote", "rollback") and after.active == before.active:
+            faults.append(f"{after.active} is active, as before")
+        if cell.what == "project_delete":
+            faults += [f"{self.project} is still there"] if self._exists(self.project) else []
+            faults += [f"left: {name}" for name in (*after.containers, *after.networks) if self.project in name]
+        return faults
+
+    def _nothing_left(self, environment: str) -> list[str]:
+        """What the oracle does not look for: half-made folders, pending deployments, orphan networks, stale files for people."""
+        stage = self.stage
+        faults = [f"left behind: {path}" for path in (stage.home / "caddy" / "slots").glob(".*")]
+        pending = oracle.rows(stage, "select id from deployments where status not in ('success', 'failed')")
+        faults += [f"deployment {row['id']} is neither success nor failed" for row in pending]
+        known = {row["name"] for row in oracle.rows(stage, "select name from projects")}
+        faults += [f"orphan network {name}" for name in networks(stage) if not any(name.endswith(each) for each in known)]
+        return faults + self._mirrored(environment)
+
+    def _mirrored(self, environment: str) -> list[str]:
+        path = self.stage.home / "registry" / "slots" / f"{self.project}-{environment}.json"
+        end = time.monotonic() + 3
+        while True:
+            slots = oracle.look(self.stage, self.project, environment).slots
+            said = json.loads(path.read_text()) if path.exists() else {}
+            wrong = [slot for slot, row in slots.items() if said.get(slot, {}).get("state") != row["state"]]
+            if not wrong and bool(said) == bool(slots):
+                return []
+            if time.monotonic() > end:
+                return [f"{path.name} is behind for {wrong or 'an environment that is gone'}"]
+            time.sleep(0.05)
+
+    def _again(self, cell: Cell) -> list[str]:
+        """The same call once more, by an ordinary server."""
+        self.bring(cell.situation)
+        environment = self.environment_of(cell.situation)
+        asked = self.params(cell, facts(self.stage, self.project, environment))
+        status, body = self.stage.ask(CALLS[cell.what], asked)
+        wanted = 409 if cell.what == "deploy of a broken image" else 200
+        faults = [] if status == wanted else [f"the next {cell.what} answered {status}: {json.dumps(body)[:1000]}"]
+        return faults + oracle.judge(self.stage, self.project, environment)

@@ -1,0 +1,50 @@
+"""Zero loss: no request fails and no connection is cut while versions change, on either Caddy."""
+
+import os
+
+import pytest
+from demo.load import Sight
+
+from tests.e2e import zeroloss
+from tests.stage import Stage
+
+pytestmark = [pytest.mark.docker, pytest.mark.proxy]
+
+CYCLES = int(os.environ.get("CODEB_CYCLES", "20"))
+CADDIES = ("embedded", "/usr/bin/caddy")
+STEADY_KINDS = ("short", "keepalive", "post")
+
+
+@pytest.mark.timeout(120 + 3 * CYCLES)
+@pytest.mark.parametrize("caddy", CADDIES)
+def test_promote_and_rollback_lose_nothing(caddy: str, images: dict[str, str]) -> None:
+    with Stage(**zeroloss.caddy_setting(caddy)) as stage:
+        report = zeroloss.run(stage, CYCLES)
+    assert report.faults == []
+    assert (report.total("failed"), report.total("cut"), report.backslides) == (0, 0, 0)
+    for site in report.sites.values():
+        idle = [kind for kind, counts in site["kinds"].items() if not counts["ok"]]
+        assert idle == [], "a kind of traffic that never ran proves nothing"
+        assert len(site["kinds"]) == 8
+
+
+@pytest.mark.parametrize("caddy", CADDIES)
+def test_the_grace_slot_stands_in_for_a_dead_one(caddy: str, images: dict[str, str]) -> None:
+    with Stage(**zeroloss.caddy_setting(caddy)) as stage:
+        death = zeroloss.kill_active(stage)
+    # What the dead container was answering dies with it; what comes after it may fail only until the proxy has seen it.
+    assert sum(death.failed[kind] for kind in STEADY_KINDS) <= 10, death
+    assert death.back_ms < 1000, death
+    assert death.last_failure_ms < 3000, death
+
+
+def test_the_judge_sees_an_old_answer() -> None:
+    moves = [zeroloss.Moved("promote", "green", 1.0, 1.1), zeroloss.Moved("rollback", "blue", 2.0, 2.1)]
+    seen = {
+        "before the call returned": Sight("short", 1.05, 1.2, "blue", "v1"),
+        "right": Sight("short", 1.2, 1.3, "green", "v2"),
+        "answered after the next call": Sight("slow", 1.9, 4.0, "blue", "v1"),
+    }
+    wrong = Sight("short", 1.2, 1.3, "blue", "v1")
+    assert zeroloss.old_answers(list(seen.values()), moves) == []
+    assert zeroloss.old_answers([*seen.values(), wrong], moves) == [wrong]

@@ -1,0 +1,142 @@
+"""Every tool has a command with all its params, and `next` calls come back as commands that mean the same."""
+
+import json
+import shlex
+from typing import Any
+
+import click
+import pytest
+
+from codeb.entry.cli.main import root
+from codeb.entry.cli.options import options
+from codeb.entry.cli.surface import Param, ToolView, suggestion, tools
+from codeb.tools.catalog import BY_NAME, TOOLS
+from tests.unit.entry.cli.conftest import Fake, We
+
+OK = {"success": True, "summary": "Done.", "next": [], "warnings": []}
+
+
+def find(tool: ToolView) -> click.Command:
+    found: click.Command = root()
+    for word in tool.words.split():
+        assert isinstance(found, click.Group)
+        found = found.commands[word]
+    return found
+
+
+def sample(param: Param) -> Any:
+    if param.enum:
+        return [param.enum[0]] if param.type == "array" else param.enum[0]
+    return {"string": "-a b'c", "integer": 7, "number": 1.5, "boolean": True, "array": ["x", "y"]}[param.type]
+
+
+def test_the_command_line_knows_the_catalogue() -> None:
+    assert [tool.name for tool in tools()] == [tool.name for tool in TOOLS]
+
+
+@pytest.mark.parametrize("tool", tools(), ids=lambda tool: tool.name)
+def test_every_param_is_an_option(tool: ToolView) -> None:
+    wire = {each.alias for each in BY_NAME[tool.name].params.model_fields.values()}
+    assert {each.name for each in tool.params} == wire
+    made = {each.name for each in options(tool)}
+    found = find(tool)
+    there = {each.name for each in found.get_params(click.Context(found))}
+    assert wire <= made
+    assert wire <= there
+    assert "as_json" in there
+
+
+@pytest.mark.parametrize("tool", [t for t in tools() if t.name != "health_check"], ids=lambda tool: tool.name)
+def test_spoken_comes_back_as_the_same_params(tool: ToolView, fake: Fake, we: We) -> None:
+    params = {each.name: sample(each) for each in tool.params if each.name not in ("wait", "idempotencyKey", "dryRun")}
+    fake.says(tool.name, OK)
+    extra = ["--yes"] if tool.risk == "destroys" else []
+    said = we(*shlex.split(tool.spoken(params))[1:], "--json", *extra)
+    assert said.code == 0, said.err
+    assert fake.asked(tool.name) == [params]
+
+
+def test_a_false_flag_is_sent_and_an_unsaid_one_is_not(fake: Fake, we: We) -> None:
+    fake.says("port_sync", OK)
+    we("port", "sync", "--no-fix", "--json")
+    we("port", "sync", "--json")
+    assert fake.asked("port_sync") == [{"fix": False}, {}]
+
+
+def test_a_list_is_repeatable_and_the_first_required_param_needs_no_name(fake: Fake, we: We) -> None:
+    fake.says("project_create", OK)
+    we("project", "create", "shop", "--environments", "production", "--environments", "staging", "--json")
+    assert fake.asked("project_create") == [{"projectName": "shop", "environments": ["production", "staging"]}]
+
+
+def test_a_name_said_twice_differently_is_refused(fake: Fake, we: We) -> None:
+    said = we("port", "get", "shop", "--project", "other")
+    assert said.code == 2
+    assert fake.calls == []
+
+
+@pytest.mark.parametrize(
+    ("word", "params"),
+    [("1.4.2", {"version": "1.4.2"}), ("shop:1", {"image": "shop:1"}), ("host/shop", {"image": "host/shop"})],
+)
+def test_what_to_deploy(word: str, params: dict[str, str], fake: Fake, we: We) -> None:
+    fake.says("deploy", OK)
+    we("deploy", word, "-p", "shop", "--promote", "--json")
+    assert fake.asked("deploy") == [{"projectName": "shop", "autoPromote": True, **params}]
+
+
+def test_deploy_of_nothing_is_a_usage_error(fake: Fake, we: We) -> None:
+    assert we("deploy", "-p", "shop").code == 2
+    assert fake.calls == []
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [("depoly", "`deploy`"), ("stauts", "`status`"), ("port_allocate", "`we port allocate`"), ("health_check", "`we health`")],
+)
+def test_a_misspelt_command_is_answered_with_the_near_one(typed: str, meant: str, we: We) -> None:
+    said = we(typed)
+    assert said.code == 2
+    assert meant in said.err
+
+
+def test_a_misspelt_verb_too(we: We) -> None:
+    assert "`allocate`" in we("port", "alocate").err
+
+
+def test_the_next_call_to_follow_is_short_and_an_unknown_tool_is_called_raw() -> None:
+    assert suggestion("operation_get", {"operationId": "op_1", "waitSeconds": 30}) == "we ops op_1 --follow"
+    raw = suggestion("later_tool", {"a": "b c"})
+    assert shlex.split(raw) == ["we", "tool", "later_tool", json.dumps({"a": "b c"})]
+
+
+def test_tool_sends_what_it_is_given(fake: Fake, we: We) -> None:
+    fake.says("port_check", {**OK, "port": 4100})
+    said = we("tool", "port_check", '{"port": 4100}')
+    assert (said.code, fake.asked("port_check")) == (0, [{"port": 4100}])
+    assert "4100" in said.out
+    assert we("tool", "port_check", "[]").code == 2
+    assert we("tool", "port_check", "{").code == 2
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_scripts(shell: str, we: We) -> None:
+    said = we("completion", shell)
+    assert said.code == 0
+    assert "_WE_COMPLETE" in said.out
+
+
+def test_completion_offers_commands_and_projects(fake: Fake, we: We) -> None:
+    from click.shell_completion import ShellComplete
+
+    fake.says("project_list", {**OK, "projects": [{"projectName": "shop"}, {"projectName": "blog"}]})
+    complete = ShellComplete(root(), {}, "we", "_WE_COMPLETE")
+    assert "deploy" in [each.value for each in complete.get_completions([], "dep")]
+    assert [each.value for each in complete.get_completions(["promote", "-p"], "s")] == ["shop"]
+
+
+def test_completion_is_silent_without_a_server(we: We, monkeypatch: pytest.MonkeyPatch) -> None:
+    from click.shell_completion import ShellComplete
+
+    monkeypatch.setenv("CODEB_API_URL", "http://127.0.0.1:1")
+    assert ShellComplete(root(), {}, "we", "_WE_COMPLETE").get_completions(["promote", "-p"], "s") == []

@@ -9,7 +9,7 @@ from demo.images import HEALTHCHECK, Builder
 REPOSITORY = "codebtest-unfit"
 FAILS = ["python3", "-S", "-c", "raise SystemExit(1)"]
 DEAF = "import signal,time; signal.signal(15, signal.SIG_IGN); print('deaf to SIGTERM', flush=True); time.sleep(600)"
-ELSEWHERE = "import http.server as h; print('listening on 3999', flush=True); h.HTTPServer(('', 3999), h.SimpleHTTPRequestHandler).serve_forever()"
+ELSEWHERE = "import socket,time; s=socket.create_server(('', 3999)); print('listening on 3999', flush=True); time.sleep(600)"
 
 
 @dataclass(frozen=True)
@@ -49,13 +49,13 @@ CASES = (
     Case("healthcheck", "", 0.3, 6, healthcheck=HEALTHCHECK),
     Case("healthcheck-fails", "healthcheck_failed", 0.5, 8, "HEALTHCHECK", healthcheck=FAILS),
     Case("exits", "container_exited", 0, 3, "cannot start: EXIT_CODE is 7", env={"EXIT_CODE": "7"}),
-    Case("never-listens", "health_failed", 2, 6, "opens no port", timeout=3, env=health("never")),
-    Case("hangs", "health_failed", 2, 6, "no answer within", timeout=3, env=health("hang")),
-    Case("drips", "health_failed", 2, 6, "no answer within", timeout=3, env=health("drip")),
+    Case("never-listens", "health_failed", 1.5, 5, "opens no port", timeout=2, env=health("never")),
+    Case("hangs", "health_failed", 1.5, 5, "no answer within", timeout=2, env=health("hang")),
+    Case("drips", "health_failed", 1.5, 5, "no answer within", timeout=2, env=health("drip")),
     Case("500-then-200", "", 0.1, 6, env=health("500-then-200:6")),
-    Case("always-500", "health_failed", 2, 6, "status 500", timeout=3, env=health("500")),
+    Case("always-500", "health_failed", 1.5, 5, "status 500", timeout=2, env=health("500")),
     Case("redirects", "", 0, 5, env=health("redirect")),
-    Case("wrong-port", "health_failed", 2, 6, "listening on 3999", timeout=3, command=ELSEWHERE),
+    Case("wrong-port", "health_failed", 1.5, 5, "listening on 3999", timeout=2, command=ELSEWHERE),
     Case("slow-start", "", 2, 6, env={"START_DELAY": "2"}),
-    Case("deaf", "health_failed", 2, 16, "deaf to SIGTERM", timeout=3, command=DEAF),
+    Case("deaf", "health_failed", 1.5, 16, "deaf to SIGTERM", timeout=2, command=DEAF),
 )

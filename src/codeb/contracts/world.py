@@ -20,4 +20,4 @@ class World(Protocol):
         """Let `seconds` pass."""
 
     async def reached(self, point: str) -> None:
-        """Called at every journal point, `{saga}.{step}.{do|undo}.{before|effect|record}`. Does nothing, except under a crash test."""
+        """Called at every journal point, `{saga}.{step}.{do|undo}.{before|effect|record}`: nothing, except under a crash test."""

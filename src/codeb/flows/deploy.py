@@ -22,6 +22,8 @@ from codeb.model.slots import Event, Pair, State
 from codeb.model.specs import Deployment, Limits, Site, UnitSpec
 from codeb.saga.step import Next, Run, Saga, Step
 
+UNPROVEN_STOP_SECONDS = 10
+"""for a container that never had traffic: its undoing is what the caller of a failed deploy waits for"""
 RESTORED_SECONDS = 15.0
 """how long a grace container that was brought back may take to answer before it is a fallback again"""
 
@@ -111,7 +113,7 @@ async def _start(run: Run[DeployInput]) -> dict[str, Any]:
 async def _unstart(run: Run[DeployInput]) -> None:
     unit = await run.kit.runtime.look(run.input.container)
     if unit is not None and unit.deployment_id == run.input.deployment_id:
-        await run.kit.runtime.remove(run.input.container, run.input.limits.stop_seconds)
+        await run.kit.runtime.remove(run.input.container, min(run.input.limits.stop_seconds, UNPROVEN_STOP_SECONDS))
 
 
 async def _health(run: Run[DeployInput]) -> dict[str, Any]:

@@ -123,8 +123,7 @@ class Course(Generic[I]):
         if self._resumed:
             start = await self._where_to_resume()
         if start is None:
-            fault = self._interrupted()
-            await self._unwind(len(self.saga.steps) - 1, fault)
+            await self._unwind(len(self.saga.steps) - 1, self._interrupted())
             return None
         deadline = self._kit.world.monotonic() + self.saga.deadline(self._kit.policy)
         for at in range(start, len(self.saga.steps)):

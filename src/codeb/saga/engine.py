@@ -149,7 +149,7 @@ class Engine:
         return operation
 
     async def wait(self, operation_id: str, seconds: float) -> None:
-        """Return when the operation has ended, or when `seconds` are over. One of another process is looked at again and again."""
+        """Return when the operation has ended, or when `seconds` are over. Another process's is looked at repeatedly."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 if course := self._courses.get(operation_id):

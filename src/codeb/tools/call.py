@@ -158,7 +158,9 @@ class Call:
 
     def _goes_on(self, operation: Operation, steps: list[StepRow]) -> Unavailable:
         stopping = self.engine.stopping
-        why = "CodeB is stopping and brings it to an end at its next start" if stopping else "It takes longer than this call waits"
+        why = (
+            "CodeB is stopping and brings it to an end at its next start" if stopping else "It takes longer than this call waits"
+        )
         return Unavailable(
             f"{operation.summary} is at step {operation.step}. {why}. Production traffic is unaffected.",
             code="stopping" if stopping else "still_running",

@@ -3,14 +3,16 @@
 from types import MappingProxyType
 from typing import Any
 
-from codeb.tools import deploys, health, logs, operations, ports, projects, slots
+from codeb.tools import deploys, health, logs, operations, port_sync, ports, projects, slots, switches
 from codeb.tools.tool import Tool
 
 TOOLS: tuple[Tool[Any], ...] = (
     *projects.TOOLS,
     *deploys.TOOLS,
+    *switches.TOOLS,
     *slots.TOOLS,
     *ports.TOOLS,
+    *port_sync.TOOLS,
     *operations.TOOLS,
     *logs.TOOLS,
     *health.TOOLS,

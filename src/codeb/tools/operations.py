@@ -119,15 +119,20 @@ async def _cancel(call: Call, params: CancelParams) -> Outcome:
     await call.engine.wait(operation.id, 30)
     operation, _ = await _find(call, operation.id)
     said = "is cancelled; everything it had done is undone" if operation.state is OpState.CANCELLED else f"is {operation.state}"
-    return Outcome(
-        CancelResult(operation_id=operation.id, state=operation.state.value), f"{operation.summary} {said}.",
-        () if operation.state.terminal else (NextCall("operation_get", {"operationId": operation.id, "waitSeconds": 30}, "see it end"),),
-    )  # fmt: skip
+    follow = NextCall("operation_get", {"operationId": operation.id, "waitSeconds": 30}, "see it end")
+    result = CancelResult(operation_id=operation.id, state=operation.state.value)
+    return Outcome(result, f"{operation.summary} {said}.", () if operation.state.terminal else (follow,))
 
 
 TOOLS: tuple[Tool[Any], ...] = (
-    Tool("operation_get", "Show an operation", "One operation with its steps; can wait for a change.", GetParams, GetResult, Role.VIEWER, Risk.READS, _get),
-    Tool("operation_list", "List operations", "Operations, newest first.", ListParams, ListResult, Role.VIEWER, Risk.READS, _list),
+    Tool(
+        "operation_get", "Show an operation", "One operation with its steps; can wait for a change.",
+        GetParams, GetResult, Role.VIEWER, Risk.READS, _get,
+    ),
+    Tool(
+        "operation_list", "List operations", "Operations, newest first.",
+        ListParams, ListResult, Role.VIEWER, Risk.READS, _list,
+    ),
     Tool(
         "operation_cancel", "Cancel an operation", "Stop an operation before its commit point; what it did is undone.",
         CancelParams, CancelResult, Role.MEMBER, Risk.CHANGES, _cancel,

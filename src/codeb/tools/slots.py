@@ -11,7 +11,6 @@ from codeb.contracts.store import Registry
 from codeb.errors import Conflict, InvalidParams, StalePlan
 from codeb.flows import cleanup
 from codeb.flows.deploy import facts_of
-from codeb.model import plans
 from codeb.model.access import Role
 from codeb.model.journal import Operation
 from codeb.model.names import Place, Slot
@@ -19,7 +18,8 @@ from codeb.model.slots import SlotRow, State, grace_expired, grace_left
 from codeb.model.specs import Health, Unit
 from codeb.tools import fields
 from codeb.tools.call import Call
-from codeb.tools.tool import Accepted, NextCall, Outcome, Plan, Risk, Tool
+from codeb.tools.drafts import draft
+from codeb.tools.tool import Accepted, NextCall, Outcome, Risk, Tool
 
 
 class SlotView(fields.Result):
@@ -209,7 +209,8 @@ async def _list(call: Call, params: ListParams) -> Outcome:
         blue, green = (view(row, seen, policy, now) for row in snapshot.pairs[place].rows)
         rows.append(
             SlotsRow(
-                key=key, project_name=place.project, environment=place.environment, url=policy.url(place.host(policy.base_domain)),
+                key=key, project_name=place.project, environment=place.environment,
+                url=policy.url(place.host(policy.base_domain)),
                 blue=blue, green=green, operation=running_view(snapshot.running.get(place)),
             )
         )  # fmt: skip
@@ -271,18 +272,18 @@ async def empty_slot(call: Call, row: SlotRow, why: str) -> Operation:
 async def _cleanup(call: Call, params: CleanupParams) -> Outcome:
     rows = _candidates(call, params)
     plan = {"empty": [{"container": row.container, "state": row.state.value, "version": row.version} for row in rows]}
-    state = {row.container: facts_of(call.pair(row.place)) for row in rows}
-    plan_id = plans.plan_id("slot_cleanup", plan, state)
+    changes = [f"remove {row.container} ({row.version}, {row.state})" for row in rows]
+    drafted = draft("slot_cleanup", plan, changes, {row.container: facts_of(call.pair(row.place)) for row in rows})
     if params.dry_run:
-        changes = [f"remove {row.container} ({row.version}, {row.state})" for row in rows]
-        return Outcome(Plan(plan_id=plan_id, plan=plan, changes=changes), f"Would empty {len(rows)} slots.")
-    if params.plan_id not in (None, plan_id):
-        raise StalePlan("The slots changed since the plan was made; nothing was done.", hint="Make a new dry run.")
+        return drafted.shown(f"Would empty {len(rows)} slots.")
+    drafted.still_fits(params)
     why = "by force" if params.force else "its grace is over"
     if not params.wait and len(rows) == 1:
         operation = await empty_slot(call, rows[0], why)
         return Outcome(Accepted(operation_id=operation.id, state=operation.state.value), f"Emptying {rows[0].container}.")
-    emptied, refused, warnings = [], [], []
+    emptied: list[dict[str, Any]] = []
+    refused: list[dict[str, Any]] = []
+    warnings: list[str] = []
     for row in rows:
         try:
             operation, _ = await call.ended((await empty_slot(call, row, why)).id)
@@ -302,12 +303,17 @@ async def _cleanup(call: Call, params: CleanupParams) -> Outcome:
 
 TOOLS: tuple[Tool[Any], ...] = (
     Tool(
-        "slot_status", "Show both slots", "Both slots of an environment: state, version, health, grace, running operation, drift.",
+        "slot_status", "Show both slots",
+        "Both slots of an environment: state, version, health, grace, running operation, drift.",
         fields.OnEnvironment, StatusResult, Role.VIEWER, Risk.READS, _status,
     ),
-    Tool("slot_list", "List slots", "All environments you may see with both slots.", ListParams, ListResult, Role.VIEWER, Risk.READS, _list),
     Tool(
-        "slot_cleanup", "Empty slots", "Empty expired grace slots; with force a named deployed or grace slot. Never the active one.",
+        "slot_list", "List slots", "All environments you may see with both slots.",
+        ListParams, ListResult, Role.VIEWER, Risk.READS, _list,
+    ),
+    Tool(
+        "slot_cleanup", "Empty slots",
+        "Empty expired grace slots; with force a named deployed or grace slot. Never the active one.",
         CleanupParams, CleanupResult, Role.ADMIN, Risk.DESTROYS, _cleanup, long=True,
     ),
 )  # fmt: skip

@@ -1,0 +1,33 @@
+"""Dry runs: what would be done, as a value, bound to the state it was made from."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from codeb.errors import StalePlan
+from codeb.model.plans import plan_id
+from codeb.tools.fields import Changing
+from codeb.tools.tool import NextCall, Outcome, Plan
+
+
+@dataclass(frozen=True)
+class Draft:
+    """The plan of one call. The same call on the same state drafts the same id."""
+
+    id: str
+    plan: dict[str, Any]
+    changes: list[str]
+
+    def shown(self, summary: str, apply: NextCall | None = None, *warnings: str) -> Outcome:
+        """The answer of a dry run."""
+        result = Plan(plan_id=self.id, plan=self.plan, changes=self.changes)
+        return Outcome(result, summary, (apply,) if apply else (), warnings)
+
+    def still_fits(self, params: Changing) -> None:
+        """Raises `StalePlan` when the caller applies a plan and this, drafted now, is another one."""
+        if params.plan_id not in (None, self.id):
+            raise StalePlan("Things changed since the plan was made; nothing was done.", hint="Make a new dry run.")
+
+
+def draft(tool: str, plan: dict[str, Any], changes: list[str], state: Mapping[str, Any]) -> Draft:
+    return Draft(plan_id(tool, plan, state), plan, changes)

@@ -1,0 +1,439 @@
+"""A whole CodeB in memory: store, machine, proxy, health, time; and the death and rebirth of its process.
+
+Time moves only when somebody sleeps or a test says so. A point at which the process is to die raises `Died`, which
+nothing in CodeB catches; `Rig.boot` is the next start on the same store, machine and proxy.
+"""
+
+import asyncio
+import copy
+import sqlite3
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from codeb.contracts.kit import Kit, Policy
+from codeb.drivers.health.memory import MemoryHealth
+from codeb.drivers.proxy.memory import MemoryProxy
+from codeb.drivers.records.memory import MemoryRecords
+from codeb.drivers.runtime.memory import MemoryImages, MemoryLogs, MemoryPorts, MemoryRuntime
+from codeb.drivers.runtime.memory_machine import Behaviour, Machine
+from codeb.drivers.runtime.sight import CachedSight
+from codeb.drivers.store.schema import operation_locks
+from codeb.drivers.store.sql import SqlStore, open_store
+from codeb.drivers.store.sqlite import SqliteDatabase
+from codeb.flows import cleanup, deploy, project_delete, promote, rollback
+from codeb.gate import Answer as Said
+from codeb.gate import Asked, AuditLog, Gate
+from codeb.gate.authenticate import digest
+from codeb.model.access import Key, Role, key_text
+from codeb.model.names import Place, Slot
+from codeb.model.secret import Secret
+from codeb.model.specs import Address, Answer, Finding, Live, Site
+from codeb.saga.engine import Engine
+from codeb.saga.step import Saga
+from codeb.tools.catalog import BY_NAME
+from codeb.tools.tool import Tool
+
+START = datetime(2026, 3, 1, 12, tzinfo=UTC)
+TEAM = "main"
+OWNER = key_text(TEAM, Role.OWNER, "o" * 32)
+PROD = Place("shop", "production")
+STAGE = Place("shop", "staging")
+
+
+class Died(BaseException):
+    """The process ended here."""
+
+
+class Clock:
+    """One for all processes of a rig."""
+
+    def __init__(self) -> None:
+        self.spent = 0.0
+        self.jumped = timedelta(0)
+        """how far the wall clock was set forward or back"""
+        self.ids = 0
+
+    def now(self) -> datetime:
+        return START + timedelta(seconds=self.spent) + self.jumped
+
+
+class World:
+    """`contracts.world.World` of one process. `at_point` sees each journal point and may raise."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self.points: list[str] = []
+        self.at_point: Callable[[str], None] = lambda point: None
+        self.dead = False
+
+    def now(self) -> datetime:
+        return self.clock.now()
+
+    def monotonic(self) -> float:
+        return self.clock.spent
+
+    def new_id(self, prefix: str) -> str:
+        self.clock.ids += 1
+        return f"{prefix}_{self.clock.ids:026d}"
+
+    async def sleep(self, seconds: float) -> None:
+        self.alive()
+        self.clock.spent += seconds
+        await asyncio.sleep(0)
+
+    async def reached(self, point: str) -> None:
+        self.alive()
+        self.points.append(point)
+        self.pass_by(point)
+
+    def pass_by(self, point: str) -> None:
+        try:
+            self.at_point(point)
+        except Died:
+            self.dead = True
+            raise
+
+    def alive(self) -> None:
+        if self.dead:
+            raise Died("a dead process does nothing")
+
+    async def check(self) -> Finding:
+        return Finding("clock", "pass", "steady")
+
+
+class WatchedProxy(MemoryProxy):
+    """Writes what changes into the machine's list of effects, so that their order can be told; same trap on both sides."""
+
+    def __init__(self, machine: Machine) -> None:
+        super().__init__()
+        self.machine = machine
+
+    async def _act(self, what: str, act: Awaitable[Any]) -> Any:
+        if self.machine.trap:
+            self.machine.trap(f"before {what}")
+        done = await act
+        self.machine.effects.append(what)
+        if self.machine.trap:
+            self.machine.trap(f"after {what}")
+        return done
+
+    async def put_site(self, site: Site) -> bool:
+        if self.loaded.get(site.place) == site:
+            return False
+        return bool(await self._act(f"proxy put_site {site.place.key}", super().put_site(site)))
+
+    async def remove_site(self, place: Place) -> None:
+        await self._act(f"proxy remove_site {place.key}", super().remove_site(place))
+
+    async def set_live(self, place: Place, slot: Slot | None) -> None:
+        await self._act(f"proxy live {place.key} {slot or 'nobody'}", super().set_live(place, slot))
+
+    async def set_fallback(self, place: Place, allowed: bool) -> None:
+        await self._act(f"proxy fallback {place.key} {'on' if allowed else 'off'}", super().set_fallback(place, allowed))
+
+    async def check(self) -> Finding:
+        return Finding("proxy", "pass", "in memory")
+
+
+class WiredHealth(MemoryHealth):
+    """A running container answers; a host of the proxy answers with the slot that the proxy would choose."""
+
+    def __init__(self, machine: Machine, proxy: MemoryProxy) -> None:
+        super().__init__()
+        self.machine, self.proxy = machine, proxy
+        self.broken: set[str] = set()
+        """hosts for which the proxy answers 502 whatever stands behind"""
+
+    def through(self, host: str, path: str = "/") -> Answer:
+        if host in self.broken:
+            return Answer(502)
+        self.proxy.down = {
+            port
+            for site in self.proxy.loaded.values()
+            for _, port in site.ports
+            if not self._running(port)
+        }  # fmt: skip
+        slot = self.proxy.answers(host)
+        site = next((each for each in self.proxy.loaded.values() if host in _hosts(each)), None)
+        if slot is None or site is None:
+            return Answer(503 if site else 404)
+        behind = self.machine.answer(Address("127.0.0.1", site.port(slot), path))
+        return replace(behind, slot=slot.value) if behind.status else Answer(502)
+
+    def _running(self, port: int) -> bool:
+        return any(box.running and ("127.0.0.1", port) in box.published for box in self.machine.boxes.values())
+
+    async def probe(self, address: Address, seconds: float) -> Answer:
+        self.probed.append(address)
+        if address.host_header is not None:
+            return self.through(address.host_header, address.path)
+        return self.machine.answer(address)
+
+
+def _hosts(site: Site) -> list[str]:
+    return [*site.hosts, *(host for _, host in site.preview_hosts)]
+
+
+def sagas() -> tuple[Saga[Any], ...]:
+    """As the modules have them now, so that a test can put a broken one in its place."""
+    return (deploy.SAGA, promote.SAGA, rollback.SAGA, cleanup.SAGA, project_delete.SAGA)
+
+
+@dataclass
+class Process:
+    """One run of CodeB."""
+
+    kit: Kit
+    world: World
+    engine: Engine
+    audit: AuditLog
+    gate: Gate
+
+    async def ask(self, tool: str, *, key: Secret | None = OWNER, idem: str | None = None, **params: Any) -> Said:
+        """A call as the owner; params by their wire names."""
+        return await self.gate.call(Asked(tool, params, key, "test", f"corr-{tool}", "127.0.0.1", idem))
+
+    async def ok(self, tool: str, **params: Any) -> dict[str, Any]:
+        said = await self.ask(tool, **params)
+        assert said.ok, said.body
+        return said.body
+
+    async def refused(self, tool: str, status: int, code: str, **params: Any) -> dict[str, Any]:
+        said = await self.ask(tool, **params)
+        assert (said.status, said.body.get("code")) == (status, code), said.body
+        return said.body
+
+    async def settle(self) -> None:
+        """Until nothing runs any more, by success, failure or death."""
+        while self.engine._tasks:
+            await asyncio.gather(*list(self.engine._tasks.values()), return_exceptions=True)
+            await asyncio.sleep(0)
+
+
+@dataclass
+class Rig:
+    """What outlives a process."""
+
+    store: SqlStore
+    policy: Policy
+    clock: Clock
+    machine: Machine = field(default_factory=Machine)
+    records: MemoryRecords = field(default_factory=MemoryRecords)
+    boots: int = 0
+    home: str = "house"
+
+    def __post_init__(self) -> None:
+        self.proxy = WatchedProxy(self.machine)
+        self.health = WiredHealth(self.machine, self.proxy)
+
+    def boot(self, change: Callable[[Kit], Kit] = lambda kit: kit, tools: dict[str, Tool[Any]] | None = None) -> Process:
+        self.boots += 1
+        world, runtime = World(self.clock), MemoryRuntime(self.machine)
+        kit = change(
+            Kit(
+                world=world, store=self.store, runtime=runtime, sight=CachedSight(runtime, world), networks=runtime,
+                logs=MemoryLogs(self.machine), images=MemoryImages(self.machine), ports=MemoryPorts(self.machine),
+                proxy=self.proxy, health=self.health, records=self.records, policy=self.policy,
+                checks={"store": self.store, "docker": runtime, "proxy": self.proxy, "clock": world},
+            )
+        )  # fmt: skip
+        engine = Engine(kit, sagas(), f"{self.home}:{self.boots}")
+        audit = AuditLog(self.store)
+        return Process(kit, world, engine, audit, Gate(kit, engine, audit, tools or dict(BY_NAME)))
+
+    def image(self, version: str, **behaviour: Any) -> str:
+        """An image `shop:{version}` on the machine; returns its reference."""
+        self.machine.add_image(f"shop:{version}", Behaviour(**behaviour))
+        return f"shop:{version}"
+
+    def effects(self) -> list[str]:
+        """What happened outside since the last look."""
+        happened = list(self.machine.effects)
+        self.machine.effects.clear()
+        return happened
+
+    def print(self) -> dict[str, Any]:
+        """What is true, without times and ids: equal before and after something that was wholly undone."""
+        found = self.store.snapshot
+        return {
+            "projects": {name: each.state for name, each in found.projects.items()},
+            "slots": {
+                row.container: (row.state, row.version, row.deployment_id, row.port, row.image_id, row.grace_expires_at)
+                for pair in found.pairs.values() for row in pair.rows
+            },
+            "leases": [(lease.port, lease.project, lease.environment, lease.slot) for lease in found.leases],
+            "boxes": {
+                box.name: (box.image_id, box.running, box.policy, box.spec.deployment_id if box.spec else "")
+                for box in self.machine.boxes.values()
+            },
+            "switch": dict(self.proxy.switch), "held": set(self.proxy.held), "sites": dict(self.proxy.loaded),
+        }  # fmt: skip
+
+    async def faults(self) -> list[str]:
+        """Where what is left is not as promised once nothing runs (P2)."""
+        found = [f"{op.id} ({op.saga}) is still {op.state}" for op in await self._open()]
+        found += [f"{place.key} is locked" for place in self.store.snapshot.running]
+        async with self.store._reading() as tx:
+            locks = (await tx.read(operation_locks.select())).all
+        found += [f"lock of {row['project']} is held" for row in locks if row["operation_id"] is not None]
+        snapshot = self.store.snapshot
+        names = set(self.machine.boxes)
+        for pair in snapshot.pairs.values():
+            found += await self._of_pair(pair, names)
+        found += [f"{name} is a stray container" for name in sorted(names) if self.machine.boxes[name].instance]
+        found += [f"{place.key} has a site of nobody" for place in self.proxy.loaded if place not in snapshot.pairs]
+        ports = sorted(row.port for pair in snapshot.pairs.values() for row in pair.rows)
+        if ports != sorted(lease.port for lease in snapshot.leases):
+            found.append("leases and slots differ")
+        known = set(snapshot.projects)
+        found += [f"network {name} of nobody" for name, (_, owner) in self.machine.networks.items() if owner not in known]
+        return found
+
+    async def _open(self) -> list[Any]:
+        async with self.store.read() as registry:
+            found = await registry.journal.history(
+                team=TEAM, project=None, environment=None, open_only=True, limit=100, before=None
+            )
+            return list(found)
+
+    async def _of_pair(self, pair: Any, names: set[str]) -> list[str]:
+        found = []
+        for row in pair.rows:
+            box = self.machine.boxes.get(row.container)
+            if row.state == "empty":
+                continue
+            names.discard(row.container)
+            if box is None or not box.running or box.policy != "unless-stopped":
+                found.append(f"{row.container} is {row.state} but {box and (box.status, box.policy)}")
+            elif box.spec is None or (box.spec.deployment_id, box.image_id) != (row.deployment_id, row.image_id):
+                found.append(f"{row.container} is not what was deployed")
+        live = await self.proxy.live(pair.place)
+        wanted = Live(pair.active.slot if pair.active else None, pair.grace is not None)
+        if (live.slot, live.fallback) != (wanted.slot, wanted.fallback):
+            found.append(f"the proxy has {live}, the registry {wanted}")
+        public = self.health.through(pair.place.host(self.policy.base_domain))
+        if pair.active and public.slot != pair.active.slot:
+            found.append(f"the public host is answered by {public}, not {pair.active.slot}")
+        async with self.store.read() as registry:
+            past = await registry.deployments.history(pair.place, 100)
+        return found + [f"{each.id} is {each.status}" for each in past if each.status == "pending"]
+
+
+def _inline(database: SqliteDatabase) -> SqliteDatabase:
+    """The same database without a thread per connection: memory answers at once, and a thousand cells stay quick."""
+
+    async def here(act: Callable[..., Any], *args: Any) -> Any:
+        return act(*args)
+
+    for line in database._lines:
+        line._in_thread = here  # type: ignore[method-assign]
+    return database
+
+
+async def _seed(store: SqlStore) -> None:
+    async with store.write() as registry:
+        await registry.keys.add_team(TEAM)
+        await registry.keys.add(Key("key_owner", digest(OWNER), TEAM, Role.OWNER, created_at=START))
+
+
+@asynccontextmanager
+async def rig(home: Path, **policy: Any) -> AsyncIterator[Rig]:
+    """A new one: a team and its owner key, nothing else."""
+    clock = Clock()
+    store = await open_store("sqlite://", mirror=None, now=clock.now)
+    assert isinstance(store._database, SqliteDatabase)
+    _inline(store._database)
+    try:
+        await _seed(store)
+        yield Rig(store, Policy(home=home, image_registry="reg.test:5000", **policy), clock)
+    finally:
+        await store.close()
+
+
+@dataclass(frozen=True)
+class Still:
+    """A rig at rest, to begin from again and again."""
+
+    data: bytes
+    rig: Rig
+
+    @asynccontextmanager
+    async def again(self) -> AsyncIterator[Rig]:
+        clock = copy.copy(self.rig.clock)
+        database = _inline(SqliteDatabase(None))
+        database.path.write_bytes(self.data)
+        store = SqlStore(database, None, clock.now)
+        try:
+            await store.refresh()
+            fresh = Rig(store, self.rig.policy, clock, copy.deepcopy(self.rig.machine), copy.deepcopy(self.rig.records))
+            fresh.proxy.loaded, fresh.proxy.switch = dict(self.rig.proxy.loaded), dict(self.rig.proxy.switch)
+            fresh.proxy.held = set(self.rig.proxy.held)
+            fresh.boots = self.rig.boots
+            yield fresh
+        finally:
+            await store.close()
+
+
+def still(of: Rig) -> Still:
+    assert isinstance(of.store._database, SqliteDatabase)
+    with sqlite3.connect(of.store._database.path) as source:
+        data = source.serialize()
+    source.close()
+    of.machine.effects.clear()
+    return Still(data, of)
+
+
+@contextmanager
+def trapped(machine: Machine, see: Callable[[str], None]) -> Iterator[None]:
+    machine.trap = see
+    try:
+        yield
+    finally:
+        machine.trap = None
+
+
+_RESTING: dict[str, Still] = {}
+
+
+async def resting(state: str) -> Still:
+    """A rig in a state that `shop` knows, or `empty`; made once for all tests."""
+    if state not in _RESTING:
+        async with rig(Path(tempfile.gettempdir())) as made:
+            if state != "empty":
+                await shop(made.boot(), made, state)
+            _RESTING[state] = still(made)
+    return _RESTING[state]
+
+
+@asynccontextmanager
+async def begin(state: str = "empty") -> AsyncIterator[Rig]:
+    """A rig of your own in that state."""
+    async with (await resting(state)).again() as mine:
+        yield mine
+
+
+async def shop(process: Process, at: Rig, state: str) -> None:
+    """Bring project shop to a named state of its production slots, by the tools alone.
+
+    new: no version. deployed: 1 in blue. active: 1 live. ready: 1 live in blue, 2 deployed in green.
+    grace: 2 live in green, 1 in grace in blue. back: rolled back to 1, 2 deployed.
+    """
+    for number in ("1", "2", "3", "4", "5"):
+        at.image(number)
+    await process.ok("project_create", projectName="shop", containerPort=8080)
+    where = {"projectName": "shop", "environment": "production"}
+    for name, tool, more in (
+        ("new", "", {}), ("deployed", "deploy", {"image": "shop:1"}), ("active", "promote", {}),
+        ("ready", "deploy", {"image": "shop:2"}), ("grace", "promote", {}), ("back", "rollback", {}),
+    ):  # fmt: skip
+        if tool:
+            await process.ok(tool, **where, **more)
+        if name == state:
+            at.machine.effects.clear()
+            return
+    raise ValueError(state)

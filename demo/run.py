@@ -221,10 +221,8 @@ class Demo:
         if lost:
             self.wrong.append(f"{lost} requests or connections were lost")
         cut = kinds.get("websocket", {}).get("cut", 0)
-        out += [
-            "",
-            f"  requests sent {total['sent']}, failed {total['failed']}; WebSockets cut {cut}; whole demo {time.monotonic() - self.report.began:.1f} s",
-        ]
+        spent = time.monotonic() - self.report.began
+        out += ["", f"  requests sent {total['sent']}, failed {total['failed']}; WebSockets cut {cut}; all in {spent:.1f} s"]
         out += [f"  WRONG: {each}" for each in self.wrong]
         sys.stdout.write("\n".join(out) + "\n")
         if not self.wrong:

@@ -6,7 +6,7 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from codeb.errors import InvalidParams
@@ -84,11 +84,12 @@ class Settings(BaseSettings):
         grammar.image(f"{text}/probe:1")
         return text
 
-    @model_validator(mode="after")
-    def _paths(self) -> "Settings":
-        if not self.home.is_absolute():
-            raise ValueError("CODEB_HOME has to be an absolute path")
-        return self
+    @field_validator("home")
+    @classmethod
+    def _home(cls, path: Path) -> Path:
+        if not path.is_absolute():
+            raise ValueError("the home is an absolute path")
+        return path
 
     # what the rest of the program asks for
 
@@ -126,25 +127,25 @@ def _from_file(home: Path) -> dict[str, Any]:
     if not path.exists():
         return {}
     try:
-        said = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, tomllib.TOMLDecodeError) as fault:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as fault:
         raise InvalidParams(f"{path} cannot be read: {fault}.", code="bad_settings") from fault
-    unknown = sorted(set(said) - set(Settings.model_fields))
-    if unknown:
-        raise InvalidParams(f"{path} has settings CodeB does not know: {', '.join(unknown)}.", code="bad_settings")
-    return said
 
 
 def load() -> Settings:
     """Read the settings. Raises `InvalidParams` (`bad_settings`) naming every fault."""
     home = Path(os.environ.get("CODEB_HOME") or default_home())
+    said = _from_file(home)
+    unknown = sorted(set(said) - set(Settings.model_fields))
+    faults = [f"{home / 'codeb.toml'} has settings CodeB does not know: {', '.join(unknown)}"] if unknown else []
     try:
-        return Settings(**{**_from_file(home), "home": home})
+        settings = Settings(**{**said, "home": home})
     except ValidationError as fault:
-        words = "; ".join(
-            f"CODEB_{str(each['loc'][0]).upper() if each['loc'] else 'HOME'}: {each['msg']}" for each in fault.errors()
-        )
-        raise InvalidParams(f"The settings cannot be used: {words}.", code="bad_settings", hint="See `we config`.") from None
+        faults += [f"CODEB_{str(each['loc'][0]).upper()}: {each['msg'].removeprefix('Value error, ')}" for each in fault.errors()]
+    else:
+        if not faults:
+            return settings
+    raise InvalidParams(f"The settings cannot be used: {'; '.join(faults)}.", code="bad_settings", hint="See `we config`.")
 
 
 def explained(settings: Settings) -> list[dict[str, str]]:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from codeb.config import Settings
 from codeb.contracts.kit import Kit, Policy
-from codeb.drivers.files import atomic_write
+from codeb.drivers.files import atomic_write, sweep
 from codeb.drivers.health.http import HttpHealth
 from codeb.drivers.images.docker import DockerImages
 from codeb.drivers.proxy.caddy import CaddyProxy
@@ -108,6 +108,8 @@ def instance_of(home: Path) -> str:
 async def build(settings: Settings) -> AsyncIterator[House]:
     """Open everything, yield it, and close it. Docker or the proxy being away does not keep CodeB from starting."""
     with only_server(settings.home):
+        for folder in (settings.home, *(settings.home / "backups").glob("**/")):
+            sweep(folder)
         instance = instance_of(settings.home)
         world = SystemWorld(settings.crash_at)
         mirror = Mirror(settings.home)

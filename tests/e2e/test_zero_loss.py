@@ -1,6 +1,7 @@
 """Zero loss: no request fails and no connection is cut while versions change, on either Caddy."""
 
 import os
+from collections.abc import Iterator
 
 import pytest
 from demo.load import Sight
@@ -10,16 +11,20 @@ from tests.stage import Stage
 
 pytestmark = [pytest.mark.docker, pytest.mark.proxy]
 
-CYCLES = int(os.environ.get("CODEB_CYCLES", "20"))
+CYCLES = int(os.environ.get("CODEB_CYCLES", "15"))
 CADDIES = ("embedded", "/usr/bin/caddy")
 STEADY_KINDS = ("short", "keepalive", "post")
 
 
+@pytest.fixture(scope="module", params=CADDIES)
+def house(request: pytest.FixtureRequest, images: dict[str, str]) -> Iterator[Stage]:
+    with Stage(**zeroloss.caddy_setting(request.param)) as stage:
+        yield stage
+
+
 @pytest.mark.timeout(120 + 3 * CYCLES)
-@pytest.mark.parametrize("caddy", CADDIES)
-def test_promote_and_rollback_lose_nothing(caddy: str, images: dict[str, str]) -> None:
-    with Stage(**zeroloss.caddy_setting(caddy)) as stage:
-        report = zeroloss.run(stage, CYCLES)
+def test_promote_and_rollback_lose_nothing(house: Stage) -> None:
+    report = zeroloss.run(house, CYCLES)
     assert report.faults == []
     assert (report.total("failed"), report.total("cut"), report.backslides) == (0, 0, 0)
     for site in report.sites.values():
@@ -28,10 +33,8 @@ def test_promote_and_rollback_lose_nothing(caddy: str, images: dict[str, str]) -
         assert len(site["kinds"]) == 8
 
 
-@pytest.mark.parametrize("caddy", CADDIES)
-def test_the_grace_slot_stands_in_for_a_dead_one(caddy: str, images: dict[str, str]) -> None:
-    with Stage(**zeroloss.caddy_setting(caddy)) as stage:
-        death = zeroloss.kill_active(stage)
+def test_the_grace_slot_stands_in_for_a_dead_one(house: Stage) -> None:
+    death = zeroloss.kill_active(house)
     # What the dead container was answering dies with it; what comes after it may fail only until the proxy has seen it.
     assert sum(death.failed[kind] for kind in STEADY_KINDS) <= 10, death
     assert death.back_ms < 1000, death

@@ -1,5 +1,6 @@
 """Death at every point of an operation, and what has to be true after the next start."""
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,7 +27,8 @@ class Scene:
 
     async def start(self, process: Process, rig: Rig) -> None:
         self.spoil(rig)
-        await process.ask(self.tool, **self.params)
+        with contextlib.suppress(Died):
+            await process.ask(self.tool, **self.params)
         await process.settle()
 
 

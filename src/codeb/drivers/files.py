@@ -34,3 +34,9 @@ def atomic_write(path: Path, content: bytes, mode: int = 0o644) -> None:
             Path(name).unlink()
         raise
     sync_folder(path.parent)
+
+
+def sweep(folder: Path) -> None:
+    """Remove what an `atomic_write` into `folder` left behind when its process was killed. Nobody may write there now."""
+    for left in folder.glob(".*.tmp"):
+        left.unlink(missing_ok=True)

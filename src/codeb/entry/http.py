@@ -1,7 +1,7 @@
 """HTTP: turns a request into a call of the gate, and the answer into a response. Knows no tool by name."""
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from starlette.applications import Starlette
@@ -59,7 +59,10 @@ class Http:
             HTTPException: self._no_route,
             Exception: self._fault,
         }
-        return Starlette(routes=routes, lifespan=lifespan, exception_handlers=handlers)
+        app = Starlette(routes=routes, lifespan=lifespan, exception_handlers=handlers)
+        # a redirect would repeat whatever Host the caller claims, without our headers
+        app.router.redirect_slashes = False
+        return app
 
     # calls of tools
 
@@ -144,23 +147,28 @@ class Http:
         except ClientDisconnect:
             return Response(status_code=400)
 
-    def _failure(self, request: Request, fault: PublicError, status: int | None = None) -> Response:
-        correlation = self._correlation(request)
-        return _json(status or fault.status, {**failed(fault), "correlationId": correlation}, correlation)
+    def _failure(self, request: Request, fault: PublicError) -> Response:
+        return self._before_gate(request, fault.status, failed(fault))
+
+    def _before_gate(self, request: Request, status: int, body: dict[str, Any], **headers: str) -> Response:
+        """The same envelope as the gate's, for what never came to it."""
+        correlation, now = self._correlation(request), self._house.kit.world.now()
+        return _json(
+            status, {**body, "duration": 0.0, "timestamp": now.isoformat(), "correlationId": correlation}, correlation, headers
+        )
 
     async def _no_route(self, request: Request, fault: HTTPException) -> Response:
         if fault.status_code == 405:
             wrong = InvalidParams(
                 "This path does not take that method.", code="method_not_allowed", hint="Tools are called by POST."
             )
-            return self._failure(request, wrong, 405)
+            return self._before_gate(request, 405, failed(wrong), **(fault.headers or {}))
         return self._failure(
             request, NotFound("There is nothing at this path.", hint="POST /api/tool, GET /api, GET /openapi.json.")
         )
 
     async def _fault(self, request: Request, fault: Exception) -> Response:
-        correlation = self._correlation(request)
-        return _json(500, {**internal(correlation), "correlationId": correlation}, correlation)
+        return self._before_gate(request, 500, internal(self._correlation(request)))
 
     def _correlation(self, request: Request) -> str:
         """Taken from the request when it is a sane one; the same one for the whole request."""
@@ -183,7 +191,7 @@ async def _body(request: Request) -> bytes:
     """Raises `TooLarge` as soon as more than a mebibyte has come or is announced."""
     announced = request.headers.get("content-length", "")
     too_large = TooLarge(f"The body is larger than {LARGEST_BODY} bytes; nothing was done.", hint="Send less.")
-    if announced.isdigit() and int(announced) > LARGEST_BODY:
+    if announced.isdecimal() and int(announced) > LARGEST_BODY:
         raise too_large
     body = bytearray()
     async for chunk in request.stream():
@@ -193,6 +201,6 @@ async def _body(request: Request) -> bytes:
     return bytes(body)
 
 
-def _json(status: int, body: dict[str, Any], correlation: str) -> Response:
+def _json(status: int, body: dict[str, Any], correlation: str, headers: Mapping[str, str] | None = None) -> Response:
     text = ENCODER.encode(body).encode("utf-8", "replace")
-    return Response(text, status, {**HEADERS, "X-Correlation-ID": correlation}, "application/json")
+    return Response(text, status, {**HEADERS, **(headers or {}), "X-Correlation-ID": correlation}, "application/json")

@@ -10,6 +10,7 @@ from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from codeb import config
 from codeb.config import Settings
@@ -30,6 +31,8 @@ class Server(uvicorn.Server):
     """Begins no new operation from the moment the signal comes, and answers reads until those under way are over."""
 
     house: House | None = None
+    refused: PublicError | None = None
+    """why it could not start"""
     loop: asyncio.AbstractEventLoop | None = None
     _leaving: asyncio.Task[None] | None = None
 
@@ -71,8 +74,18 @@ def application(settings: Settings, server: Server | None = None) -> Starlette:
     holder: dict[str, Any] = {}
 
     @contextlib.asynccontextmanager
+    async def built() -> AsyncIterator[House]:
+        try:
+            async with build(settings) as house:
+                yield house
+        except PublicError as fault:
+            if server is not None:
+                server.refused = fault
+            raise
+
+    @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        async with build(settings) as house:
+        async with built() as house:
             if server is not None:
                 server.serves(house)
             holder["http"].bind(house)
@@ -88,20 +101,39 @@ def application(settings: Settings, server: Server | None = None) -> Starlette:
     return http.app(lifespan)
 
 
+def plainly(app: ASGIApp, server: Server) -> ASGIApp:
+    """Without a traceback for a start that was refused in words: `serve` raises those."""
+
+    async def said(scope: Scope, receive: Receive, send: Send) -> None:
+        async def brief(message: Message) -> None:
+            if server.refused is not None and message["type"] == "lifespan.startup.failed":
+                message = {**message, "message": ""}
+            await send(message)
+
+        await app(scope, receive, brief if scope["type"] == "lifespan" else send)
+
+    return said
+
+
 def serve(settings: Settings) -> int:
-    """Run in the foreground until SIGTERM or SIGINT; 0 after a clean stop."""
+    """Run in the foreground until SIGTERM or SIGINT; 0 after a clean stop. Raises the `PublicError` that refused the start."""
     logging.basicConfig(
         level=settings.log_level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
     logging.getLogger("httpx2").setLevel("WARNING")
     server = Server.__new__(Server)
     options = uvicorn.Config(
-        application(settings, server), host=settings.host, port=settings.port, loop="uvloop", http="httptools", lifespan="on",
+        plainly(application(settings, server), server), host=settings.host, port=settings.port, loop="uvloop", http="httptools", lifespan="on",
         access_log=False, log_config=None, server_header=False, date_header=False,
         timeout_graceful_shutdown=REQUESTS_SECONDS, timeout_keep_alive=30,
     )  # fmt: skip
     Server.__init__(server, options)
-    server.run()
+    try:
+        server.run()
+    except SystemExit:
+        if server.refused is not None:
+            raise server.refused from None
+        raise
     return 0 if server.started else 1
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from codeb.contracts.kit import Kit, Policy
 from codeb.contracts.store import Registry
-from codeb.errors import PublicError
+from codeb.errors import PublicError, StepFailed
 from codeb.flows import promote
 from codeb.flows.health import until_healthy
 from codeb.flows.site import prove
@@ -50,6 +50,8 @@ class DeployInput:
     former_version: str | None
     former_runs: bool
     preview_url: str
+    validate_ms: float = 0.0
+    slot_ms: float = 0.0
 
     @property
     def container(self) -> str:
@@ -84,12 +86,14 @@ async def _unclear(run: Run[DeployInput]) -> None:
     if value.former_state is not State.GRACE or not value.former_runs:
         return
     try:
+        # The path of the site, not of this deploy: what is asked is the version from before.
         await until_healthy(
             run.kit, value.container, container_port=value.container_port, host_port=value.port,
-            path=value.health_path, seconds=RESTORED_SECONDS,
+            path=value.site.health_path, seconds=RESTORED_SECONDS,
         )  # fmt: skip
-    finally:
-        await run.kit.proxy.set_fallback(value.place, True)
+    except StepFailed as slow:
+        run.warn(f"The version in grace was started again and does not answer yet: {slow.message}")
+    await run.kit.proxy.set_fallback(value.place, True)
 
 
 async def _start(run: Run[DeployInput]) -> dict[str, Any]:
@@ -196,6 +200,7 @@ SAGA: Saga[DeployInput] = Saga(
     version=1,
     input=DeployInput,
     opening=("validate", "slot", "record"),
+    spent=lambda value: {"validate": value.validate_ms, "slot": value.slot_ms},
     opened=_opened,
     steps=(
         Step("pull", "have the image on this machine and pin what it is", do=_pull),

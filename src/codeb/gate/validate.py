@@ -24,12 +24,14 @@ def validate(model: type[P], params: Any) -> P:
     try:
         return model.model_validate(params, by_alias=True, by_name=False)
     except ValidationError as fault:
-        faults = [_fault(model, error) for error in fault.errors(include_url=False, include_input=False)]
+        errors = fault.errors(include_url=False, include_input=False)
+    # only those that are shown: a body has room for 100,000 unknown fields, and looking for near names costs
+    faults = [_fault(model, error) for error in errors[:MOST_SHOWN]]
     words = "; ".join(f"{each['field']}: {each['problem']}" for each in faults[:5])
     raise InvalidParams(
-        f"{len(faults)} field{'' if len(faults) == 1 else 's'} cannot be taken ({words}); nothing was done.",
+        f"{len(errors)} field{'' if len(errors) == 1 else 's'} cannot be taken ({words}); nothing was done.",
         hint=f"Known fields: {', '.join(wire_names(model)) or 'none'}.",
-        details={"fields": faults[:MOST_SHOWN]},
+        details={"fields": faults},
     )
 
 

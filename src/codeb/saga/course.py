@@ -101,11 +101,12 @@ class Course(Generic[I]):
                 await registry.journal.change(self.operation.id, self.operation.fence, **fields)
         self.tell()
 
-    async def journal_opening(self, registry: Registry) -> None:
+    async def journal_opening(self, registry: Registry, opened_ms: float) -> None:
         """In the transaction that opens the operation: what it did already, and the intent of the first step."""
+        spent = self.saga.spent(self.run.input)
         now = self._kit.world.now()
         for index, name in enumerate(self.saga.opening):
-            row = StepRow(self.operation.id, index, name, StepState.DONE, now, duration_ms=0.0)
+            row = StepRow(self.operation.id, index, name, StepState.DONE, now, duration_ms=spent.get(name, opened_ms))
             self._rows[index] = row
             self._dirty.append(row)
         if self.saga.steps[0].do is not None:
@@ -146,7 +147,9 @@ class Course(Generic[I]):
         if row is not None and row.state is StepState.INTENT and step.landed is not None:
             try:
                 landed = await step.landed(self.run)
-            except PublicError as fault:
+            except FenceLost:
+                raise
+            except Exception as fault:
                 log.warning("operation %s: cannot tell whether %s landed (%s); going back", self.operation.id, step.name, fault)
                 landed = False
             if landed:
@@ -290,7 +293,8 @@ class Course(Generic[I]):
         )  # fmt: skip
 
     async def _unwind(self, last: int, fault: PublicError) -> None:
-        error = {
+        # A second start goes on with the error of the first: it is why the operation failed.
+        error = self.operation.error or {
             "code": fault.code,
             "message": fault.message,
             "hint": fault.hint,
@@ -301,7 +305,7 @@ class Course(Generic[I]):
         faults = list(self.operation.undo_faults)
         for at in range(last, -1, -1):
             row, step = self._row(at), self.saga.steps[at]
-            if row is None or step.undo is None or row.state in (StepState.UNDONE, StepState.UNDO_FAILED):
+            if row is None or step.undo is None or row.state is StepState.UNDONE:
                 continue
             problem = await self._undo(at, step)
             if problem:
@@ -310,7 +314,10 @@ class Course(Generic[I]):
         async with self._kit.store.write() as registry:
             await self._write(registry)
             await self.saga.failed(self.run, registry, fault)
-            await registry.journal.close(self.operation.id, self.operation.fence, ended, undo_faults=tuple(faults))
+            await registry.journal.close(
+                self.operation.id, self.operation.fence, ended,
+                undo_faults=tuple(faults), warnings=tuple(self.run.warnings),
+            )  # fmt: skip
         await self._reached(self.saga.steps[0], "undo", "record")
 
     async def _undo(self, at: int, step: Step[I]) -> str | None:

@@ -8,7 +8,7 @@ the journal and the world decide: before the commit point back, after it forward
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -65,21 +65,41 @@ class Engine:
         has: that one is returned and nothing new is begun. Raises `Busy` when a place is locked, `Unavailable` when
         CodeB is stopping, and whatever `decide` raises; then nothing was done.
         """
-        async with self._kit.store.write() as registry:
-            operation_id = self._kit.world.new_id("op")
-            earlier = await claim(registry, operation_id) if claim else None
-            if earlier is not None:
-                return await self.find(registry, earlier)
-            if self._stopping:
-                raise Unavailable(
-                    "CodeB is stopping and begins no new operation.", code="stopping", hint="Try again in a moment."
-                )
-            for place in request.places:
-                if running := await registry.journal.running(place):
-                    raise busy(running)
-            course = await self._enter(registry, saga, request, await decide(registry), operation_id)
-        self._launch(course)
-        return course.operation
+        with self._entry() as entered:
+            async with self._kit.store.write() as registry:
+                operation_id = self._kit.world.new_id("op")
+                earlier = await claim(registry, operation_id) if claim else None
+                if earlier is not None:
+                    return await self.find(registry, earlier)
+                if self._stopping:
+                    raise Unavailable(
+                        "CodeB is stopping and begins no new operation.", code="stopping", hint="Try again in a moment."
+                    )
+                for place in request.places:
+                    if running := await registry.journal.running(place):
+                        raise busy(running)
+                entered(operation_id)
+                course = await self._enter(registry, saga, request, await decide(registry), operation_id)
+            self._launch(course)
+            return course.operation
+
+    @contextlib.contextmanager
+    def _entry(self) -> Iterator[Callable[[str], None]]:
+        """What is told to it counts as entering, until it is launched or turns out not to be.
+
+        A commit that brought no answer, or whose caller went away, may have landed: its operation is then like any
+        other that nobody works on, and is resumed.
+        """
+        told: list[str] = []
+
+        def entered(operation_id: str) -> None:
+            told.append(operation_id)
+            self._entering.add(operation_id)
+
+        try:
+            yield entered
+        finally:
+            self._entering.difference_update(told)
 
     async def _enter(
         self,
@@ -91,16 +111,16 @@ class Engine:
         follows: str | None = None,
     ) -> Course[I]:
         now = self._kit.world.now()
-        self._entering.add(operation_id)
         operation = Operation(
             id=operation_id, tool=request.tool, saga=saga.name, saga_version=saga.version, places=request.places,
             team=request.team, actor=request.actor, input=TypeAdapter(saga.input).dump_python(value, mode="json"),
             state=OpState.RUNNING, created_at=now, updated_at=now, fence=0, summary=saga.summary(value), follows=follows,
         )  # fmt: skip
         operation = await registry.journal.open(operation, owner=self._owner)
+        began = self._kit.world.monotonic()
         await saga.opened(value, operation, registry)
         course = Course(self._kit, saga, operation, value)
-        await course.journal_opening(registry)
+        await course.journal_opening(registry, (self._kit.world.monotonic() - began) * 1000)
         return course
 
     def _launch(self, course: Course[Any]) -> None:
@@ -108,7 +128,6 @@ class Engine:
         self._courses[operation_id] = course
         task = asyncio.create_task(self._sail(course), name=f"saga {operation_id}")
         self._tasks[operation_id] = task
-        self._entering.discard(operation_id)
         task.add_done_callback(lambda _: self._tasks.pop(operation_id, None))
 
     async def _sail(self, course: Course[Any]) -> None:
@@ -116,16 +135,16 @@ class Engine:
             onward = await course.saga.then(course.run, registry)
             if onward is None:
                 return None
-            former = course.operation
+            former, operation_id = course.operation, self._kit.world.new_id("op")
+            entered(operation_id)
             request = Request(onward.tool, former.places, former.team, former.actor)
-            return await self._enter(
-                registry, onward.saga, request, onward.input, self._kit.world.new_id("op"), follows=former.id
-            )
+            return await self._enter(registry, onward.saga, request, onward.input, operation_id, follows=former.id)
 
         try:
-            following = await course.sail(follow_up)
-            if following is not None:
-                self._launch(following)
+            with self._entry() as entered:
+                following = await course.sail(follow_up)
+                if following is not None:
+                    self._launch(following)
         except FenceLost:
             log.warning("operation %s was taken over by another process; this one lets go", course.operation.id)
         except asyncio.CancelledError:

@@ -72,7 +72,8 @@ async def _nothing(*_: Any) -> None:
 class Saga(Generic[I]):
     """A procedure: its steps in order, and what belongs to its beginning and its two ends.
 
-    `opening` names what is done, and journaled as done, in the transaction that opens it.
+    `opening` names what is done, and journaled as done, in the transaction that opens it; `spent` tells from the input how
+    many milliseconds those of them took that `decide` did. The others are what `opened` took.
     """
 
     name: str
@@ -83,6 +84,7 @@ class Saga(Generic[I]):
     result: Callable[[Run[I]], dict[str, Any]]
     summary: Callable[[I], str]
     opening: tuple[str, ...] = ()
+    spent: Callable[[I], Mapping[str, float]] = lambda _: {}
     opened: Callable[[I, Operation, Registry], Awaitable[None]] = _nothing
     failed: Callable[[Run[I], Registry, PublicError], Awaitable[None]] = _nothing
     then: Callable[[Run[I], Registry], Awaitable[Next[Any] | None]] = _nothing

@@ -2,13 +2,14 @@
 
 import hashlib
 import json
+import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from codeb.contracts.kit import Kit
 from codeb.contracts.store import Registry, Remembered
-from codeb.errors import Conflict, NotFound, OperationFailed, Unavailable
+from codeb.errors import Conflict, NotFound, OperationFailed, PublicError, Unavailable
 from codeb.model.access import Actor
 from codeb.model.journal import Operation, OpState, StepRow
 from codeb.model.names import Place, did_you_mean
@@ -18,6 +19,8 @@ from codeb.saga.engine import Engine, Request
 from codeb.saga.step import I, Saga
 
 T = TypeVar("T")
+
+log = logging.getLogger("codeb.tools")
 
 WAIT_SECONDS = 900.0
 """longer than any operation's own deadline and its undoing"""
@@ -102,13 +105,17 @@ class Call:
         return earlier.answer if earlier else None
 
     async def keep_answer(self, answer: Mapping[str, Any]) -> None:
-        """Remember the answer of a long call under its idempotency key, beside the operation that brought it."""
-        if self.idempotency_key is not None:
+        """Remember the whole answer under its idempotency key. What was done is done: never raises for the store."""
+        if self.idempotency_key is None:
+            return
+        try:
             async with self.kit.store.write() as registry:
                 if await self._earlier(registry) is None:
                     await self._remember(registry, answer=answer)
                 else:
                     await registry.answers.complete(self.actor.key_id, self.idempotency_key, answer)
+        except PublicError as fault:
+            log.warning("the answer of %s was not kept under its idempotency key: %s", self.tool, fault)
 
     async def change(self, act: Callable[[Registry], Awaitable[T]], answer: Callable[[T], Mapping[str, Any]]) -> T:
         """Run `act` in one write transaction, together with the memory of its answer under the idempotency key.

@@ -14,7 +14,7 @@ from codeb.flows.site import site_of
 from codeb.model import grammar
 from codeb.model.access import Role
 from codeb.model.journal import Operation, StepRow
-from codeb.model.names import Place, Slot
+from codeb.model.names import Place
 from codeb.model.slots import Pair, State
 from codeb.tools import fields
 from codeb.tools.call import Call, step_list
@@ -72,26 +72,36 @@ async def _plan(
     registry: Registry,
     outside: set[int],
     site_is_new: bool,
-    former_runs: dict[Slot, bool],
+    stopped: set[str | None],
 ) -> deploy.DeployInput:
-    """Read the registry, choose the slot, fix everything an undo will need."""
+    """Read the registry, choose the slot, fix everything an undo will need.
+
+    `site_is_new` and `stopped` (deployments whose container does not run) were seen before this transaction: another
+    deploy may have ended since, so they count only where the registry does not know better.
+    """
+    began = call.kit.world.monotonic()
     project = await ready_project(call, registry, params.project_name)
     place = Place(params.project_name, params.environment)
+    image, version = _what(call, params)
+    validated = call.kit.world.monotonic()
     pair = await registry.slots.pair(place)
     pair_is_new = pair is None
     if pair is None:
         pair = await new_pair(registry, call, place, outside)
-    image, version = _what(call, params)
     row = pair.deploy_target()
+    # The site keeps the project's own path: its health checks ask the other slot too.
+    site = site_of(project, pair, call.kit.policy)
     if params.health_path is not None:
         project = replace(project, health_path=params.health_path)
-    site = site_of(project, pair, call.kit.policy)
     return deploy.DeployInput(
         place=place, slot=row.slot, port=row.port, image=image, version=version,
         deployment_id=call.kit.world.new_id("dep"), container_port=project.container_port, health_path=project.health_path,
-        health_seconds=params.timeout, limits=project.limits, site=site, site_is_new=site_is_new, pair_is_new=pair_is_new,
+        health_seconds=params.timeout, limits=project.limits, site=site, pair_is_new=pair_is_new,
+        site_is_new=site_is_new and all(each.state is State.EMPTY for each in pair.rows),
         auto_promote=params.auto_promote, former_state=row.state, former_version=row.version,
-        former_runs=former_runs[row.slot], preview_url=call.kit.policy.url(dict(site.preview_hosts)[row.slot]),
+        former_runs=row.state is not State.EMPTY and row.deployment_id not in stopped,
+        preview_url=call.kit.policy.url(dict(site.preview_hosts)[row.slot]),
+        validate_ms=(validated - began) * 1000, slot_ms=(call.kit.world.monotonic() - validated) * 1000,
     )  # fmt: skip
 
 
@@ -122,12 +132,11 @@ async def _deploy(call: Call, params: DeployParams) -> Outcome:
     known = call.kit.store.snapshot.pair_of(place)
     outside = set() if known else await taken_outside(call)
     site_is_new = place not in await call.kit.proxy.sites()
-    former_runs = dict.fromkeys(Slot, False)
-    for row in known.rows if known else ():
-        former_runs[row.slot] = row.state is not State.EMPTY and await deploy.former_runs(call.kit, row.container)
+    there = [row for row in known.rows if row.state is not State.EMPTY] if known else []
+    stopped = {row.deployment_id for row in there if not await deploy.former_runs(call.kit, row.container)}
 
     async def decide(registry: Registry) -> deploy.DeployInput:
-        value = await _plan(call, params, registry, outside, site_is_new, former_runs)
+        value = await _plan(call, params, registry, outside, site_is_new, stopped)
         if params.plan_id is not None:
             pair = await registry.slots.pair(place)
             assert pair is not None

@@ -37,10 +37,15 @@ class LogsResult(fields.Result):
     cursor: str | None
 
 
-def _start(text: str, now: datetime) -> str:
-    if match := grammar.DURATION.fullmatch(text):
+def _start(text: str | None, now: datetime) -> str | None:
+    match = grammar.DURATION.fullmatch(text or "")
+    if match is None:
+        return text
+    try:
         return (now - timedelta(**{SPANS[match[2]]: int(match[1])})).isoformat()
-    return text
+    except OverflowError:
+        # further back than a calendar reaches: from the beginning
+        return None
 
 
 async def _logs(call: Call, params: LogsParams) -> Outcome:
@@ -52,7 +57,7 @@ async def _logs(call: Call, params: LogsParams) -> Outcome:
             f"{pair.place.key} has nothing running" + (f" in {params.slot}." if params.slot else "."),
             code="slot_empty", hint="Deploy a version first; slot_status shows both slots.",
         )  # fmt: skip
-    since = params.after or (_start(params.since, call.kit.world.now()) if params.since else None)
+    since = _start(params.after or params.since, call.kit.world.now())
     end = call.kit.world.monotonic() + params.wait_seconds
     while True:
         lines = await call.kit.logs.tail(row.container, params.tail, since)

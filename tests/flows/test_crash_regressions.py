@@ -1,0 +1,213 @@
+"""What the crash matrix and the reading that went with it found once, each held by a test of its own."""
+
+import asyncio
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from codeb.contracts.kit import Kit
+from codeb.errors import StepFailed, Unavailable
+from codeb.flows import deploy
+from codeb.model.journal import Operation, OpState
+from codeb.model.slots import State
+from tests.kit import PROD, Died, Process, Rig, begin
+
+pytestmark = pytest.mark.anyio
+
+WHERE = {"projectName": "shop", "environment": "production"}
+
+
+def die_at(process: Process, wanted: str) -> None:
+    def see(point: str) -> None:
+        if point == wanted:
+            raise Died(point)
+
+    process.world.at_point = see
+
+
+async def newest(rig: Rig) -> Operation:
+    async with rig.store.read() as registry:
+        past = await registry.journal.history(
+            team="main", project=None, environment=None, open_only=False, limit=1, before=None
+        )  # fmt: skip
+    return past[0]
+
+
+async def restart(rig: Rig) -> Process:
+    await rig.store.refresh()
+    process = rig.boot()
+    await process.engine.resume()
+    await process.settle()
+    return process
+
+
+async def test_a_second_start_keeps_the_reason_of_the_failure() -> None:
+    async with begin("active") as rig:
+        process = rig.boot()
+        die_at(process, "deploy.clear.undo.before")
+        await process.ask("deploy", **WHERE, image="shop:is-not-there")
+        noted = (await newest(rig)).error
+        assert noted is not None
+        assert (noted["code"], noted["status"]) == ("image_not_found", 404)
+        await restart(rig)
+        ended = await newest(rig)
+    assert (ended.state, ended.error) == (OpState.FAILED, noted)
+
+
+async def test_an_undo_that_failed_before_the_crash_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first process could not undo `start` and died before it could say so: the second does not forget it."""
+    async with begin("active") as rig:
+        rig.image("bad", exits=3)
+
+        async def cannot(run: Any) -> None:
+            raise StepFailed("it is stuck")
+
+        steps = [replace(step, undo=cannot) if step.name == "start" else step for step in deploy.SAGA.steps]
+        with monkeypatch.context() as patch:
+            patch.setattr(deploy, "SAGA", replace(deploy.SAGA, steps=tuple(steps)))
+            process = rig.boot()
+            die_at(process, "deploy.clear.undo.before")
+            await process.ask("deploy", **WHERE, image="shop:bad")
+        assert "shop-production-green" in rig.machine.boxes
+        await restart(rig)
+        assert await rig.faults() == []
+        assert (await newest(rig)).undo_faults == ()
+        assert "shop-production-green" not in rig.machine.boxes
+
+
+async def test_a_grace_that_starts_slowly_is_a_fallback_again_and_no_undo_fault() -> None:
+    async with begin("grace") as rig:
+        rig.image("bad", exits=3)
+        pair = rig.store.snapshot.pair_of(PROD)
+        assert pair is not None
+        assert pair.grace is not None
+        row = pair.grace
+        rig.machine.behaviours[str(row.image_id)] = replace(rig.machine.behaviours[str(row.image_id)], answers_after=10_000)
+        box = rig.machine.boxes[row.container]
+        box.behaviour = rig.machine.behaviours[str(row.image_id)]
+        process, began = rig.boot(), rig.clock.spent
+        said = await process.ask("deploy", **WHERE, image="shop:bad")
+        ended = await newest(rig)
+        assert said.body["code"] == "container_exited"
+        assert ended.undo_faults == ()
+        assert "does not answer yet" in ended.warnings[0]
+        assert rig.clock.spent - began < 30, "one wait for the old version, not three"
+        assert (await rig.proxy.live(PROD)).fallback
+
+
+async def test_a_deploy_with_its_own_health_path_leaves_the_site_and_the_grace_as_they_were() -> None:
+    async with begin("grace") as rig:
+        rig.image("bad", exits=3)
+        before = rig.proxy.loaded[PROD]
+        await rig.boot().ask("deploy", **WHERE, image="shop:bad", healthPath="/only-new-versions-have-this")
+        assert rig.proxy.loaded[PROD] == before
+        asked = [address.path for address in rig.health.probed if address.path == "/only-new-versions-have-this"]
+        assert asked == [], "the version in grace was asked for the new version's path"
+        said = await rig.boot().ask("deploy", **WHERE, image="shop:2", healthPath="/ready")
+        assert said.ok, said.body
+        assert rig.proxy.loaded[PROD] == before, "the active version would be judged by the new version's path"
+
+
+async def test_what_another_deploy_did_meanwhile_is_not_overlooked() -> None:
+    """Facts seen before the transaction: a deploy that ended in between made them old."""
+    async with begin("new") as rig:
+        first, second = rig.boot(), rig.boot()
+        rig.image("bad", exits=3)
+
+        @asynccontextmanager
+        async def late() -> Any:
+            assert (await first.ask("deploy", **WHERE, image="shop:1")).ok
+            assert (await first.ask("promote", **WHERE)).ok
+            assert (await first.ask("deploy", **WHERE, image="shop:2")).ok
+            yield
+
+        real, done = second.engine.open, False
+
+        async def after_the_other(*args: Any, **more: Any) -> Any:
+            nonlocal done
+            if not done:
+                done = True
+                async with late():
+                    pass
+            return await real(*args, **more)
+
+        second.engine.open = after_the_other  # type: ignore[method-assign]
+        said = await second.ask("deploy", **WHERE, image="shop:bad")
+        assert said.body["code"] == "container_exited"
+        assert await rig.faults() == []
+        pair = rig.store.snapshot.pair_of(PROD)
+        assert pair is not None
+        assert {row.state for row in pair.rows} == {State.ACTIVE, State.DEPLOYED}
+        assert PROD in rig.proxy.loaded
+
+
+async def test_an_operation_whose_caller_went_away_at_the_commit_is_resumed() -> None:
+    async with begin("active") as rig:
+        process = rig.boot()
+        real = rig.store.write
+
+        @asynccontextmanager
+        async def write() -> Any:
+            async with real() as registry:
+                yield registry
+            rig.store.write = real  # type: ignore[method-assign]
+            raise asyncio.CancelledError
+
+        rig.store.write = write  # type: ignore[method-assign]
+        with pytest.raises(asyncio.CancelledError):
+            await process.ask("deploy", **WHERE, image="shop:2")
+        assert (await newest(rig)).state is OpState.RUNNING
+        assert await process.engine.resume() == [(await newest(rig)).id]
+        await process.settle()
+        assert (await newest(rig)).state is OpState.FAILED
+        assert await rig.faults() == []
+
+
+async def test_a_switch_of_which_nothing_can_be_told_is_taken_back() -> None:
+    async with begin("ready") as rig:
+        process = rig.boot()
+        die_at(process, "promote.switch.do.effect")
+        await process.ask("promote", **WHERE)
+        await rig.store.refresh()
+        real, asked = rig.proxy.live, 0
+
+        async def unreadable(place: Any) -> Any:
+            nonlocal asked
+            asked += 1
+            if asked == 1:
+                raise OSError("input/output error")
+            return await real(place)
+
+        def with_bad_disk(kit: Kit) -> Kit:
+            rig.proxy.live = unreadable  # type: ignore[method-assign]
+            return kit
+
+        second = rig.boot(with_bad_disk)
+        await second.engine.resume()
+        await second.settle()
+        assert (await newest(rig)).state is OpState.FAILED
+        assert await rig.faults() == []
+
+
+async def test_docker_gone_for_a_moment_does_not_lose_an_undo() -> None:
+    async with begin("grace") as rig:
+        process = rig.boot()
+        die_at(process, "deploy.health.do.before")
+        await process.ask("deploy", **WHERE, image="shop:2")
+        tries = 0
+        real = rig.machine.awake
+
+        async def awake() -> None:
+            nonlocal tries
+            tries += 1
+            if tries <= 5:
+                raise Unavailable("Docker does not answer.")
+            await real()
+
+        rig.machine.awake = awake  # type: ignore[method-assign]
+        await restart(rig)
+        assert tries > 5
+        assert (await newest(rig)).undo_faults == ()
+        assert await rig.faults() == []

@@ -59,7 +59,7 @@ zeroloss: ## promote and roll back under load (CYCLES=200, CADDY=embedded|debian
 
 bench: init ## measure what docs/measured.md says
 	@$(BOOTSTRAP) docker .docker-run/tests
-	@trap '$(BOOTSTRAP) docker-stop .docker-run/tests' EXIT; $(BOOTSTRAP) with-docker $(PYTHON) -m tests.bench
+	@trap '$(BOOTSTRAP) docker-stop .docker-run/tests' EXIT; $(BOOTSTRAP) with-docker $(PYTHON) -m bench.run
 
 docs: init ## write docs/tools.md and the frozen surface anew from the catalogue
 	@$(PYTHON) scripts/surface.py --write

@@ -28,7 +28,7 @@ HOSTS = tuple(
     ".".join(pieces)
     for pieces in (
         ("pypi", "org"), ("python" + "hosted", "org"), ("npm" + "js", "org"), ("npm" + "js", "com"), ("yarn" + "pkg", "com"),
-        ("debian", "org"), ("ubuntu", "com"), ("docker", "io"), ("docker", "com"), ("crates", "io"), ("golang", "org"),
+        ("debian", "org"), ("ubuntu", "com"), ("docker", "com"), ("crates", "io"), ("golang", "org"),
     )
 )  # fmt: skip
 HOST = re.compile(r"(?<![\w-])(?:" + "|".join(map(re.escape, HOSTS)) + r")(?![\w-])", re.IGNORECASE)

@@ -9,7 +9,7 @@ import copy
 import sqlite3
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,7 +24,7 @@ from codeb.drivers.runtime.memory_machine import Behaviour, Machine
 from codeb.drivers.runtime.sight import CachedSight
 from codeb.drivers.store.schema import operation_locks
 from codeb.drivers.store.sql import SqlStore, open_store
-from codeb.drivers.store.sqlite import SqliteDatabase
+from codeb.drivers.store.sqlite import READERS, SqliteDatabase
 from codeb.flows import cleanup, deploy, project_delete, promote, rollback
 from codeb.gate import Answer as Said
 from codeb.gate import Asked, AuditLog, Gate
@@ -355,37 +355,57 @@ async def rig(home: Path, **policy: Any) -> AsyncIterator[Rig]:
         await store.close()
 
 
+_FREE: list[SqliteDatabase] = []
+"""databases whose rig is gone, with their compiled statements"""
+
+
 @dataclass(frozen=True)
 class Still:
-    """A rig at rest, to begin from again and again."""
+    """Everything that outlives a process, at one instant; to begin from again and again."""
 
     data: bytes
-    rig: Rig
+    policy: Policy
+    clock: Clock
+    machine: Machine
+    records: MemoryRecords
+    proxy: tuple[dict[Place, Site], dict[Place, Live], set[Place], set[str]]
+    boots: int
 
     @asynccontextmanager
     async def again(self) -> AsyncIterator[Rig]:
-        clock = copy.copy(self.rig.clock)
-        database = _inline(SqliteDatabase(None))
+        clock = copy.copy(self.clock)
+        database = _FREE.pop() if _FREE else _inline(SqliteDatabase(None))
         database.path.write_bytes(self.data)
         store = SqlStore(database, None, clock.now)
         try:
             await store.refresh()
-            fresh = Rig(store, self.rig.policy, clock, copy.deepcopy(self.rig.machine), copy.deepcopy(self.rig.records))
-            fresh.proxy.loaded, fresh.proxy.switch = dict(self.rig.proxy.loaded), dict(self.rig.proxy.switch)
-            fresh.proxy.held = set(self.rig.proxy.held)
-            fresh.boots = self.rig.boots
+            fresh = Rig(store, self.policy, clock, copy.deepcopy(self.machine), copy.deepcopy(self.records))
+            fresh.proxy.loaded, fresh.proxy.switch, fresh.proxy.held, fresh.health.broken = (copy.copy(x) for x in self.proxy)
+            fresh.boots = self.boots
             yield fresh
         finally:
-            await store.close()
+            for line in database._lines:
+                line._drop()
+            for end in ("", "-wal", "-shm"):
+                database.path.with_name(database.path.name + end).unlink(missing_ok=True)
+            database._free = asyncio.Semaphore(READERS)
+            _FREE.append(database)
 
 
 def still(of: Rig) -> Still:
+    """What a death at this instant would leave."""
     assert isinstance(of.store._database, SqliteDatabase)
-    with sqlite3.connect(of.store._database.path) as source:
+    with closing(sqlite3.connect(of.store._database.path)) as source:
         data = source.serialize()
-    source.close()
-    of.machine.effects.clear()
-    return Still(data, of)
+    machine, trap = of.machine, of.machine.trap
+    machine.trap = None
+    try:
+        kept = copy.deepcopy(machine)
+    finally:
+        machine.trap = trap
+    kept.effects.clear()
+    proxy = (dict(of.proxy.loaded), dict(of.proxy.switch), set(of.proxy.held), set(of.health.broken))
+    return Still(data, of.policy, copy.copy(of.clock), kept, copy.deepcopy(of.records), proxy, of.boots)
 
 
 @contextmanager

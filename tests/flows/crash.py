@@ -1,13 +1,19 @@
-"""Death at every point of an operation, and what has to be true after the next start."""
+"""Death at every point of an operation, and at every point of each recovery, until there is nothing new to die in.
+
+A death leaves what is stored and what is outside; two deaths that leave the same are one. So each point of a run is
+kept as what a death there would leave, and every such state that was not seen before is started from, its own points
+kept in turn. That covers deaths in the recovery from deaths, to any depth.
+"""
 
 import contextlib
+import sqlite3
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from codeb.model.journal import OpState
 from codeb.model.slots import State
-from tests.kit import PROD, STAGE, Died, Process, Rig, Still, resting, trapped
+from tests.kit import PROD, STAGE, Process, Rig, Still, resting, still
 
 SITE = "shop.localhost"
 WHERE = {"projectName": "shop", "environment": "production"}
@@ -20,15 +26,13 @@ class Scene:
     state: str
     tool: str
     params: dict[str, Any]
-    saga: str = ""
     spoil: Callable[[Rig], None] = lambda rig: None
     parts: tuple[dict[str, Any], ...] = ()
     """params that lead to other right ends, when it is an operation with a follow-up"""
 
     async def start(self, process: Process, rig: Rig) -> None:
         self.spoil(rig)
-        with contextlib.suppress(Died):
-            await process.ask(self.tool, **self.params)
+        await process.ask(self.tool, **self.params)
         await process.settle()
 
 
@@ -76,134 +80,96 @@ def rough(printed: dict[str, Any]) -> dict[str, Any]:
 
 
 class Watch:
-    """Looks at the public route at every point: an environment that had a version keeps answering, with a promoted one."""
+    """Looks at the public route at every point: what had a version keeps answering, and only grace may stand in."""
 
     def __init__(self, rig: Rig, scene: Scene) -> None:
         self.rig = rig
-        self.faults: list[str] = []
         pair = rig.store.snapshot.pair_of(PROD)
-        self.had = bool(pair and pair.active) and scene.tool != "project_delete" and not rig.health.broken
+        self.had = bool(pair and pair.active) and scene.tool != "project_delete"
 
-    def look(self, point: str) -> None:
-        if self.had and not self.rig.health.broken:
-            answer = self.rig.health.through(SITE)
-            if not answer.ok:
-                self.faults.append(f"at {point} the public host answers {answer}")
+    def look(self, point: str) -> list[str]:
+        found = []
+        if self.had and not self.rig.health.broken and not (answer := self.rig.health.through(SITE)).ok:
+            found.append(f"at {point} the public host answers {answer}")
         for place in (PROD, STAGE):
             live, pair = self.rig.proxy.switch.get(place), self.rig.store.snapshot.pair_of(place)
             if live and live.slot and live.fallback and (pair is None or pair[live.slot.other].state is not State.GRACE):
-                self.faults.append(f"at {point} {live.slot.other} may stand in without being in grace")
+                found.append(f"at {point} {live.slot.other} may stand in without being in grace")
+        return found
 
 
-@dataclass
-class Deaths:
-    """How a run went: its points, in the order in which they were passed, and where it ended."""
-
-    points: list[str] = field(default_factory=list)
-    died: str | None = None
-
-
-def arm(process: Process, rig: Rig, watch: Watch, at: int | None, *, inside: bool) -> Deaths:
-    """Have the process die at the point of this number; `inside` counts the effects on machine and proxy too."""
-    deaths = Deaths()
-
-    def see(point: str) -> None:
-        watch.look(point)
-        deaths.points.append(point)
-        if len(deaths.points) - 1 == at:
-            deaths.died = point
-            raise Died(point)
-
-    process.world.at_point = see
-    rig.machine.trap = process.world.pass_by if inside else None
-    return deaths
+KEY = (
+    "select id, state, step, cancel_requested, error, warnings, undo_faults, follows from operations order by 1",
+    'select operation_id, "index", state, attempt, output from operation_steps order by 1, 2',
+    "select id, status from deployments order by 1",
+    "select project, environment, operation_id from operation_locks order by 1, 2",
+)
 
 
-async def recover(rig: Rig, watch: Watch, at: int | None, *, inside: bool = False) -> Deaths:
-    """Start again and bring everything to an end, or die once more."""
-    before = rig.store.snapshot
-    await rig.store.refresh()
-    if rig.store.snapshot != before:
-        watch.faults.append("the registry in memory was not what is stored")
-    process = rig.boot()
-    deaths = arm(process, rig, watch, at, inside=inside)
-    await process.engine.resume()
-    await process.settle()
-    rig.machine.trap = None
-    return deaths
+def key(rig: Rig) -> str:
+    """Equal for two instants after which a new process does the same: what is stored and outside, without times."""
+    with contextlib.closing(sqlite3.connect(rig.store._database.path)) as source:  # type: ignore[attr-defined]
+        stored = [source.execute(each).fetchall() for each in KEY]
+    return repr((stored, sorted(rough(rig.print()).items(), key=str), rig.records))
 
 
 @dataclass
 class Sweep:
-    """Every death of one scene, and what was wrong after each."""
+    """All deaths of one scene, and what was wrong after them."""
 
     scene: Scene
-    cells: int = 0
+    deaths: int = 0
+    """points at which a process could die, in all runs"""
+    states: int = 0
+    """different states they left, each of them recovered from"""
     faults: list[str] = field(default_factory=list)
     ends: list[dict[str, Any]] = field(default_factory=list)
+    _seen: set[str] = field(default_factory=set)
+    _todo: deque[tuple[str, Still]] = field(default_factory=deque)
 
-    async def prepare(self) -> list[str]:
-        """The points of an undisturbed run; notes the right ends."""
-        still = await resting(self.scene.state)
-        points: list[str] = []
-        for params in (self.scene.params, *self.scene.parts):
-            async with still.again() as rig:
+    async def run(self) -> "Sweep":
+        start = await resting(self.scene.state)
+        for params in self.scene.parts:
+            async with start.again() as rig:
+                await Scene(self.scene.state, self.scene.tool, params, self.scene.spoil).start(rig.boot(), rig)
                 self.ends.append(rough(rig.print()))
-                scene = Scene(self.scene.state, self.scene.tool, params, spoil=self.scene.spoil)
-                process = rig.boot()
-                watch = Watch(rig, scene)
-                seen = arm(process, rig, watch, None, inside=False)
-                await scene.start(process, rig)
-                self.ends.append(rough(rig.print()))
-                points = points or seen.points
-                rig.health.broken.clear()
-                self.faults += [f"undisturbed: {fault}" for fault in watch.faults + await rig.faults()]
-        return points
-
-    async def journal(self) -> int:
-        """Death at every journal point, and again at every journal point of the recovery. The number of points."""
-        points = await self.prepare()
-        for first in range(len(points)):
-            recovery = await self._cell(first, None, inside=False)
-            for second in range(len(recovery)):
-                await self._cell(first, second, inside=False)
-        return len(points)
-
-    async def inside(self) -> int:
-        """Death before and after every single effect on the machine and the proxy. The number of points."""
-        await self.prepare()
-        at = 0
-        while await self._cell(at, None, inside=True, all_of_it=True):
-            at += 1
-        return at
-
-    async def _cell(self, first: int, second: int | None, *, inside: bool, all_of_it: bool = False) -> list[str]:
-        """One death, or two; returns the points of the recovery, or with `all_of_it` whether the first death came."""
-        still: Still = await resting(self.scene.state)
-        async with still.again() as rig:
-            watch = Watch(rig, self.scene)
+        async with start.again() as rig:
+            self.ends.append(rough(rig.print()))
             process = rig.boot()
-            deaths = arm(process, rig, watch, first, inside=inside)
+            self._watch(process, rig, "")
             await self.scene.start(process, rig)
             rig.machine.trap = None
-            if deaths.died is None:
-                if not all_of_it:
-                    self.faults.append(f"the process did not die at point {first}")
-                return []
-            recovery = await recover(rig, watch, second)
-            name = deaths.died
-            if second is not None:
-                name += f" then {recovery.died}"
-                if recovery.died is None:
-                    self.faults.append(f"the second death after {name} did not come")
-                await recover(rig, watch, None)
-            self.cells += 1
-            await self._judge(rig, watch, name)
-            return recovery.points or [deaths.died] if all_of_it else recovery.points
+            self.ends.append(rough(rig.print()))
+            await self._judge(rig, "undisturbed")
+        while self._todo and len(self.faults) < 20:
+            name, left = self._todo.popleft()
+            async with left.again() as rig:
+                self.states += 1
+                process = rig.boot()
+                self._watch(process, rig, name + " > ")
+                await process.engine.resume()
+                await process.settle()
+                rig.machine.trap = None
+                await self._judge(rig, name)
+        return self
 
-    async def _judge(self, rig: Rig, watch: Watch, name: str) -> None:
+    def _watch(self, process: Process, rig: Rig, name: str) -> None:
+        watch = Watch(rig, self.scene)
+
+        def see(point: str) -> None:
+            self.faults += [f"{name}{fault}" for fault in watch.look(point)]
+            self.deaths += 1
+            mark = key(rig)
+            if mark not in self._seen:
+                self._seen.add(mark)
+                self._todo.append((name + point, still(rig)))
+
+        process.world.at_point = see
+        rig.machine.trap = see
+
+    async def _judge(self, rig: Rig, name: str) -> None:
         rig.health.broken.clear()
-        found = watch.faults + await rig.faults() + await undo_faults(rig)
+        found = await rig.faults() + await undo_faults(rig)
         if not found and rough(rig.print()) not in self.ends:
             found = [f"it is neither as before nor as after: {rough(rig.print())}"]
         self.faults += [f"{name}: {fault}" for fault in found]
@@ -214,8 +180,4 @@ async def undo_faults(rig: Rig) -> list[str]:
         past = await registry.journal.history(
             team="main", project=None, environment=None, open_only=False, limit=100, before=None
         )
-    bad = [f"{op.id} could not undo {fault}" for op in past for fault in op.undo_faults]
-    return bad + [f"{op.id} is {op.state}" for op in past if op.state in (OpState.RUNNING, OpState.UNWINDING)]
-
-
-__all__ = ["SCENES", "Scene", "Sweep", "arm", "recover", "trapped"]
+    return [f"{op.id} could not undo {fault}" for op in past for fault in op.undo_faults]

@@ -46,9 +46,17 @@ async def restart(rig: Rig) -> Process:
 async def test_a_second_start_keeps_the_reason_of_the_failure() -> None:
     async with begin("active") as rig:
         process = rig.boot()
-        die_at(process, "deploy.clear.undo.before")
-        await process.ask("deploy", **WHERE, image="shop:is-not-there")
+
+        def see(point: str) -> None:
+            if point == "deploy.start.do.before":
+                rig.machine.behaviours.clear()  # every image is gone
+            if point == "deploy.start.undo.before":
+                raise Died(point)
+
+        process.world.at_point = see
+        await process.ask("deploy", **WHERE, image="shop:2")
         noted = (await newest(rig)).error
+        assert process.world.dead
         assert noted is not None
         assert (noted["code"], noted["status"]) == ("image_not_found", 404)
         await restart(rig)
@@ -70,6 +78,7 @@ async def test_an_undo_that_failed_before_the_crash_is_tried_again(monkeypatch: 
             process = rig.boot()
             die_at(process, "deploy.clear.undo.before")
             await process.ask("deploy", **WHERE, image="shop:bad")
+        assert process.world.dead
         assert "shop-production-green" in rig.machine.boxes
         await restart(rig)
         assert await rig.faults() == []

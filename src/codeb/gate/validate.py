@@ -1,5 +1,6 @@
 """From a caller's words to params: every fault at once, by field, nothing coerced, nothing ignored."""
 
+from itertools import islice
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -11,6 +12,8 @@ from codeb.tools.fields import Params
 P = TypeVar("P", bound=Params)
 
 MOST_SHOWN = 20
+MOST_LOOKED_AT = 100
+"""more fields than any tool has; a body has room for 100,000"""
 
 
 def wire_names(model: type[Params]) -> list[str]:
@@ -22,10 +25,9 @@ def validate(model: type[P], params: Any) -> P:
     if not isinstance(params, dict):
         raise InvalidParams("params has to be a JSON object; nothing was done.", code="malformed")
     try:
-        return model.model_validate(params, by_alias=True, by_name=False)
+        return model.model_validate(dict(islice(params.items(), MOST_LOOKED_AT)), by_alias=True, by_name=False)
     except ValidationError as fault:
         errors = fault.errors(include_url=False, include_input=False)
-    # only those that are shown: a body has room for 100,000 unknown fields, and looking for near names costs
     faults = [_fault(model, error) for error in errors[:MOST_SHOWN]]
     words = "; ".join(f"{each['field']}: {each['problem']}" for each in faults[:5])
     raise InvalidParams(

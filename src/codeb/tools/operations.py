@@ -33,7 +33,7 @@ class OperationView(fields.Result):
 class GetParams(fields.Params):
     operation_id: fields.OperationId
     wait_seconds: int = Field(0, ge=0, le=60, description="answer when something changed after `seen`, or after this long")
-    seen: int = Field(0, ge=0, description="the `changes` of the answer before")
+    seen: int = Field(0, ge=0, le=2**31, description="the `changes` of the answer before")
 
 
 class GetResult(fields.Result):

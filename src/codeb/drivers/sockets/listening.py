@@ -1,23 +1,40 @@
 """Which TCP ports of this machine have a listener, as the kernel says."""
 
 import asyncio
-
-import psutil
+from collections.abc import Iterator
+from pathlib import Path
 
 from codeb.errors import Unavailable
 
+TABLE, TABLE_6 = Path("/proc/net/tcp"), Path("/proc/net/tcp6")
+LISTENS = "0A"
+
 
 async def listening_ports() -> frozenset[int]:
-    """Every TCP port with a listening socket, IPv4 and IPv6. Takes about 10 ms, off the event loop.
+    """Every TCP port with a listening socket, IPv4 and IPv6. Takes about a millisecond, off the event loop.
 
     Raises `Unavailable` (code `sockets_unreadable`) when the kernel does not say: an unknown port is not a free one.
     """
     try:
-        connections = await asyncio.to_thread(psutil.net_connections, "tcp")
-    except (psutil.Error, OSError) as error:
+        return await asyncio.to_thread(_read)
+    except (OSError, ValueError, IndexError) as error:
         raise Unavailable(
             "The listening ports of this server cannot be read; no port was given out.",
             code="sockets_unreadable",
             hint="CodeB's user needs to read /proc/net.",
         ) from error
-    return frozenset(each.laddr.port for each in connections if each.status == psutil.CONN_LISTEN and each.laddr)
+
+
+def _read() -> frozenset[int]:
+    # The kernel's own tables: psutil would also look who holds each socket, through every process there is (100 ms).
+    found = set(_listeners(TABLE))
+    if TABLE_6.exists():
+        found.update(_listeners(TABLE_6))
+    return frozenset(found)
+
+
+def _listeners(table: Path) -> Iterator[int]:
+    for line in table.read_text("ascii").splitlines()[1:]:
+        _, local, _, state = line.split(maxsplit=4)[:4]
+        if state == LISTENS:
+            yield int(local.rpartition(":")[2], 16)

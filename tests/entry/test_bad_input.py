@@ -1,0 +1,419 @@
+"""Hostile values in every field, hostile bodies and hostile HTTP against a real server with a real Docker, Caddy and store.
+
+Each answer is 4xx in the one envelope, within a second; afterwards nothing has moved: no container, network or event of
+Docker, no file of the proxy or the home, no row of the store but the audit's own.
+"""
+
+import hashlib
+import http.client
+import json
+import os
+import socket
+import sqlite3
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from demo.images import Builder
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from codeb.tools.catalog import BY_NAME, TOOLS
+from tests.entry import hostile
+from tests.entry.hostile import CANARY, Field
+from tests.stage import Stage
+
+pytestmark = [pytest.mark.docker, pytest.mark.proxy]
+
+FULL = os.environ.get("CODEB_TEST_SIZE") == "full"
+SAMPLE = 10_000 if FULL else 9
+"""values tried in a field that another tool has too, where it was tried with all"""
+EXAMPLES = 5000 if FULL else 300
+SECONDS = 1.0
+JSON_TYPE = {"Content-Type": "application/json"}
+ENVELOPE = {"success", "summary", "next", "warnings", "duration", "timestamp", "correlationId"}
+FAILURE = ENVELOPE | {"error", "code", "hint", "details", "retryable"}
+
+
+class Attack:
+    """One connection to a server that runs something, and what the world was like before."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.stage = stage
+        self.line = http.client.HTTPConnection("127.0.0.1", stage.api_port, timeout=30)
+        self.at_the_gate = 0
+        self.tried = 0
+        self.operation = self._something_runs()
+        time.sleep(0.6)  # the audit's last batch
+        self.began = time.time()
+        self.before = self.world()
+        self.audited = self.rows("audit_logs")
+
+    def _something_runs(self) -> str:
+        """Version 2 live, version 1 in grace, so that no field is refused for want of something to ask about."""
+        builder, name = Builder(), self.stage.project
+        self.stage.call("project_create", projectName=name, healthPath="/health")
+        said: dict[str, Any] = {}
+        for version in ("v1", "v2"):
+            builder.app(f"codebtest-app:{version}", version)
+            said = self.stage.call("deploy", projectName=name, image=f"codebtest-app:{version}", autoPromote=True)
+        return str(said["operationId"])
+
+    # what there is
+
+    def rows(self, table: str) -> int:
+        with sqlite3.connect(f"file:{self.stage.home}/codeb.db?mode=ro", uri=True) as database:
+            found = database.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
+        database.close()
+        return int(found)
+
+    def _store(self) -> dict[str, str]:
+        """A digest of every table but the audit's."""
+        with sqlite3.connect(f"file:{self.stage.home}/codeb.db?mode=ro", uri=True) as database:
+            names = [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+            said = {
+                name: hashlib.sha256(repr(database.execute(f'SELECT * FROM "{name}"').fetchall()).encode()).hexdigest()
+                for name in names
+                if name not in ("audit_logs", "sqlite_sequence", "operation_locks")
+            }
+        database.close()
+        return said
+
+    def _files(self) -> dict[str, str]:
+        """Every file of the home; of those the proxy and people read also what is in them."""
+        found = {}
+        for path in sorted(self.stage.home.rglob("*")):
+            name = str(path.relative_to(self.stage.home))
+            if name.startswith(("codeb.db-", "caddy/data/")):
+                continue
+            fixed = name.startswith(("caddy/sites/", "caddy/slots/", "caddy/Caddyfile", "owner.key", "instance"))
+            found[name] = hashlib.sha256(path.read_bytes()).hexdigest() if fixed and path.is_file() else ""
+        return found
+
+    def docker(self, path: str) -> Any:
+        status, body = self.stage.engine.call("GET", path)
+        assert status == 200, body
+        return json.loads(body)
+
+    def world(self) -> dict[str, Any]:
+        return {
+            "containers": [(each["Id"], each["Names"], each["State"]) for each in self.stage.containers()],
+            "networks": [each["Id"] for each in self.docker(f"/networks?{self.stage._ours()}")],
+            "files": self._files(), "store": self._store(), "key": self.stage.key,
+        }  # fmt: skip
+
+    def nothing_moved(self) -> None:
+        assert self.world() == self.before
+        ours = quote(json.dumps({"label": [f"codeb.instance={self.stage.instance}"]}))
+        status, events = self.stage.engine.call("GET", f"/events?since={self.began:.6f}&until={time.time():.6f}&filters={ours}")
+        assert (status, events) == (200, b""), "Docker was asked to do something"
+        for path in ("/containers/json?all=1", "/networks", "/volumes", "/images/json?all=1"):
+            assert CANARY not in json.dumps(self.docker(path)), path
+        assert not list(Path("/tmp").glob(f"*{CANARY}*"))
+        assert self.stage.public(f"{self.stage.project}.localhost")[0] == 200
+        log = self.stage.log
+        assert "Traceback" not in log, log[-3000:]
+        assert " ERROR " not in log, log[-3000:]
+
+    def all_was_audited(self) -> None:
+        """Every call that came to the gate has its row, and only those."""
+        end = time.monotonic() + 5
+        while self.rows("audit_logs") < self.audited + self.at_the_gate and time.monotonic() < end:
+            time.sleep(0.05)
+        assert self.rows("audit_logs") == self.audited + self.at_the_gate
+
+    # asking
+
+    def send(
+        self, method: str, path: str, body: Any, headers: Mapping[str, str], **how: Any
+    ) -> tuple[int, dict[str, str], bytes]:
+        try:
+            self.line.request(method, path, body, dict(headers), **how)
+            answer = self.line.getresponse()
+            text = answer.read()
+        except OSError:
+            self.line.close()
+            raise
+        return answer.status, {name.lower(): value for name, value in answer.getheaders()}, text
+
+    def post(self, path: str, body: bytes, headers: Mapping[str, str] = JSON_TYPE, **how: Any) -> tuple[int, dict[str, Any]]:
+        """Status and envelope of a call with the owner's key. Slow twice is too slow; one pause may be the machine's."""
+        spent: list[float] = []
+        while True:
+            began = time.monotonic()
+            status, said, text = self.send("POST", path, body, {"X-API-Key": self.before["key"], **headers}, **how)
+            spent.append(time.monotonic() - began)
+            self.tried += 1
+            envelope = json.loads(text)
+            self.at_the_gate += envelope["duration"] != 0
+            if spent[-1] < SECONDS or len(spent) == 2:
+                break
+        about = f"{path} {body[:300]!r}: {status} {text[:600]!r}"
+        assert min(spent) < SECONDS, f"{spent} s: {about}"
+        assert status == 200 or 400 <= status < 500, about
+        assert set(envelope) >= (ENVELOPE if status == 200 else FAILURE), about
+        assert envelope["success"] is (status == 200), about
+        assert envelope["correlationId"] == said["x-correlation-id"], about
+        assert (said["content-type"], said["cache-control"]) == ("application/json", "no-store"), about
+        if status != 200:
+            assert envelope["code"], about
+            assert envelope["error"].endswith((".", "?", ")")), about
+            assert self.before["key"] not in text.decode()
+        return status, envelope
+
+    def base(self, tool: str) -> dict[str, Any]:
+        """A call of this tool that would be taken."""
+        known = {
+            "projectName": self.stage.project, "operationId": self.operation, "port": 4100, "blue": 20000, "green": 20001,
+            "version": "v1", "image": "codebtest-app:v1", "environment": "production", "confirm": self.stage.project,
+        }  # fmt: skip
+        names = BY_NAME[tool].params.model_json_schema(by_alias=True)["properties"]
+        return {name: value for name, value in known.items() if name in names}
+
+    def put(self, field: Field, value: Any, dry: bool) -> tuple[int, dict[str, Any]]:
+        """`value` in one field of a call that is otherwise in order."""
+        params = self.base(field.tool) | ({"dryRun": True} if dry and field.changes else {}) | {field.name: value}
+        family, _, verb = field.tool.partition("_")
+        return self.post(f"/api/{family}/{verb}" if verb else f"/api/{family}", hostile.encoded(params))
+
+
+@pytest.fixture(scope="module")
+def attack() -> Iterator[Attack]:
+    with Stage() as stage:
+        made = Attack(stage)
+        yield made
+        made.line.close()
+
+
+FIELDS = hostile.fields()
+
+
+def chosen(field: Field, values: list[Any]) -> list[Any]:
+    """All for the first tool that has such a field, some for the others, each other ones."""
+    like = [each for each in FIELDS if (each.name, each.kind, each.nullable) == (field.name, field.kind, field.nullable)]
+    number = like.index(field)
+    return values if number == 0 else values[number % 7 :: max(1, len(values) // SAMPLE)]
+
+
+@pytest.mark.parametrize("tool", [tool.name for tool in TOOLS])
+def test_a_field_refuses_what_does_not_fit_and_nothing_happens(attack: Attack, tool: str) -> None:
+    for field in [each for each in FIELDS if each.tool == tool]:
+        for value in chosen(field, list(field.refused())):
+            status, said = attack.put(field, value, dry=False)
+            assert (status, said.get("code")) == (400, "invalid_params"), (
+                f"{tool}.{field.name} = {str(value)[:200]!r}: {status} {said}"
+            )
+            assert [each["field"].split(".")[0] for each in said["details"]["fields"]] == [field.name], said
+    attack.nothing_moved()
+
+
+@pytest.mark.parametrize("field", [each for each in FIELDS if list(each.words())], ids=lambda field: f"{field.tool}.{field.name}")
+def test_words_are_only_words(attack: Attack, field: Field) -> None:
+    """Taken literally or refused; `confirm` has to be the name, so a dry run is where it is taken."""
+    for value in chosen(field, list(field.words())):
+        status, said = attack.put(field, value, dry=True)
+        # a call may be in order and still not be possible now
+        assert status in (200, 400, 409), f"{field} = {value[:100]!r}: {said}"
+    attack.nothing_moved()
+
+
+def test_fields_that_are_not_there(attack: Attack) -> None:
+    names = [
+        "apiKey",
+        "team",
+        "role",
+        "privileged",
+        "binds",
+        "env",
+        "__proto__",
+        "constructor",
+        "",
+        " ",
+        "project_name",
+        "PROJECTNAME",
+    ]
+    names += ["projectName\n", "\0", "\ud800", "é", "a" * 5000, "{http.request.uri}", "..", "$ref", "-v"]
+    for tool in TOOLS:
+        for name in names:
+            status, said = attack.post(
+                "/api/tool", json.dumps({"tool": tool.name, "params": {**attack.base(tool.name), name: 1}}).encode()
+            )
+            assert (status, said.get("code")) == (400, "invalid_params"), f"{tool.name} {name!r}: {said}"
+        for body in (json.dumps({"tool": tool.name, "params": each}).encode() for each in (None, [], "x", 1, True, [{}])):
+            assert attack.post("/api/tool", body)[1]["code"] == "malformed"
+    attack.nothing_moved()
+
+
+def test_a_hundred_thousand_unknown_fields_are_refused_at_once(attack: Attack) -> None:
+    many = json.dumps({f"x{number}": 0 for number in range(80_000)}).encode()
+    near = json.dumps({f"projectNam{number}": 0 for number in range(45_000)}).encode()
+    for body in (many, near):
+        status, said = attack.post("/api/slot/list", body)
+        assert (status, len(said["details"]["fields"])) == (400, 20)
+        assert len(json.dumps(said)) < 20_000
+    attack.nothing_moved()
+
+
+def test_names_of_tools(attack: Attack) -> None:
+    names: list[Any] = [
+        *hostile.STRINGS,
+        "Deploy",
+        "deploy ",
+        "deploy_",
+        "_deploy",
+        "__class__",
+        "call",
+        "deploy__",
+        "slot.status",
+    ]
+    for name in names:
+        status, said = attack.post("/api/tool", json.dumps({"tool": name, "params": {}}).encode())
+        assert (status, said.get("code")) == (404, "unknown_tool"), f"{name[:100]!r}: {said}"
+    for name in (*hostile.NOT_STRINGS, None):
+        status, said = attack.post("/api/tool", hostile.encoded({"tool": name, "params": {}}))
+        assert (status, said.get("code")) == (400, "malformed"), f"{name!r}: {said}"
+    for body in ({}, {"params": {}}, {"tool": "deploy", "param": {}}, {"tool": "deploy", "params": {}, "dryRun": True}):
+        assert attack.post("/api/tool", json.dumps(body).encode())[1]["code"] == "malformed"
+    for text in hostile.STRINGS:
+        path = quote(text.encode("utf-8", "surrogatepass"), safe="")
+        if text in (".", "..") or len(path) > 50_000:
+            continue
+        for where in (f"/api/{path}", f"/api/slot/{path}", f"/api/{path}/status"):
+            if where not in ("/api/", "/api//status"):
+                assert attack.post(where, b"{}")[0] in (404, 405), where
+    attack.nothing_moved()
+
+
+@pytest.mark.parametrize("path", ["/api/tool", "/api/slot/list", "/api/deploy"])
+def test_a_body_that_is_no_body(attack: Attack, path: str) -> None:
+    for name, body in hostile.MALFORMED.items():
+        status, said = attack.post(path, body)
+        assert (status, said.get("code")) == (400, "malformed"), f"{name}: {said}"
+    for kind in (
+        "text/plain",
+        "application/x-www-form-urlencoded",
+        "multipart/form-data",
+        "application/xml",
+        "json",
+        "",
+        "\xff",
+        "a" * 9000,
+    ):
+        status, said = attack.post(path, hostile.KEY, {"Content-Type": kind})
+        assert (status, said.get("code")) == (400, "malformed"), kind
+    attack.nothing_moved()
+
+
+def test_the_deepest_and_the_longest_that_is_still_read(attack: Attack) -> None:
+    """The limits are where they are said to be: one less is an ordinary answer."""
+    assert attack.post("/api/slot/list", hostile.deep(31))[1]["code"] == "invalid_params"
+    padded = hostile.KEY[:-1] + b" " * (2**20 - len(hostile.KEY)) + b"}"
+    assert attack.post("/api/project/get", padded)[1]["code"] == "project_not_found"
+    assert attack.post("/api/project/get", padded + b" ")[1]["code"] == "too_large"
+
+
+def test_a_body_over_the_limit_is_not_read(attack: Attack) -> None:
+    big = b" " * (2**20 + 1)
+    status, said = attack.post("/api/tool", big)
+    assert (status, said.get("code")) == (413, "too_large")
+    chunks = [b" " * 65536] * 40
+    status, said = attack.post("/api/tool", chunks, {**JSON_TYPE, "Transfer-Encoding": "chunked"}, encode_chunked=True)  # type: ignore[arg-type]
+    assert (status, said.get("code")) == (413, "too_large")
+    assert attack.post("/api/slot/list", b"{}")[0] == 200, "the connection goes on"
+    attack.nothing_moved()
+
+
+def raw(attack: Attack, text: bytes, seconds: float = 5, shut: bool = False) -> bytes:
+    """What comes back for these bytes on a connection of their own."""
+    with socket.create_connection(("127.0.0.1", attack.stage.api_port), timeout=seconds) as line:
+        line.sendall(text)
+        if shut:
+            line.shutdown(socket.SHUT_WR)
+        said = b""
+        while part := line.recv(65536):
+            said += part
+        return said
+
+
+HEAD = b"Host: x\r\nConnection: close\r\nContent-Type: application/json\r\n"
+NOT_HTTP = {
+    "TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", "no version": b"GET\r\n\r\n", "a raw path": b"POST /api/\xff HTTP/1.1\r\n" + HEAD + b"\r\n",
+    "negative length": b"POST /api/tool HTTP/1.1\r\n" + HEAD + b"Content-Length: -1\r\n\r\n",
+    "length in other digits": b"POST /api/tool HTTP/1.1\r\n" + HEAD + b"Content-Length: \xb2\r\n\r\n",
+    "length beyond numbers": b"POST /api/tool HTTP/1.1\r\n" + HEAD + b"Content-Length: " + b"9" * 400 + b"\r\n\r\n",
+    "two lengths": b"POST /api/tool HTTP/1.1\r\n" + HEAD + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}",
+    "length and chunks": b"POST /api/tool HTTP/1.1\r\n" + HEAD + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "a header line alone": b"GET /api HTTP/1.1\r\n" + HEAD + b"X-Correlation-ID: a\rSet-Cookie: b\r\n\r\n",
+    "bad chunk": b"POST /api/tool HTTP/1.1\r\n" + HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NOT_HTTP)
+def test_bytes_that_are_not_http(attack: Attack, name: str) -> None:
+    assert raw(attack, NOT_HTTP[name]).startswith(b"HTTP/1.1 400 ")
+    assert attack.post("/api/slot/list", b"{}")[0] == 200
+
+
+def test_lengths_that_lie(attack: Attack) -> None:
+    key = b"X-API-Key: " + attack.before["key"].encode() + b"\r\n"
+    tall = b"POST /api/tool HTTP/1.1\r\n" + HEAD + key + b"Content-Length: 5000000\r\n\r\n{}"
+    assert raw(attack, tall).startswith(b"HTTP/1.1 413 "), "announced is enough"
+    short = b"POST /api/project/create HTTP/1.1\r\n" + HEAD + key + b'Content-Length: 500\r\n\r\n{"projectName":"x"}'
+    assert b" 200 " not in raw(attack, short, shut=True), "half a body is no call"
+    smuggled = (
+        b"POST /api/slot/list HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 2\r\n" + key + b"\r\n{}"
+    )
+    said = raw(attack, smuggled + b'{"projectName":"x"}\r\n\r\n')
+    assert said.count(b"HTTP/1.1 200") <= 1
+    assert said.count(b"HTTP/1.1 400") == 1
+    attack.at_the_gate += 1
+    attack.nothing_moved()
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=8,
+)
+NEARLY = st.sampled_from(
+    [*(word for words in hostile.ONLY.values() for word in words if len(word) < 60), "shop", "1.4.2", "/health", "10m", "blue"]
+)
+TEXTS = st.text() | st.builds(
+    lambda word, at, char: word[:at] + char + word[at:], NEARLY, st.integers(0, 12), st.characters() | st.just("")
+)
+
+
+@settings(max_examples=EXAMPLES, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+@given(field=st.sampled_from(FIELDS), value=TEXTS | TEXTS | ANYTHING)
+def test_any_value_in_any_field(attack: Attack, field: Field, value: Any) -> None:
+    status, said = attack.put(field, value, dry=True)
+    if status == 200 and isinstance(value, str) and not field.free:
+        assert value.isascii(), said
+        assert value.isprintable(), said
+        assert field.printable or not set(value) & set(" \"'`\\{}$;|&<>*?!()[]%\0\n"), said
+        assert field.printable or not value.startswith("-"), said
+
+
+@settings(max_examples=EXAMPLES // 2, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+@given(tool=st.sampled_from([tool.name for tool in TOOLS]), params=st.dictionaries(st.text(max_size=20), ANYTHING, max_size=5))
+def test_any_params_for_any_tool(attack: Attack, tool: str, params: dict[str, Any]) -> None:
+    attack.post("/api/tool", json.dumps({"tool": tool, "params": {**params, "dryRun": 0}}).encode())
+
+
+@settings(max_examples=EXAMPLES // 2, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+@given(body=st.binary(max_size=300) | st.text().map(lambda text: text.encode("utf-8", "surrogatepass")))
+def test_any_bytes_for_a_body(attack: Attack, body: bytes) -> None:
+    status, said = attack.post("/api/tool", body)
+    assert (status, said.get("code")) == (400, "malformed")
+
+
+def test_after_all_of_it_nothing_has_moved(attack: Attack) -> None:
+    """Last in the file: what came before is on the audit's record, and on no other."""
+    attack.nothing_moved()
+    attack.all_was_audited()
+    print(
+        f"\n{attack.tried} hostile calls, {attack.at_the_gate} of them as far as the gate; {len(FIELDS)} fields of {len(TOOLS)} tools"
+    )

@@ -229,14 +229,13 @@ wait_for_docker() { # SOCKET
 }
 
 start_docker() { # FOLDER SOCKET
-    local package pid
+    local package=docker.io pid
     if pid=$(other_dockerd) && [[ -z ${CODEB_DOCKERD_ARGS:-} ]]; then
         say "dockerd ($pid) runs already: waiting for its answer"
         wait_for_docker "$2" || fail "dockerd ($pid) runs, but nothing answers on $2." \
             "Please look at it, or set CODEB_DOCKER_HOST."
         return
     fi
-    local package=docker.io
     may_be_root || fail "Docker is not running, and this user may not start it. Please run as root:" \
         "apt-get install $package; usermod -aG docker $(id -un). Then log in again."
     if ! command -v dockerd >/dev/null; then

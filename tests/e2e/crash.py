@@ -39,8 +39,11 @@ class Facts:
         return frozenset(row["state"] for row in self.slots.values())
 
     def differences(self, after: "Facts") -> list[str]:
+        # The network is the project's, made with its first container and removed with the project.
         mine, theirs = asdict(self), asdict(after)
-        return [f"{name} was {mine[name]} and is {theirs[name]}" for name in mine if mine[name] != theirs[name]]
+        return [
+            f"{name} was {mine[name]} and is {theirs[name]}" for name in mine if name != "networks" and mine[name] != theirs[name]
+        ]
 
 
 def facts(stage: QuickStage, project: str, environment: str) -> Facts:
@@ -168,7 +171,7 @@ class Matrix:
             outcome.faults.append(f"{type(fault).__name__}: {fault}"[:3000])
             self._recover()
         if outcome.faults:
-            self.project = ""
+            self._abandon()
         outcome.seconds = round(time.monotonic() - began, 2)
         self.outcomes.append(outcome)
         return outcome
@@ -176,6 +179,12 @@ class Matrix:
     def _recover(self) -> None:
         self.stage.kill()
         self.stage.start()
+
+    def _abandon(self) -> None:
+        """What a fallen cell left is no place to begin from, and holds ports and a network."""
+        if self.project:
+            self.stage.ask("project_delete", {"projectName": self.project, "confirm": self.project})
+        self.project = ""
 
     def _live(self, cell: Cell, again: bool, outcome: Outcome) -> None:
         stage, environment = self.stage, self.environment_of(cell.situation)
@@ -214,7 +223,7 @@ class Matrix:
             stage.kill()
             return [f"{cell.point} was never reached: {answer[0]} {json.dumps(answer[1])[:500]}"]
         if (code := stage.until_dead()) != -9:
-            return [f"the server ended with {code}, not by its own kill -9"]
+            return [f"the server ended with {code}, not by its own kill -9: {stage.log[-500:]}"]
         if cell.second is None:
             return []
         stage.start(crash_at=cell.second)

@@ -82,6 +82,9 @@ class Report:
     faults: list[str] = field(default_factory=list)
     call_ms: dict[str, float] = field(default_factory=dict)
     backslides: int = 0
+    """answers of the old slot to requests sent after the call had returned: a fault"""
+    flickers: int = 0
+    """answers of the old slot to requests sent after the new one had answered; also while the call was still under way"""
 
     def total(self, name: str) -> int:
         return sum(int(site["total"][name]) for site in self.sites.values())
@@ -90,7 +93,7 @@ class Report:
         facts = {
             "caddy": self.caddy, "cycles": self.cycles, "seconds": round(self.seconds, 1),
             "requests": self.total("sent"), "failed": self.total("failed"), "cut": self.total("cut"),
-            "stale": self.total("stale"), "backslides": self.backslides, "call_ms": self.call_ms, "faults": self.faults,
+            "stale": self.total("stale"), "backslides": self.backslides, "flickers": self.flickers, "call_ms": self.call_ms, "faults": self.faults,
         }  # fmt: skip
         kinds = {
             name: {kind: {k: v for k, v in counts.items() if k != "latency_ms"} for kind, counts in site["kinds"].items()}
@@ -164,13 +167,17 @@ def accounts(report: Report, moves: Sequence[Moved], switched: str) -> None:
             strangers = {sight.slot for sight in trace} - {"blue"}
             report.faults += [f"{name}: was never switched, yet {each} answered" for each in strangers]
             continue
-        late = old_answers(trace, moves) + backslides(trace, [Switch(each.called, each.to) for each in moves])
+        late = old_answers(trace, moves)
         report.backslides = len(late)
+        report.flickers = len(backslides(trace, [Switch(each.called, each.to) for each in moves]))
         report.faults += [f"{name}: the old slot answered a request sent after the switch: {each}" for each in late[:5]]
 
 
-def run(stage: Stage, cycles: int, rates: Rates = LIGHT, pause: tuple[float, float] = (0.05, 0.4)) -> Report:
-    """Switch one of two sites back and forth under load on both. Random pauses, so that no rhythm hides a gap."""
+def run(stage: Stage, cycles: int, rates: Rates = LIGHT, redeploy_every: int = 0) -> Report:
+    """Switch one of two sites back and forth under load on both. Random pauses, so that no rhythm hides a gap.
+
+    Every so many cycles v2 is deployed anew before it is promoted (0: never).
+    """
     names = [f"{stage.project}-a", f"{stage.project}-b"]
     where = ready(stage, names[0])
     ready(stage, names[1])
@@ -180,10 +187,13 @@ def run(stage: Stage, cycles: int, rates: Rates = LIGHT, pause: tuple[float, flo
     began = time.monotonic()
     try:
         time.sleep(WARM_SECONDS)
-        for _ in range(cycles):
+        for cycle in range(cycles):
+            if redeploy_every and cycle % redeploy_every == redeploy_every - 1:
+                # The proxy may have seen the slot down while its container was replaced.
+                stage.call("deploy", **where, image=f"{IMAGE}:v2")
             for tool in ("promote", "rollback"):
                 moves.append(move(stage, tool, where, report.faults))
-                time.sleep(random.uniform(*pause))
+                time.sleep(random.uniform(0.05, 0.4))
     finally:
         for load in loads.values():
             load.end()
@@ -256,13 +266,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.e2e.zeroloss", description="promote and rollback under load")
     parser.add_argument("--cycles", type=int, default=200)
     parser.add_argument("--caddy", default="embedded", help="embedded, or the path of a binary")
+    parser.add_argument("--redeploy-every", type=int, default=0, help="cycles; 0: the same two containers throughout")
     parser.add_argument("--load", type=float, default=1.0, help="requests per second, as a multiple of those of `make test`")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     for version in SLOT_OF:
         Builder().app(f"{IMAGE}:{version}", version)
     with Stage(**caddy_setting(options.caddy)) as stage:
-        report = run(stage, options.cycles, scaled(options.load))
+        report = run(stage, options.cycles, scaled(options.load), options.redeploy_every)
         if report.faults:
             sys.stderr.write(f"the server's log ends with:\n{stage.log[-3000:]}\n")
     print(json.dumps(report.summary(), indent=None if options.json else 2))

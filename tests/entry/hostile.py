@@ -23,23 +23,29 @@ FREE = {("rollback", "reason"), ("logs", "grep"), ("project_delete", "confirm"),
 
 STRINGS: tuple[str, ...] = (
     # shells
-    f"; touch /tmp/{CANARY}", f"$(touch /tmp/{CANARY})", f"`touch /tmp/{CANARY}`", f"a|tee /tmp/{CANARY}", "a&&id", "a;id", "$IFS",
+    f"; touch /tmp/{CANARY}", f"$(touch /tmp/{CANARY})", f"`touch /tmp/{CANARY}`", f"a|tee /tmp/{CANARY}", "a&&id", "a;id",
+    "$IFS",
     f"${{jndi:ldap://127.0.0.1/{CANARY}}}", "a>b", "a<b",
     # options
     "-", "--", "-v=/:/host", "--privileged", "--network=host", "-h",
     # paths
-    ".", "..", "../", f"../../../../tmp/{CANARY}", "a/../../b", "/../etc/passwd", "/a/./b", "//etc//passwd", "..%2f..%2fetc", "%00",
+    ".", "..", "../", f"../../../../tmp/{CANARY}", "a/../../b", "/../etc/passwd", "/a/./b", "//etc//passwd", "..%2f..%2fetc",
+    "%00",
     "%2e%2e", "C:\\windows", "~root", "file:///etc/passwd", "http://127.0.0.1/",
     # lines and control characters
-    "\n", "a\nb", "shop\n", "production\n", "1.0\n", "/health\n", "10m\n", "blue\n", "op_0123456789abcdef\n", f"a\r\nX-{CANARY}: 1",
+    "\n", "a\nb", "shop\n", "production\n", "1.0\n", "/health\n", "10m\n", "blue\n", "op_0123456789abcdef\n",
+    f"a\r\nX-{CANARY}: 1",
     "\0", "a\0b", "shop\0", "\x1b[2J", "\x7f", "a\tb", "", " ", " shop", "shop ", "\u0085", "\u2028",
     # the proxy's language
-    "{", "}", "{http.request.uri}", "{env.PATH}", "{$HOME}", "{{", f'}}\n:80 {{\nrespond "{CANARY}"\n}}', "import *", "@hold", "#x",
+    "{", "}", "{http.request.uri}", "{env.PATH}", "{$HOME}", "{{", f'}}\n:80 {{\nrespond "{CANARY}"\n}}', "import *", "@hold",
+    "#x",
     # quotes, SQL, YAML, markup
-    '"', "'", 'a"b', "a\\b", "\\", "`", "' OR '1'='1", f"'; DROP TABLE projects; -- {CANARY}", "!!python/object/apply:os.system ['id']",
+    '"', "'", 'a"b', "a\\b", "\\", "`", "' OR '1'='1", f"'; DROP TABLE projects; -- {CANARY}",
+    "!!python/object/apply:os.system ['id']",
     "&a", "*", "?", "[a]", "- a", "a: b", "<script>", "%(a)s", "${{ secrets.A }}",
     # look-alikes, directions, what is not a character
-    "ｓｈｏｐ", "sh\u043ep", "\u212aelvin", "\u0130", "ßhop", "\u0661\u0660m", "\u0968", "é", "e\u0301", "\u202eflip", "\u200b", "a\u200db",
+    "ｓｈｏｐ", "sh\u043ep", "\u212aelvin", "\u0130", "ßhop", "\u0661\u0660m", "\u0968", "é", "e\u0301", "\u202eflip", "\u200b",
+    "a\u200db",
     "\ufeffshop", "\U0001f4a5", "\ud800", "a\udfffb", "\udc80\ud800", "\ufffe",
     # lengths
     "a" * 300, "a" * 100_000, "é" * 5000, "/" + "a/" * 5000,
@@ -47,20 +53,26 @@ STRINGS: tuple[str, ...] = (
 
 ONLY: dict[str, tuple[str, ...]] = {
     "projectName": (
-        "-shop", "shop-", "sh--op", "1shop", "a" * 41, "shop-blue", "shop-green", "shop-production", "shop-staging", "shop-preview",
+        "-shop", "shop-", "sh--op", "1shop", "a" * 41, "shop-blue", "shop-green", "shop-production", "shop-staging",
+        "shop-preview",
         "shop-pr-1", "Shop_PR_7", "shop__x", "shop.x", "a/b", "_", "shop_",
     ),
-    "environment": ("Production", "prod", "pr-0", "pr-01", "pr--1", "pr-", "pr-1.5", "pr-9999999999", "pr-१", "production-blue", "PR-1"),
+    "environment": ("Production", "prod", "pr-0", "pr-01", "pr--1", "pr-", "pr-1.5", "pr-9999999999", "pr-१", "production-blue",
+    "PR-1"),
     "version": (".1", "-1", "1..2", "a" * 129, "1/2", "1:2", "1@2", "1+2", "v 1"),
     "image": (
-        "Shop:1", "shop:", "shop:-1", "shop@sha256:abc", "shop@sha256:" + "A" * 64, "shop@sha512:" + "a" * 128, ":1", "/shop", "shop/",
-        "a//b", "a:b:c", "host:99999999/shop:1", "user:pw@host/shop:1", "http://host/shop", "shop:" + "a" * 129, "sha256:" + "a" * 64 + "!",
+        "Shop:1", "shop:", "shop:-1", "shop@sha256:abc", "shop@sha256:" + "A" * 64, "shop@sha512:" + "a" * 128, ":1", "/shop",
+        "shop/",
+        "a//b", "a:b:c", "host:99999999/shop:1", "user:pw@host/shop:1", "http://host/shop", "shop:" + "a" * 129,
+        "sha256:" + "a" * 64 + "!",
         "-host/shop", "shop:1@", "a" * 256,
     ),
-    "healthPath": ("health", "/a b", "/a?x=1", "/a#b", "/%2e%2e/", "/..", "/a/../b", "/./", "//", "/a//b", "/" + "a" * 1024, "/é", "/a;b"),
+    "healthPath": ("health", "/a b", "/a?x=1", "/a#b", "/%2e%2e/", "/..", "/a/../b", "/./", "//", "/a//b", "/" + "a" * 1024,
+    "/é", "/a;b"),
     "operationId": ("op_", "op_A1234567", "OP_0123456789abcdef", "op_" + "a" * 41, "plan_0123", "0123456789abcdef", "op_../../x"),
     "planId": ("plan_", "plan_" + "A" * 32, "plan_" + "a" * 31, "plan_" + "a" * 33, "op_0123456789abcdef"),
-    "since": ("0m", "10", "m", "10M", "10 m", "1.5h", "-10m", "+10m", "1w", "9999999d", "2026-01-31", "2026-01-31 10:00:00Z", "yesterday",
+    "since": ("0m", "10", "m", "10M", "10 m", "1.5h", "-10m", "+10m", "1w", "9999999d", "2026-01-31", "2026-01-31 10:00:00Z",
+    "yesterday",
               "2026-01-31T10:00:00", "2026-01-31T10:00:00.Z", "2026-01-31T10:00:00.1234567890Z", "10m2h"),
     "slot": ("Blue", "BLUE", "red", "blue,green", "both"),
     "type": ("Docker", "php", "any"),
@@ -85,11 +97,13 @@ NOT_STRINGS: tuple[Any, ...] = (
     Raw("1e999"),
 )
 NOT_INTEGERS: tuple[Any, ...] = (
-    "8080", "1", "", "8_080", "0x1f", "\u0661", " 1", "1\n", "true", "NaN", True, False, 8080.0, 1.5, -0.0, -1, -(2**63), 10**30, 10**400,
+    "8080", "1", "", "8_080", "0x1f", "\u0661", " 1", "1\n", "true", "NaN", True, False, 8080.0, 1.5, -0.0, -1, -(2**63),
+    10**30, 10**400,
     Raw("1e3"), Raw("1.0"), Raw("1e999"), [], [1], {}, {"a": 1}, None,
 )  # fmt: skip
 NOT_NUMBERS: tuple[Any, ...] = (
-    "60", "1", "", "6_0", "1e1", "nan", "inf", "Infinity", " 1", True, False, -1, -0.0, 10**30, 10**400, Raw("1e999"), Raw("-1e999"), [], [1],
+    "60", "1", "", "6_0", "1e1", "nan", "inf", "Infinity", " 1", True, False, -1, -0.0, 10**30, 10**400, Raw("1e999"),
+    Raw("-1e999"), [], [1],
     {}, None,
 )  # fmt: skip
 NOT_BOOLS: tuple[Any, ...] = (0, 1, -1, 1.0, 0.0, "true", "false", "True", "yes", "on", "1", "", [], [True], {}, None)
@@ -172,17 +186,22 @@ def deep(levels: int) -> bytes:
 
 KEY = b'{"projectName":"shop"}'
 MALFORMED: dict[str, bytes] = {
-    "nothing": b"", "spaces": b"  \n", "null": b"null", "true": b"true", "a number": b"8080", "a text": b'"shop"', "a list": b"[]",
+    "nothing": b"", "spaces": b"  \n", "null": b"null", "true": b"true", "a number": b"8080", "a text": b'"shop"',
+    "a list": b"[]",
     "a list of objects": b"[" + KEY + b"]", "not closed": b'{"projectName":"shop"', "too much": KEY + b"x", "two": KEY + KEY,
     "a comma": b'{"projectName":"shop",}', "single quotes": b"{'projectName':'shop'}", "a comment": b'{/**/"projectName":"shop"}',
-    "no quotes": b"{projectName:1}", "NaN": b'{"limit":NaN}', "Infinity": b'{"limit":Infinity}', "-Infinity": b'{"limit":-Infinity}',
+    "no quotes": b"{projectName:1}", "NaN": b'{"limit":NaN}', "Infinity": b'{"limit":Infinity}',
+    "-Infinity": b'{"limit":-Infinity}',
     "a key twice": b'{"projectName":"shop","projectName":"other"}', "a key twice, escaped": b'{"limit":1,"\\u006cimit":2}',
-    "twice, deep": b'{"projectName":{"a":1,"a":2}}', "a line in a text": b'{"projectName":"a\nb"}', "a NUL": b'{"projectName":"a\0"}',
+    "twice, deep": b'{"projectName":{"a":1,"a":2}}', "a line in a text": b'{"projectName":"a\nb"}',
+    "a NUL": b'{"projectName":"a\0"}',
     "a bad escape": b'{"projectName":"\\x41"}', "half an escape": b'{"projectName":"\\u12"}', "leading zero": b'{"limit":01}',
     "hex": b'{"limit":0x10}', "plus": b'{"limit":+1}', "a point": b'{"limit":1.}', "underscore": b'{"limit":1_0}',
     "a BOM": b"\xef\xbb\xbf" + KEY, "UTF-16": KEY.decode().encode("utf-16"), "latin-1": b'{"projectName":"caf\xe9"}',
-    "overlong": b'{"projectName":"\xc0\xaf"}', "a surrogate in UTF-8": b'{"projectName":"\xed\xa0\x80"}', "cut": b'{"projectName":"\xe2\x82',
+    "overlong": b'{"projectName":"\xc0\xaf"}', "a surrogate in UTF-8": b'{"projectName":"\xed\xa0\x80"}',
+    "cut": b'{"projectName":"\xe2\x82',
     "33 deep": deep(32), "1,000 deep": deep(1000), "100,000 deep": deep(100_000), "500,000 open": b"[" * 500_000,
-    "objects without end": b'{"a":' * 100_000, "5,000 digits": b'{"limit":' + b"9" * 5000 + b"}", "a million digits": b"9" * 1_000_000,
+    "objects without end": b'{"a":' * 100_000, "5,000 digits": b'{"limit":' + b"9" * 5000 + b"}",
+    "a million digits": b"9" * 1_000_000,
     "gzip": b"\x1f\x8b\x08\x00" + b"\0" * 20, "a form": b"projectName=shop", "XML": b'<?xml version="1.0"?><a/>',
 }  # fmt: skip

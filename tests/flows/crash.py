@@ -110,7 +110,7 @@ def key(rig: Rig) -> str:
     """Equal for two instants after which a new process does the same: what is stored and outside, without times."""
     with contextlib.closing(sqlite3.connect(rig.store._database.path)) as source:  # type: ignore[attr-defined]
         stored = [source.execute(each).fetchall() for each in KEY]
-    return repr((stored, sorted(rough(rig.print()).items(), key=str), rig.records))
+    return repr((stored, sorted(rough(rig.print()).items(), key=str), vars(rig.records)))
 
 
 @dataclass

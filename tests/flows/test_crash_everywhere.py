@@ -1,14 +1,83 @@
 """P2, P1, P4: death at every journal point and around every outside effect of every saga, and of every recovery."""
 
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from types import ModuleType
+from typing import Any
+
 import pytest
 
+from codeb.flows import cleanup, deploy, promote, rollback
+from codeb.saga.step import Run
 from tests.flows.crash import SCENES, Sweep
 
 pytestmark = pytest.mark.anyio
+
+FLOORS = {
+    "deploy, first": (160, 33), "deploy, new environment": (160, 33), "deploy, beside active": (140, 33),
+    "deploy, over deployed": (600, 58), "deploy, over grace": (700, 66), "deploy, over grace, unhealthy": (550, 55),
+    "deploy, over deployed, exits": (350, 40), "deploy, new environment, exits": (110, 28), "deploy and promote": (200, 38),
+    "promote, first": (40, 11), "promote": (60, 13), "promote, never proven": (48, 11), "rollback": (70, 15),
+    "rollback, never proven": (90, 14), "cleanup of grace": (50, 9), "cleanup of deployed": (33, 7), "project_delete": (150, 13),
+}  # fmt: skip
+"""deaths and different states they leave: fewer means that points were lost"""
 
 
 @pytest.mark.parametrize("name", SCENES)
 async def test_death_anywhere_is_recovered_from(name: str) -> None:
     sweep = await Sweep(SCENES[name]).run()
-    print(name, sweep.deaths, sweep.states)
     assert sweep.faults == []
+    deaths, states = FLOORS[name]
+    assert sweep.deaths >= deaths, (sweep.deaths, sweep.states)
+    assert sweep.states >= states, (sweep.deaths, sweep.states)
+
+
+async def _nothing(*_: Any) -> None:
+    return None
+
+
+async def _yes(_: Run[Any]) -> bool:
+    return True
+
+
+async def _fallback_first(run: Run[Any]) -> None:
+    """The forbidden order: the fallback is allowed while the other slot is still unproven."""
+    await run.kit.proxy.set_fallback(run.input.place, True)
+
+
+
+async def _remove_instead(run: Run[Any]) -> None:
+    await run.kit.proxy.set_fallback(run.input.place, False)
+    await run.kit.runtime.remove(run.input.container, 1)
+
+
+FAULTS: dict[str, tuple[ModuleType, str, dict[str, Any], str]] = {
+    "clear cannot be undone": (deploy, "clear", {"undo": None}, "deploy, over grace"),
+    "start cannot be undone": (deploy, "start", {"undo": None}, "deploy, first"),
+    "preview cannot be undone": (deploy, "preview", {"undo": None}, "deploy, new environment"),
+    "nothing is tidied": (deploy, "tidy", {"do": _nothing}, "deploy, over grace"),
+    "grace is removed, not shelved": (deploy, "clear", {"do": _remove_instead}, "deploy, over grace"),
+    "landed always says yes": (promote, "switch", {"landed": _yes}, "promote"),
+    "the fallback comes first": (promote, "check", {"do": _fallback_first}, "promote"),
+    "the fallback never comes": (promote, "fallback", {"do": _nothing}, "promote"),
+    "rollback cannot be undone": (rollback, "switch", {"undo": None}, "rollback, never proven"),
+    "cleanup cannot be undone": (cleanup, "fallback", {"undo": None}, "cleanup of grace"),
+    "cleanup leaves the container": (cleanup, "remove", {"do": _nothing}, "cleanup of deployed"),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+async def test_the_check_can_fail(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    module, step, change, scene = FAULTS[name]
+    saga = module.SAGA
+    steps = tuple(replace(each, **change) if each.name == step else each for each in saga.steps)
+    monkeypatch.setattr(module, "SAGA", replace(saga, steps=steps))
+    assert (await Sweep(SCENES[scene]).run()).faults
+
+
+
+
+async def test_the_check_sees_a_failure_that_leaves_its_deployment_pending(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deploy, "SAGA", replace(deploy.SAGA, failed=_nothing))
+    faults = (await Sweep(SCENES["deploy, over grace, unhealthy"]).run()).faults
+    assert any("pending" in fault for fault in faults)

@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 
 from codeb.contracts.kit import Kit
+from codeb.drivers.runtime.memory_machine import Behaviour
 from codeb.errors import StepFailed, Unavailable
 from codeb.flows import deploy
 from codeb.model.journal import Operation, OpState
+from codeb.model.names import Slot
 from codeb.model.slots import State
 from tests.kit import PROD, Died, Process, Rig, begin
 
@@ -219,4 +221,64 @@ async def test_docker_gone_for_a_moment_does_not_lose_an_undo() -> None:
         await restart(rig)
         assert tries > 5
         assert (await newest(rig)).undo_faults == ()
+        assert await rig.faults() == []
+
+
+async def test_the_old_version_may_stand_in_only_once_the_proxy_knows_the_new_one() -> None:
+    async with begin("ready") as rig:
+        process = rig.boot()
+        real, behind_until, wrong = rig.proxy.answers, rig.clock.spent + 4, []
+
+        def answers(host: str) -> Slot | None:
+            live = rig.proxy.switch.get(PROD)
+            if host == "shop.localhost" and live and live.slot and live.fallback and rig.clock.spent < behind_until:
+                wrong.append(rig.clock.spent)
+                return live.slot.other
+            return real(host)
+
+        rig.proxy.answers = answers  # type: ignore[method-assign]
+        said = await process.ask("promote", **WHERE)
+        assert said.ok, said.body
+        assert wrong, "the proxy never fell behind: nothing was tried"
+        assert said.body["warnings"] == []
+        assert rig.health.through("shop.localhost").slot == "green"
+        assert await rig.faults() == []
+
+
+async def test_the_old_version_stands_in_at_once_for_a_new_one_that_died() -> None:
+    async with begin("ready") as rig:
+        process = rig.boot()
+
+        def see(point: str) -> None:
+            if point == "promote.fallback.do.before":
+                rig.machine.boxes["shop-production-green"].behaviour = Behaviour(status=500)
+
+        process.world.at_point = see
+        began = rig.clock.spent
+        real = rig.proxy.answers
+        rig.proxy.answers = lambda host: Slot.BLUE if (rig.proxy.switch[PROD].fallback) else real(host)  # type: ignore[method-assign]
+        said = await process.ask("promote", **WHERE)
+        assert said.ok, said.body
+        assert "stands in" in said.body["warnings"][0]
+        assert rig.clock.spent - began < 1
+        assert (await rig.proxy.live(PROD)).fallback
+
+
+async def test_a_site_that_another_deploy_made_is_not_taken_away_again() -> None:
+    async with begin("new") as rig:
+        first, second = rig.boot(), rig.boot()
+        real, done = second.engine.open, False
+
+        async def after_the_other(*args: Any, **more: Any) -> Any:
+            nonlocal done
+            if not done:
+                done = True
+                assert (await first.ask("deploy", **WHERE, image="shop:1", autoPromote=True)).ok
+                rig.health.broken.add(dict(rig.proxy.loaded[PROD].preview_hosts)[Slot.GREEN])
+            return await real(*args, **more)
+
+        second.engine.open = after_the_other  # type: ignore[method-assign]
+        said = await second.ask("deploy", **WHERE, image="shop:2")
+        assert said.body["code"] == "not_proven", said.body
+        assert PROD in rig.proxy.loaded
         assert await rig.faults() == []

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 from codeb.model.specs import Unit
 
@@ -15,6 +15,8 @@ class Seen:
     at: datetime
     units: Mapping[str, Unit] = field(default_factory=dict)
     fault: str = ""
+    memo: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
+    """what readers derived from this look, kept as long as it: many ask the same within a second"""
 
 
 class Sight(Protocol):

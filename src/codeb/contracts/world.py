@@ -14,7 +14,7 @@ class World(Protocol):
         """Seconds that only go forward. For time-outs and durations."""
 
     def new_id(self, prefix: str) -> str:
-        """A fresh `{prefix}_{26 lower-case letters and digits}`; later ones sort later."""
+        """A fresh `{prefix}_{28 lower-case hex digits}`; one made a millisecond later sorts later. Not a secret."""
 
     async def sleep(self, seconds: float) -> None:
         """Let `seconds` pass."""

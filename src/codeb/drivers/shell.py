@@ -45,7 +45,8 @@ async def run(
     try:
         child = await asyncio.create_subprocess_exec(
             *arguments,
-            stdin=subprocess.PIPE,
+            # without anything to say no pipe: one that ends at once has closed it before the first write
+            stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env=environment(home, extra),
@@ -55,7 +56,7 @@ async def run(
         raise _cannot_start(arguments[0], error) from error
     try:
         async with asyncio.timeout(seconds):
-            out, err = await child.communicate(stdin)
+            out, err = await child.communicate(stdin or None)
     except TimeoutError as error:
         raise Unavailable(
             f"{Path(arguments[0]).name} did not end within {seconds:g} seconds and was killed.",

@@ -1,7 +1,6 @@
 """The real world: clocks that are checked against each other, random ids, and the crash points of the tests."""
 
 import asyncio
-import base64
 import logging
 import os
 import secrets
@@ -15,6 +14,7 @@ log = logging.getLogger("codeb.world")
 
 STEP = timedelta(seconds=60)
 """a difference between the two clocks beyond this is a jump of the wall clock, not its drift"""
+RANDOM_BYTES = 8
 
 
 class SystemWorld:
@@ -29,6 +29,7 @@ class SystemWorld:
         self._wall = datetime.now(UTC)
         self._steady = time.clock_gettime(time.CLOCK_BOOTTIME)
         self._jump: timedelta | None = None
+        self._random = b""
         point, _, nth = (crash_at or "").partition("#")
         self._crash_point = point
         self._crash_left = int(nth or 1)
@@ -48,8 +49,12 @@ class SystemWorld:
         return time.monotonic()
 
     def new_id(self, prefix: str) -> str:
-        number = (time.time_ns() // 1_000_000) << 80 | secrets.randbits(80)
-        return f"{prefix}_{base64.b32hexencode(number.to_bytes(17)[1:]).decode().lower().rstrip('=')}"
+        stamp = time.time_ns() // 1_000_000
+        if not self._random:
+            # read ahead: one system call for many ids, and an id is made for every request
+            self._random = secrets.token_bytes(RANDOM_BYTES * 100)
+        chance, self._random = self._random[:RANDOM_BYTES], self._random[RANDOM_BYTES:]
+        return f"{prefix}_{stamp:012x}{chance.hex()}"
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -47,11 +47,11 @@ class Http:
 
     def app(self, lifespan: Lifespan[Starlette] | None = None) -> Starlette:
         routes = [
+            Route("/api/tool", self._tool, methods=["POST"]),
             Route("/health", self._health, methods=["GET"]),
             Route("/api", self._names, methods=["GET"]),
             Route("/api/tools", self._tools, methods=["GET"]),
             Route("/openapi.json", self._document, methods=["GET"]),
-            Route("/api/tool", self._tool, methods=["POST"]),
             Route("/api/{name}", self._short, methods=["POST"]),
             Route("/api/{family}/{verb}", self._short, methods=["POST"]),
         ]
@@ -89,16 +89,16 @@ class Http:
     async def _ask(self, request: Request, tool: str, params: Any) -> Response:
         asked = Asked(
             tool=tool, params=params, token=_token(request), entry="http", correlation_id=self._correlation(request),
-            ip=request.client.host if request.client else None, idempotency_key=request.headers.get("idempotency-key"),
+            ip=request.client.host if request.client else None, idempotency_key=_header(request, b"idempotency-key") or None,
         )  # fmt: skip
         answer = await self._gate.call(asked)
-        client = request.headers.get("x-client-version")
+        client = _header(request, b"x-client-version") or None
         if client is not None and older(client):
             answer.body["versionWarning"] = f"This client is {client[:20]}, the server {VERSION}: update it."
         return _json(answer.status, answer.body, asked.correlation_id)
 
     async def _json(self, request: Request) -> Any:
-        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        kind = _header(request, b"content-type").partition(";")[0].strip().lower()
         body = await _body(request)
         if not body and not kind:
             return {}
@@ -174,22 +174,30 @@ class Http:
         """Taken from the request when it is a sane one; the same one for the whole request."""
         known: str | None = request.scope.get("codeb.correlation")
         if known is None:
-            said = request.headers.get("x-correlation-id", "")
+            said = _header(request, b"x-correlation-id")
             known = said if grammar.CORRELATION_ID.fullmatch(said) else self._house.kit.world.new_id("req")
             request.scope["codeb.correlation"] = known
         return known
 
 
+def _header(request: Request, name: bytes) -> str:
+    """The first header of this name, or nothing. They are put into a table once: a call looks for six."""
+    table: dict[bytes, bytes] | None = request.scope.get("codeb.headers")
+    if table is None:
+        table = request.scope["codeb.headers"] = dict(reversed(request.scope["headers"]))
+    return table.get(name, b"").decode("latin-1")
+
+
 def _token(request: Request) -> Secret | None:
-    if key := request.headers.get("x-api-key"):
+    if key := _header(request, b"x-api-key"):
         return Secret(key)
-    scheme, _, text = request.headers.get("authorization", "").partition(" ")
+    scheme, _, text = _header(request, b"authorization").partition(" ")
     return Secret(text.strip()) if scheme.lower() == "bearer" and text.strip() else None
 
 
 async def _body(request: Request) -> bytes:
     """Raises `TooLarge` as soon as more than a mebibyte has come or is announced."""
-    announced = request.headers.get("content-length", "")
+    announced = _header(request, b"content-length")
     too_large = TooLarge(f"The body is larger than {LARGEST_BODY} bytes; nothing was done.", hint="Send less.")
     if announced.isdecimal() and int(announced) > LARGEST_BODY:
         raise too_large
@@ -201,6 +209,19 @@ async def _body(request: Request) -> bytes:
     return bytes(body)
 
 
+class _Envelope(Response):
+    """JSON with the headers that every answer has, encoded once."""
+
+    media_type = "application/json"
+    always: ClassVar[list[tuple[bytes, bytes]]] = [
+        (name.lower().encode(), value.encode()) for name, value in (HEADERS | {"Content-Type": media_type}).items()
+    ]
+
+    def init_headers(self, headers: Mapping[str, str] | None = None) -> None:
+        own = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in (headers or {}).items()]
+        self.raw_headers = [*self.always, (b"content-length", b"%d" % len(self.body)), *own]
+
+
 def _json(status: int, body: dict[str, Any], correlation: str, headers: Mapping[str, str] | None = None) -> Response:
     text = ENCODER.encode(body).encode("utf-8", "replace")
-    return Response(text, status, {**HEADERS, **(headers or {}), "X-Correlation-ID": correlation}, "application/json")
+    return _Envelope(text, status, {**(headers or {}), "X-Correlation-ID": correlation})

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import logging
 import sys
 from collections.abc import AsyncIterator
@@ -92,6 +93,9 @@ def application(settings: Settings, server: Server | None = None) -> Starlette:
             await house.engine.resume()
             jobs = (house.audit.run(), house.engine.keep_leases(), timer.run(house.kit, house.engine))
             async with background(*jobs):
+                # what is loaded by now stays: the collector need not look through it again and again
+                gc.collect()
+                gc.freeze()
                 log.info("CodeB listens on http://%s:%s", settings.host, settings.port)
                 yield
                 await house.engine.drain(0)

@@ -45,6 +45,7 @@ ENVELOPE = {
         "duration": {"type": "number", "description": "milliseconds"},
         "timestamp": {"type": "string", "format": "date-time"},
         "correlationId": {"type": "string"},
+        "versionWarning": {"type": "string", "description": "there when the client is older than the server"},
     },
 }
 FAILURE = {
@@ -74,6 +75,10 @@ def openapi(version: str) -> dict[str, Any]:
     for tool in TOOLS:
         models += [(tool.params, "validation"), (tool.result, "serialization")]
     refs, shared = models_json_schema(list(dict.fromkeys(models)), by_alias=True, ref_template=template)
+    for (_, mode), ref in refs.items():
+        if mode == "serialization":
+            # the envelope's fields stand beside a result's own
+            shared["$defs"][ref["$ref"].rpartition("/")[2]].pop("additionalProperties")
     paths = {path_of(tool): {"post": _operation(tool, refs)} for tool in TOOLS}
     names = [tool.name for tool in TOOLS]
     paths["/api/tool"] = {"post": _any_tool(names)}

@@ -14,7 +14,7 @@ from codeb.contracts.kit import Kit, Policy
 from codeb.contracts.store import Registry
 from codeb.errors import Conflict, StepFailed
 from codeb.flows.health import until_healthy
-from codeb.flows.site import prove, site_of
+from codeb.flows.site import let_stand_in, prove, site_of
 from codeb.model.names import Place, Slot
 from codeb.model.slots import Event, Pair, SlotRow, State
 from codeb.model.specs import Project, Site
@@ -130,7 +130,7 @@ async def _fallback(run: Run[SwitchInput]) -> None:
         return
     unit = await run.kit.runtime.look(value.place.container(value.origin))
     if unit is not None and unit.running:
-        await run.kit.proxy.set_fallback(value.place, True)
+        run.warn(await let_stand_in(run.kit, value.site, value.target))
     else:
         run.warn(f"The previous version does not run: there is no way back to {value.origin} without a new deploy.")
 

@@ -115,8 +115,8 @@ def way_back(pair: Pair, now: datetime, last_good: Deployment | None) -> SlotRow
 def redeploy(place: Place, image: str, version: str) -> tuple[str, dict[str, Any]]:
     """Hint and details that name the call which brings a version back."""
     call = {"projectName": place.project, "environment": place.environment, "image": image, "version": version}
-    hint = f"Deploy the last good version by digest: deploy {call}, then promote."
-    return hint, {"redeploy": {"tool": "deploy", "params": call}}
+    why = "bring the last good version back; then promote it"
+    return f"Deploy {image} again, then promote.", {"redeploy": {"tool": "deploy", "params": call, "why": why}}
 
 
 def pinned(image: str, digest: str | None, image_id: str | None) -> str:

@@ -4,9 +4,11 @@ from codeb.contracts.kit import Kit, Policy
 from codeb.errors import StepFailed
 from codeb.model.names import Place, Slot
 from codeb.model.slots import Pair
-from codeb.model.specs import Answer, Project, Site
+from codeb.model.specs import Address, Answer, Project, Site
 
 PROBE_SECONDS = 5.0
+STAND_IN_SECONDS = 15.0
+"""longer than the proxy takes to look again at a slot that was down"""
 
 
 def site_of(project: Project, pair: Pair, policy: Policy) -> Site:
@@ -37,6 +39,29 @@ async def prove(kit: Kit, place: Place, host: str, path: str, slot: Slot, second
                 details={"host": host, "path": path, "wanted": slot.value, "got": answer.slot, "status": answer.status},
             )
         await kit.world.sleep(0.02)
+
+
+async def let_stand_in(kit: Kit, site: Site, live: Slot) -> str:
+    """Allow the fallback, once the proxy itself takes the live slot for healthy; a warning if it never does.
+
+    The proxy looks at both slots every few seconds. One that it last saw down, while its container was being replaced,
+    it would pass over for the old version as soon as that may stand in. Safe to repeat.
+    """
+    end = kit.world.monotonic() + STAND_IN_SECONDS
+    own = Address("127.0.0.1", site.port(live), site.health_path)
+    while True:
+        await kit.proxy.set_fallback(site.place, True)
+        try:
+            await prove(kit, site.place, site.hosts[0], site.health_path, live, seconds=0)
+        except StepFailed as passed_over:
+            if not (await kit.health.probe(own, PROBE_SECONDS)).ok:
+                return f"The new version does not answer any more, the old one stands in: {passed_over.message}"
+            if kit.world.monotonic() >= end:
+                return f"The proxy does not take the new version for healthy: {passed_over.message}"
+        else:
+            return ""
+        await kit.proxy.set_fallback(site.place, False)
+        await kit.world.sleep(0.5)
 
 
 def said(answer: Answer) -> str:

@@ -2,14 +2,27 @@
 
 import asyncio
 import logging
+import re
+from dataclasses import replace
+from typing import Any
 
 from codeb.contracts.store import AuditRow, Store
 from codeb.errors import PublicError
 
 log = logging.getLogger("codeb.audit")
 
+API_KEY = re.compile(r"codeb_[a-z0-9-]{1,40}_(viewer|member|admin|owner)_[A-Za-z0-9_-]+")
 EVERY_SECONDS = 0.25
 MOST_HELD = 20_000
+
+
+def without_keys(value: Any) -> Any:
+    """The same with every API key in it blotted out: a caller may put one where it does not belong."""
+    if isinstance(value, str):
+        return API_KEY.sub("codeb_…", value) if "codeb_" in value else value
+    if isinstance(value, dict):
+        return {name: without_keys(each) for name, each in value.items()}
+    return [without_keys(each) for each in value] if isinstance(value, list) else value
 
 
 class AuditLog:
@@ -27,7 +40,7 @@ class AuditLog:
         if len(self._rows) >= MOST_HELD:
             log.error("audit: %d rows cannot be written; the oldest goes", len(self._rows))
             del self._rows[0]
-        self._rows.append(row)
+        self._rows.append(replace(row, summary=without_keys(row.summary), params=without_keys(row.params)))
 
     async def flush(self) -> None:
         """Write what is held. Never raises for a store that does not answer."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from codeb.errors import Unauthenticated
-from codeb.model.access import Actor, Key, actor_of
+from codeb.model.access import Actor, Key
 from codeb.model.secret import Secret
 
 NOBODY = "0" * 64
@@ -28,4 +28,4 @@ def authenticate(token: Secret | None, keys: Mapping[str, Key], now: datetime) -
     same = hmac.compare_digest(key.sha256 if key else NOBODY, found)
     if not same or key is None or not key.usable(now):
         raise Unauthenticated("This API key is not valid; nothing was done.", hint="Ask an owner of your team for a new one.")
-    return actor_of(key)
+    return key.actor

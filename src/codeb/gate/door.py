@@ -148,7 +148,7 @@ class Gate:
     async def _run(self, tool: Tool[Any], call: Call, params: Params) -> dict[str, Any]:
         dry = bool(getattr(params, "dry_run", False))
         if tool.changes and not dry and (first := await call.first_answer()):
-            return dict(first)
+            return dict(first) if "success" in first else replayed(first)
         try:
             outcome = await tool.run(call, params)
         except Replayed as replay:
@@ -197,9 +197,11 @@ def replayed(answer: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def failed(fault: PublicError) -> dict[str, Any]:
+    """The envelope of a refusal. A call that would help, where the details name one, is also the likely next one."""
+    helps = fault.details.get("redeploy")
     return {
         "success": False, "error": fault.message, "code": fault.code, "hint": fault.hint, "details": fault.details,
-        "retryable": fault.retryable, "summary": fault.message, "next": [], "warnings": [],
+        "retryable": fault.retryable, "summary": fault.message, "next": [helps] if helps else [], "warnings": [],
     }  # fmt: skip
 
 

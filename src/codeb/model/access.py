@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from functools import cached_property
 
 from codeb.model.secret import Secret
 
@@ -15,10 +16,13 @@ class Role(StrEnum):
 
     @property
     def rank(self) -> int:
-        return list(Role).index(self)
+        return _RANKS[self]
 
     def covers(self, needed: "Role") -> bool:
         return self.rank >= needed.rank
+
+
+_RANKS = {role: rank for rank, role in enumerate(Role)}
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,11 @@ class Key:
 
     def usable(self, now: datetime) -> bool:
         return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)
+
+    @cached_property
+    def actor(self) -> "Actor":
+        """Who calls with this key."""
+        return Actor(self.id, self.team, self.role, self.tools, self.projects, self.environments)
 
 
 @dataclass(frozen=True)
@@ -65,10 +74,6 @@ class Actor:
 
     def may_touch(self, environment: str) -> bool:
         return not self.environments or environment in self.environments
-
-
-def actor_of(key: Key) -> Actor:
-    return Actor(key.id, key.team, key.role, key.tools, key.projects, key.environments)
 
 
 def key_text(team: str, role: Role, token: str) -> Secret:

@@ -48,7 +48,8 @@ class UnitSpec:
     container_port: int
     network: str
     limits: Limits = Limits()
-    env: tuple[tuple[str, str], ...] = ()
+    env: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    """may hold secrets: never printed"""
 
 
 class Health(StrEnum):

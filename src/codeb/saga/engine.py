@@ -182,13 +182,16 @@ class Engine:
                     await self._kit.world.sleep(0.2)
 
     async def wait_for_change(self, operation_id: str, seen: int, seconds: float) -> int:
-        """Return the number of changes so far once it exceeds `seen`, the operation ended, or `seconds` are over."""
+        """Return the number of changes so far once it differs from `seen`, the operation ended, or `seconds` are over.
+
+        It begins anew when another process goes on with the operation, so a `seen` from before is a difference too.
+        """
         course = self._courses.get(operation_id)
         if course is None:
             return seen
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                while course.changes <= seen and not course.finished.is_set():
+                while course.changes == seen and not course.finished.is_set():
                     await course.wait_change()
         return course.changes
 

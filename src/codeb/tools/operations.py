@@ -9,7 +9,8 @@ from codeb.model.access import Role
 from codeb.model.journal import Operation, OpState, StepRow
 from codeb.tools import fields
 from codeb.tools.call import Call, step_list
-from codeb.tools.tool import NextCall, Outcome, Plan, Risk, Tool
+from codeb.tools.drafts import Draft, draft
+from codeb.tools.tool import NextCall, Outcome, Risk, Tool
 
 
 class OperationView(fields.Result):
@@ -109,12 +110,20 @@ async def _list(call: Call, params: ListParams) -> Outcome:
     return Outcome(ListResult(operations=rows[: params.limit], more=more), f"{min(len(rows), params.limit)} operations.")
 
 
+def _draft_cancel(operation: Operation, steps: list[StepRow]) -> Draft:
+    """Bound to how far the operation has come: what a cancel undoes is what was done until now."""
+    changes = [] if operation.state.terminal else [f"undo {row.name}" for row in reversed(steps)]
+    plan = {"operationId": operation.id, "state": operation.state.value}
+    return draft("operation_cancel", plan, changes, {"steps": [[row.name, row.state.value] for row in steps]})
+
+
 async def _cancel(call: Call, params: CancelParams) -> Outcome:
     operation, steps = await _find(call, params.operation_id)
+    drafted = _draft_cancel(operation, steps)
     if params.dry_run:
-        changes = [f"undo {row.name}" for row in reversed(steps)] if not operation.state.terminal else []
-        plan = {"operationId": operation.id, "state": operation.state.value}
-        return Outcome(Plan(plan_id="plan_" + "0" * 32, plan=plan, changes=changes), f"Would cancel {operation.summary}.")
+        apply = NextCall("operation_cancel", {"operationId": operation.id, "planId": drafted.id}, "do exactly this")
+        return drafted.shown(f"Would cancel {operation.summary}.", None if operation.state.terminal else apply)
+    drafted.still_fits(params)
     await call.engine.cancel(operation)
     await call.engine.wait(operation.id, 30)
     operation, _ = await _find(call, operation.id)

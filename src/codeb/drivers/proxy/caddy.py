@@ -115,8 +115,11 @@ class CaddyProxy:
         return reloaded
 
     async def remove_site(self, place: Place) -> None:
-        self._started()
         folder = self._folder(place)
+        if self._version is None and not folder.is_dir() and place.key not in self._files.names():
+            # never set up, so a deploy that failed for want of a proxy is undone without one
+            return
+        self._started()
         known, was_held = folder.is_dir(), markers.held(folder)
         if known:
             # Whatever interrupts us: a leftover folder must never make a later site of this name live.

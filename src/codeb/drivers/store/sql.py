@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager, suppress
 from datetime import datetime
 
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 
 from codeb.contracts.store import Snapshot
 from codeb.drivers.store import migrate, recall
@@ -190,7 +191,12 @@ async def open_store(url: str, *, mirror: Mirror | None, now: Callable[[], datet
     Raises `Unavailable` (`store_unavailable`; `store_newer` when a newer CodeB has migrated it) and `InvalidParams`
     for an address of another kind.
     """
-    kind = make_url(url).get_backend_name()
+    try:
+        kind = make_url(url).get_backend_name()
+    except ArgumentError:
+        raise InvalidParams(
+            "The address of the store is none.", hint="CODEB_DATABASE_URL is sqlite:///path or postgresql://…"
+        ) from None
     database: Database
     with translated():
         if kind == "sqlite":

@@ -132,16 +132,15 @@ def follow(session: Session, operation_id: str, on: Plain) -> dict[str, Any]:
 
     Raises `Refused` when the server will not tell, `Unreachable` when it stays away for a minute: the operation goes on.
     """
-    seen, before = 0, None
+    params = {"operationId": operation_id, "waitSeconds": WAIT_SECONDS, "seen": 0}
+    before = None
 
     def lost() -> None:
-        # a server that was started anew counts changes from the beginning
-        nonlocal seen
-        seen = 0
+        # a server that was started anew counts changes from the beginning: the call is repeated without what the old one said
+        params["seen"] = 0
         on.lost()
 
     while True:
-        params = {"operationId": operation_id, "waitSeconds": WAIT_SECONDS, "seen": seen}
         answer = session.patiently("operation_get", params, seconds=WAIT_SECONDS + 15, lost=lost)
         if not answer.ok:
             raise Refused(answer)
@@ -152,7 +151,7 @@ def follow(session: Session, operation_id: str, on: Plain) -> dict[str, Any]:
         if body["changes"] == before:
             # nobody counts: the operation waits to be taken up again, and the answer came at once
             session.sleep(0.25)
-        seen = before = body["changes"]
+        params["seen"] = before = body["changes"]
 
 
 def successor(session: Session, operation: dict[str, Any]) -> str | None:

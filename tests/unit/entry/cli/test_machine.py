@@ -22,7 +22,7 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(200); self.end_headers(); self.wfile.write(b'{"status": "ok"}')
     def log_message(self, *_): pass
 signal.signal(signal.SIGTERM, lambda *_: (time.sleep(0.2), os._exit(0)))
-print(sys.argv[1:], os.environ["CODEB_GRACE_HOURS"], flush=True)
+print(sys.argv[1:], os.environ.get("CODEB_GRACE_HOURS"), flush=True)
 HTTPServer(("127.0.0.1", int(os.environ["CODEB_PORT"])), Handler).serve_forever()
 """
 

@@ -32,18 +32,22 @@ class StandIn:
     def __init__(self, repository: str, tag: str, text: str) -> None:
         plain = layer(text)
         packed = gzip.compress(plain, mtime=0)
-        config = json.dumps({
-            "architecture": "amd64",
-            "os": "linux",
-            "config": {"Cmd": ["/codebtest"], "Healthcheck": {"Test": ["CMD", "/bin/true"]}},
-            "rootfs": {"type": "layers", "diff_ids": [digest_of(plain)]},
-        }).encode()
-        self.manifest = json.dumps({
-            "schemaVersion": 2,
-            "mediaType": MANIFEST,
-            "config": _descriptor("application/vnd.docker.container.image.v1+json", config),
-            "layers": [_descriptor("application/vnd.docker.image.rootfs.diff.tar.gzip", packed)],
-        }).encode()
+        config = json.dumps(
+            {
+                "architecture": "amd64",
+                "os": "linux",
+                "config": {"Cmd": ["/codebtest"], "Healthcheck": {"Test": ["CMD", "/bin/true"]}},
+                "rootfs": {"type": "layers", "diff_ids": [digest_of(plain)]},
+            }
+        ).encode()
+        self.manifest = json.dumps(
+            {
+                "schemaVersion": 2,
+                "mediaType": MANIFEST,
+                "config": _descriptor("application/vnd.docker.container.image.v1+json", config),
+                "layers": [_descriptor("application/vnd.docker.image.rootfs.diff.tar.gzip", packed)],
+            }
+        ).encode()
         self.digest = digest_of(self.manifest)
         self.image_id = digest_of(config)
         self.blobs = {digest_of(each): each for each in (config, packed)}

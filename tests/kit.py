@@ -8,16 +8,13 @@ import asyncio
 import copy
 import sqlite3
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from codeb.contracts.kit import Kit, Policy
-from codeb.drivers.health.memory import MemoryHealth
-from codeb.drivers.proxy.memory import MemoryProxy
 from codeb.drivers.records.memory import MemoryRecords
 from codeb.drivers.runtime.memory import MemoryImages, MemoryLogs, MemoryPorts, MemoryRuntime
 from codeb.drivers.runtime.memory_machine import Behaviour, Machine
@@ -30,153 +27,21 @@ from codeb.gate import Answer as Said
 from codeb.gate import Asked, AuditLog, Gate
 from codeb.gate.authenticate import digest
 from codeb.model.access import Key, Role, key_text
-from codeb.model.names import Place, Slot
+from codeb.model.names import Place
 from codeb.model.secret import Secret
-from codeb.model.specs import Address, Answer, Finding, Live, Site
+from codeb.model.specs import Live, Site
 from codeb.saga.engine import Engine
 from codeb.saga.step import Saga
 from codeb.tools.catalog import BY_NAME
 from codeb.tools.tool import Tool
+from tests.kit_parts import START, Clock, Died, WatchedProxy, WiredHealth, World
 
-START = datetime(2026, 3, 1, 12, tzinfo=UTC)
+__all__ = ["OWNER", "PROD", "STAGE", "START", "Clock", "Died", "Process", "Rig", "Still", "World"]
+
 TEAM = "main"
 OWNER = key_text(TEAM, Role.OWNER, "o" * 32)
 PROD = Place("shop", "production")
 STAGE = Place("shop", "staging")
-
-
-class Died(BaseException):
-    """The process ended here."""
-
-
-class Clock:
-    """One for all processes of a rig."""
-
-    def __init__(self) -> None:
-        self.spent = 0.0
-        self.jumped = timedelta(0)
-        """how far the wall clock was set forward or back"""
-        self.ids = 0
-
-    def now(self) -> datetime:
-        return START + timedelta(seconds=self.spent) + self.jumped
-
-
-class World:
-    """`contracts.world.World` of one process. `at_point` sees each journal point and may raise."""
-
-    def __init__(self, clock: Clock) -> None:
-        self.clock = clock
-        self.points: list[str] = []
-        self.at_point: Callable[[str], None] = lambda point: None
-        self.dead = False
-
-    def now(self) -> datetime:
-        return self.clock.now()
-
-    def monotonic(self) -> float:
-        return self.clock.spent
-
-    def new_id(self, prefix: str) -> str:
-        self.clock.ids += 1
-        return f"{prefix}_{self.clock.ids:026d}"
-
-    async def sleep(self, seconds: float) -> None:
-        self.alive()
-        self.clock.spent += seconds
-        await asyncio.sleep(0)
-
-    async def reached(self, point: str) -> None:
-        self.alive()
-        self.points.append(point)
-        self.pass_by(point)
-
-    def pass_by(self, point: str) -> None:
-        try:
-            self.at_point(point)
-        except Died:
-            self.dead = True
-            raise
-
-    def alive(self) -> None:
-        if self.dead:
-            raise Died("a dead process does nothing")
-
-    async def check(self) -> Finding:
-        return Finding("clock", "pass", "steady")
-
-
-class WatchedProxy(MemoryProxy):
-    """Writes what changes into the machine's list of effects, so that their order can be told; same trap on both sides."""
-
-    def __init__(self, machine: Machine) -> None:
-        super().__init__()
-        self.machine = machine
-
-    async def _act(self, what: str, act: Awaitable[Any]) -> Any:
-        if self.machine.trap:
-            self.machine.trap(f"before {what}")
-        done = await act
-        self.machine.effects.append(what)
-        if self.machine.trap:
-            self.machine.trap(f"after {what}")
-        return done
-
-    async def put_site(self, site: Site) -> bool:
-        if self.loaded.get(site.place) == site:
-            return False
-        return bool(await self._act(f"proxy put_site {site.place.key}", super().put_site(site)))
-
-    async def remove_site(self, place: Place) -> None:
-        await self._act(f"proxy remove_site {place.key}", super().remove_site(place))
-
-    async def set_live(self, place: Place, slot: Slot | None) -> None:
-        await self._act(f"proxy live {place.key} {slot or 'nobody'}", super().set_live(place, slot))
-
-    async def set_fallback(self, place: Place, allowed: bool) -> None:
-        await self._act(f"proxy fallback {place.key} {'on' if allowed else 'off'}", super().set_fallback(place, allowed))
-
-    async def check(self) -> Finding:
-        return Finding("proxy", "pass", "in memory")
-
-
-class WiredHealth(MemoryHealth):
-    """A running container answers; a host of the proxy answers with the slot that the proxy would choose."""
-
-    def __init__(self, machine: Machine, proxy: MemoryProxy) -> None:
-        super().__init__()
-        self.machine, self.proxy = machine, proxy
-        self.broken: set[str] = set()
-        """hosts for which the proxy answers 502 whatever stands behind"""
-
-    def through(self, host: str, path: str = "/") -> Answer:
-        if host in self.broken:
-            return Answer(502)
-        self.proxy.down = {
-            port
-            for site in self.proxy.loaded.values()
-            for _, port in site.ports
-            if not self._running(port)
-        }  # fmt: skip
-        slot = self.proxy.answers(host)
-        site = next((each for each in self.proxy.loaded.values() if host in _hosts(each)), None)
-        if slot is None or site is None:
-            return Answer(503 if site else 404)
-        behind = self.machine.answer(Address("127.0.0.1", site.port(slot), path))
-        return replace(behind, slot=slot.value) if behind.status else Answer(502)
-
-    def _running(self, port: int) -> bool:
-        return any(box.running and ("127.0.0.1", port) in box.published for box in self.machine.boxes.values())
-
-    async def probe(self, address: Address, seconds: float) -> Answer:
-        self.probed.append(address)
-        if address.host_header is not None:
-            return self.through(address.host_header, address.path)
-        return self.machine.answer(address)
-
-
-def _hosts(site: Site) -> list[str]:
-    return [*site.hosts, *(host for _, host in site.preview_hosts)]
 
 
 def sagas() -> tuple[Saga[Any], ...]:
@@ -194,7 +59,7 @@ class Process:
     audit: AuditLog
     gate: Gate
 
-    async def ask(self, tool: str, *, key: Secret | None = OWNER, idem: str | None = None, **params: Any) -> Said:
+    async def ask(self, tool: str, *, key: Any = OWNER, idem: Any = None, **params: Any) -> Said:
         """A call as the owner; params by their wire names."""
         return await self.gate.call(Asked(tool, params, key, "test", f"corr-{tool}", "127.0.0.1", idem))
 
@@ -457,3 +322,13 @@ async def shop(process: Process, at: Rig, state: str) -> None:
             at.machine.effects.clear()
             return
     raise ValueError(state)
+
+
+async def add_key(rig: Rig, role: Role = Role.OWNER, team: str = TEAM, **more: Any) -> Secret:
+    """One more key; returns its text."""
+    rig.clock.ids += 1
+    text = key_text(team, role, f"token{rig.clock.ids:027d}")
+    async with rig.store.write() as registry:
+        await registry.keys.add_team(team)
+        await registry.keys.add(Key(f"key_{rig.clock.ids}", digest(text), team, role, created_at=START, **more))
+    return text

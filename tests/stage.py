@@ -32,6 +32,11 @@ class Stage(LocalServer):
 
     def __enter__(self) -> "Stage":
         self.start()
+        assert self.process is not None
+        if self.process.poll() is not None:
+            log = self.log
+            self.close()
+            raise AssertionError(f"the server died at its start:\n{log[-3000:]}")
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -102,10 +102,9 @@ class OperationFailed(PublicError):
 
     default_code = "operation_failed"
 
-    def __init__(
-        self, message: str, *, status: int, code: str, hint: str = "", details: Mapping[str, Any] | None = None
-    ) -> None:
+    def __init__(self, message: str, *, status: int, code: str, hint: str = "", details: Mapping[str, Any] | None = None) -> None:
         super().__init__(message, code=code, hint=hint, details=details)
+        self.retryable = status == Unavailable.status  # type: ignore[misc]
         self.status = status  # type: ignore[misc]  # the one error whose number is known only when it happens
 
 

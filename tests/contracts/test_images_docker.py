@@ -46,9 +46,7 @@ async def test_a_fetched_image_has_the_registrys_digest(images: DockerImages, re
     assert image.has_healthcheck
 
 
-async def test_the_registry_is_asked_each_time_unless_the_digest_pins_it(
-    images: DockerImages, registry: StandIn
-) -> None:
+async def test_the_registry_is_asked_each_time_unless_the_digest_pins_it(images: DockerImages, registry: StandIn) -> None:
     await images.resolve(reference(registry))
     registry.asked.clear()
     await images.resolve(reference(registry))

@@ -49,6 +49,11 @@ class Cell:
         return self.point.rpartition(".")[2]
 
     @property
+    def reloads(self) -> bool:
+        """Whether a site comes or goes: the proxy then loads a new configuration."""
+        return self.what == "project_delete" or self.situation in ("new environment", "empty pair")
+
+    @property
     def committed(self) -> bool:
         """Whether the commit point is behind the first kill: then forward, else back."""
         commit = self.saga.commit_index

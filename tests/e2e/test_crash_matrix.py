@@ -74,6 +74,8 @@ def report(outcomes: list[Outcome], seconds: float) -> str:
     survived = sum(not each.faults for each in outcomes)
     slowest = max((each.recovery_seconds for each in outcomes), default=0.0)
     said = f"crash matrix ({SIZE}): {survived} of {len(outcomes)} cells survived in {seconds:.0f} s, slowest recovery {slowest} s"
+    if resets := sum(len(each.resets) for each in outcomes):
+        said += f"; {resets} connections reset by a reload of the proxy (tcp_migrate_req is off here)"
     path = Path(".test-run") / f"crash-{SIZE}.json"
     path.parent.mkdir(exist_ok=True)
     facts = {

@@ -1,5 +1,6 @@
 """The first start and bad starts: the owner's key, one server per home, settings, and parts that are not there."""
 
+import asyncio
 import hashlib
 import json
 import os
@@ -14,9 +15,11 @@ from typing import Any
 
 import psycopg
 import pytest
+import uvloop
 from psycopg.rows import dict_row
 
 from codeb import config
+from codeb.drivers import shell
 from codeb.errors import InvalidParams
 from tests import oracle
 from tests.e2e import test_spine
@@ -254,6 +257,20 @@ def test_the_proxy_cannot_be_started(stage: Stage, images: dict[str, str], binar
     del stage.settings["CADDY_BIN"]
     stage.start()
     assert stage.call("deploy", projectName=stage.project, image=images["v1"])["slot"] == "blue"
+
+
+def test_a_program_that_ends_at_once_is_only_an_exit_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the server's own loop, where one that is gone before anything is written to it once kept CodeB from starting."""
+    begin = asyncio.create_subprocess_exec
+
+    async def busy(*arguments: str, **how: Any) -> Any:
+        child = await begin(*arguments, **how)
+        await asyncio.sleep(0.3)
+        return child
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", busy)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        assert runner.run(shell.run(["/bin/false"], home=tmp_path, seconds=20)).code == 1
 
 
 # --- PostgreSQL as the store -------------------------------------------------------------------------------------

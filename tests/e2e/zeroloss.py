@@ -93,7 +93,8 @@ class Report:
         facts = {
             "caddy": self.caddy, "cycles": self.cycles, "seconds": round(self.seconds, 1),
             "requests": self.total("sent"), "failed": self.total("failed"), "cut": self.total("cut"),
-            "stale": self.total("stale"), "backslides": self.backslides, "flickers": self.flickers, "call_ms": self.call_ms, "faults": self.faults,
+            "stale": self.total("stale"), "backslides": self.backslides, "flickers": self.flickers,
+            "call_ms": self.call_ms, "faults": self.faults,
         }  # fmt: skip
         kinds = {
             name: {kind: {k: v for k, v in counts.items() if k != "latency_ms"} for kind, counts in site["kinds"].items()}

@@ -69,6 +69,27 @@ def test_words_are_only_words(attack: Attack, field: Field) -> None:
     attack.nothing_moved()
 
 
+@pytest.mark.parametrize("field", ["since", "after"])
+def test_times_at_the_end_of_the_calendar(attack: Attack, field: str) -> None:
+    """Those that the grammar takes and a calendar does not hold."""
+    said: dict[str, int] = {}
+    spans = ["1s", "999999s", "999999m", "999999h", "999999d"]
+    edges = ["0001-01-01T00:00:00Z", "0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59", "1969-12-31T23:59:59.5Z"]
+    for text in (
+        *spans,
+        *edges,
+        "2026-02-30T00:00:00Z",
+        "2026-01-01T24:00:01Z",
+        "0000-01-01T00:00:00Z",
+        "2026-01-01T00:00:00+99:99",
+    ):
+        params = {"projectName": attack.stage.project, field: text}
+        said[text] = attack.post("/api/logs", hostile.encoded(params))[0]
+    assert {said[text] for text in (*spans, *edges)} == {200}, said
+    assert {said[text] for text in said if text not in (*spans, *edges)} == {400}, said
+    attack.nothing_moved()
+
+
 def test_fields_that_are_not_there(attack: Attack) -> None:
     names = [
         "apiKey",
@@ -103,6 +124,7 @@ def test_a_hundred_thousand_unknown_fields_are_refused_at_once(attack: Attack) -
     for body in (many, near):
         status, said = attack.post("/api/slot/list", body)
         assert (status, len(said["details"]["fields"])) == (400, 20)
+        assert said["error"].startswith("100 fields "), "no more are looked at"
         assert len(json.dumps(said)) < 20_000
     attack.nothing_moved()
 
@@ -199,7 +221,9 @@ NOT_HTTP = {
     "length in other digits": b"POST /api/tool HTTP/1.1\r\n" + HEAD + b"Content-Length: \xb2\r\n\r\n",
     "length beyond numbers": b"POST /api/tool HTTP/1.1\r\n" + HEAD + b"Content-Length: " + b"9" * 400 + b"\r\n\r\n",
     "two lengths": b"POST /api/tool HTTP/1.1\r\n" + HEAD + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}",
-    "length and chunks": b"POST /api/tool HTTP/1.1\r\n" + HEAD + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "length and chunks": b"POST /api/tool HTTP/1.1\r\n"
+    + HEAD
+    + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
     "a header line alone": b"GET /api HTTP/1.1\r\n" + HEAD + b"X-Correlation-ID: a\rSet-Cookie: b\r\n\r\n",
     "bad chunk": b"POST /api/tool HTTP/1.1\r\n" + HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n",
 }  # fmt: skip
@@ -268,6 +292,4 @@ def test_after_all_of_it_nothing_has_moved(attack: Attack) -> None:
     """Last in the file: what came before is on the audit's record, and on no other."""
     attack.nothing_moved()
     attack.all_was_audited()
-    print(
-        f"\n{attack.tried} hostile calls, {attack.at_the_gate} of them as far as the gate; {len(FIELDS)} fields of {len(TOOLS)} tools"
-    )
+    print(f"\n{attack.tried} hostile calls, {attack.at_the_gate} of them to the gate; {len(FIELDS)} fields of {len(TOOLS)} tools")

@@ -1,6 +1,5 @@
 """P2, P1, P4: death at every journal point and around every outside effect of every saga, and of every recovery."""
 
-from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from types import ModuleType
 from typing import Any
@@ -14,11 +13,11 @@ from tests.flows.crash import SCENES, Sweep
 pytestmark = pytest.mark.anyio
 
 FLOORS = {
-    "deploy, first": (160, 33), "deploy, new environment": (160, 33), "deploy, beside active": (140, 33),
-    "deploy, over deployed": (600, 58), "deploy, over grace": (700, 66), "deploy, over grace, unhealthy": (550, 55),
-    "deploy, over deployed, exits": (350, 40), "deploy, new environment, exits": (110, 28), "deploy and promote": (200, 38),
-    "promote, first": (40, 11), "promote": (60, 13), "promote, never proven": (48, 11), "rollback": (70, 15),
-    "rollback, never proven": (90, 14), "cleanup of grace": (50, 9), "cleanup of deployed": (33, 7), "project_delete": (150, 13),
+    "deploy, first": (250, 37), "deploy, new environment": (250, 37), "deploy, beside active": (220, 35),
+    "deploy, over deployed": (480, 50), "deploy, over grace": (600, 58), "deploy, over grace, unhealthy": (490, 50),
+    "deploy, over deployed, exits": (320, 38), "deploy, new environment, exits": (115, 24), "deploy and promote": (290, 47),
+    "promote, first": (40, 11), "promote": (58, 12), "promote, never proven": (44, 10), "rollback": (68, 14),
+    "rollback, never proven": (85, 13), "cleanup of grace": (48, 9), "cleanup of deployed": (32, 7), "project_delete": (145, 12),
 }  # fmt: skip
 """deaths and different states they leave: fewer means that points were lost"""
 
@@ -43,7 +42,6 @@ async def _yes(_: Run[Any]) -> bool:
 async def _fallback_first(run: Run[Any]) -> None:
     """The forbidden order: the fallback is allowed while the other slot is still unproven."""
     await run.kit.proxy.set_fallback(run.input.place, True)
-
 
 
 async def _remove_instead(run: Run[Any]) -> None:
@@ -73,8 +71,6 @@ async def test_the_check_can_fail(name: str, monkeypatch: pytest.MonkeyPatch) ->
     steps = tuple(replace(each, **change) if each.name == step else each for each in saga.steps)
     monkeypatch.setattr(module, "SAGA", replace(saga, steps=steps))
     assert (await Sweep(SCENES[scene]).run()).faults
-
-
 
 
 async def test_the_check_sees_a_failure_that_leaves_its_deployment_pending(monkeypatch: pytest.MonkeyPatch) -> None:

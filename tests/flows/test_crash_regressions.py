@@ -14,6 +14,7 @@ from codeb.flows import deploy
 from codeb.model.journal import Operation, OpState
 from codeb.model.names import Slot
 from codeb.model.slots import State
+from codeb.model.specs import Address, Answer
 from tests.kit import PROD, Died, Process, Rig, begin
 
 pytestmark = pytest.mark.anyio
@@ -224,39 +225,50 @@ async def test_docker_gone_for_a_moment_does_not_lose_an_undo() -> None:
         assert await rig.faults() == []
 
 
+def passed_over(rig: Rig, until: float) -> None:
+    """The way that all requests would take with the fallback allowed leads to the old version, until that second."""
+    route, probe = rig.proxy.route, rig.health.probe
+    tried = "/tried-first"
+
+    def marked(host: str, *, standing_in: bool = False) -> Address:
+        return replace(route(host), host_header=host + tried) if standing_in else route(host)
+
+    async def behind(address: Address, seconds: float) -> Answer:
+        if address.host_header is None or not address.host_header.endswith(tried):
+            return await probe(address, seconds)
+        if rig.clock.spent < until:
+            return Answer(200, slot="blue")
+        return await probe(replace(address, host_header=address.host_header.removesuffix(tried)), seconds)
+
+    rig.proxy.route = marked  # type: ignore[method-assign]
+    rig.health.probe = behind  # type: ignore[method-assign]
+
+
 async def test_the_old_version_may_stand_in_only_once_the_proxy_knows_the_new_one() -> None:
     async with begin("ready") as rig:
-        process = rig.boot()
-        real, behind_until, wrong = rig.proxy.answers, rig.clock.spent + 4, []
-
-        def answers(host: str) -> Slot | None:
-            live = rig.proxy.switch.get(PROD)
-            if host == "shop.localhost" and live and live.slot and live.fallback and rig.clock.spent < behind_until:
-                wrong.append(rig.clock.spent)
-                return live.slot.other
-            return real(host)
-
-        rig.proxy.answers = answers  # type: ignore[method-assign]
+        process, known = rig.boot(), rig.clock.spent + 4
+        passed_over(rig, until=known)
+        allowed: list[float] = []
+        rig.machine.trap = lambda what: allowed.append(rig.clock.spent) if what.endswith("fallback shop-production on") else None
         said = await process.ask("promote", **WHERE)
         assert said.ok, said.body
-        assert wrong, "the proxy never fell behind: nothing was tried"
+        assert allowed, "the fallback was never allowed"
+        assert min(allowed) >= known, "the old version was let in while the proxy took the new one for down"
         assert said.body["warnings"] == []
-        assert rig.health.through("shop.localhost").slot == "green"
+        rig.machine.trap = None
         assert await rig.faults() == []
 
 
 async def test_the_old_version_stands_in_at_once_for_a_new_one_that_died() -> None:
     async with begin("ready") as rig:
-        process = rig.boot()
+        process, began = rig.boot(), rig.clock.spent
+        passed_over(rig, until=float("inf"))
 
         def see(point: str) -> None:
             if point == "promote.fallback.do.before":
                 rig.machine.boxes["shop-production-green"].behaviour = Behaviour(status=500)
 
         process.world.at_point = see
-        began = rig.clock.spent
-        real = rig.proxy.answers
-        rig.proxy.answers = lambda host: Slot.BLUE if (rig.proxy.switch[PROD].fallback) else real(host)  # type: ignore[method-assign]
         said = await process.ask("promote", **WHERE)
         assert said.ok, said.body
         assert "stands in" in said.body["warnings"][0]

@@ -67,8 +67,9 @@ FAILS = {
 
 
 @pytest.mark.parametrize("step", FAILS)
-@pytest.mark.parametrize(("state", "environment"), [("new", "production"), ("ready", "production"),
-                                                    ("grace", "production"), ("active", "staging")])
+@pytest.mark.parametrize(
+    ("state", "environment"), [("new", "production"), ("ready", "production"), ("grace", "production"), ("active", "staging")]
+)
 async def test_a_failure_at_each_step_leaves_all_as_it_was(step: str, state: str, environment: str) -> None:
     code, status, spoil = FAILS[step]
     async with begin(state) as rig:

@@ -52,14 +52,21 @@ class Play:
             return self.onward
 
         return Saga(
-            name=name, version=version, input=Plain,
+            name=name,
+            version=version,
+            input=Plain,
             steps=(
-                Step("one", "", do=act("one"), undo=act("-one")), Step("two", "", do=act("two"), undo=act("-two")),
-                Step("three", "", do=act("three"), undo=act("-three")), Step("commit", "", record=commit, commits=True),
+                Step("one", "", do=act("one"), undo=act("-one")),
+                Step("two", "", do=act("two"), undo=act("-two")),
+                Step("three", "", do=act("three"), undo=act("-three")),
+                Step("commit", "", record=commit, commits=True),
                 Step("after", "", do=act("after")),
             ),
-            deadline=lambda policy: seconds, result=lambda run: {"outputs": sorted(run.outputs)}, summary=lambda value: "play", then=then,
-        )  # fmt: skip
+            deadline=lambda policy: seconds,
+            result=lambda run: {"outputs": sorted(run.outputs)},
+            summary=lambda value: "play",
+            then=then,
+        )
 
 
 async def _input(_: Any) -> Plain:
@@ -348,7 +355,7 @@ async def test_a_client_that_hangs_up_cancels_nothing() -> None:
     async with begin("new") as rig:
         process = rig.boot()
         call = asyncio.create_task(process.ask("deploy", projectName="shop", environment="production", image="shop:1"))
-        while not rig.store.snapshot.running:
+        while not process.engine._tasks:
             await asyncio.sleep(0)
         call.cancel()
         with pytest.raises(asyncio.CancelledError):

@@ -1,5 +1,7 @@
 """P2, P3: the n-th call to the outside fails, for all n, before its effect or with its reply lost."""
 
+import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -8,18 +10,21 @@ from typing import Any
 import pytest
 
 from codeb.contracts.kit import Kit
-from codeb.errors import Unavailable
+from codeb.errors import PublicError, Unavailable
 from codeb.model.specs import Answer
 from tests.flows.crash import SCENES, Scene, rough
-from tests.kit import Rig, begin
+from tests.kit import Process, Rig, begin
 
 pytestmark = pytest.mark.anyio
 
 PARTS = ("runtime", "networks", "images", "proxy", "logs", "health", "records", "store")
 LEAST = {
-    "deploy, first": 25, "deploy, over grace": 30, "deploy and promote": 40, "promote": 20, "rollback": 20,
-    "cleanup of grace": 12, "project_delete": 20,
+    "deploy, first": 22, "deploy, over grace": 26, "deploy and promote": 41, "promote": 17, "rollback": 15,
+    "cleanup of grace": 9, "project_delete": 18,
 }  # fmt: skip
+
+
+AWAY = 3
 
 
 class Nth:
@@ -30,14 +35,15 @@ class Nth:
         self.on = False
         self.hit = ""
 
-    def now(self, what: str) -> bool:
+    def now(self, what: str) -> str:
+        """How this call fails: not at all, `refused` before its effect, or `lost` after it."""
         if not self.on:
-            return False
-        self.count += 1
-        if self.count - 1 == self.number:
+            return ""
+        at, self.count = self.count, self.count + 1
+        if at == self.number:
             self.hit = what
-            return True
-        return False
+            return "refused" if self.way == "refused" else "lost"
+        return "refused" if self.way == "lost, then away" and self.number < at <= self.number + AWAY else ""
 
 
 def gone(what: str) -> Unavailable:
@@ -58,7 +64,7 @@ class Flaky:
             failing = self._nth.now(what)
             if failing and self._part == "health":
                 return Answer(None, reason="time-out")
-            if failing and self._nth.way == "refused":
+            if failing == "refused":
                 raise gone(what)
             done = await verb(*args, **kwargs)
             if failing:
@@ -78,7 +84,7 @@ class FlakyStore:
     @asynccontextmanager
     async def _flaky(self, kind: str) -> AsyncIterator[Any]:
         failing = self._nth.now(f"store.{kind}")
-        if failing and self._nth.way == "refused":
+        if failing == "refused":
             raise gone("store")
         async with getattr(self._store, kind)() as registry:
             yield registry
@@ -106,7 +112,8 @@ async def _one(scene: Scene, number: int, way: str) -> tuple[str, list[str]]:
         before = rough(rig.print())
         process = rig.boot(flaky(nth))
         nth.on = True
-        await scene.start(process, rig)
+        scene.spoil(rig)
+        await _call(process, scene)
         nth.on = False
         if not nth.hit:
             return "", []
@@ -119,16 +126,27 @@ async def _one(scene: Scene, number: int, way: str) -> tuple[str, list[str]]:
         return nth.hit, [f"{nth.hit} #{number} {way}: {fault}" for fault in found]
 
 
+async def _call(process: Process, scene: Scene) -> None:
+    """Ask, and pick up what nobody works on meanwhile, as a running process does."""
+    call = asyncio.create_task(process.ask(scene.tool, **scene.params))
+    while not (await asyncio.wait({call}, timeout=0.1))[0]:
+        with contextlib.suppress(PublicError):
+            await process.engine.resume()
+    await process.settle()
+
+
 async def _judge(rig: Rig, before: dict[str, Any]) -> list[str]:
     async with rig.store.read() as registry:
-        past = await registry.journal.history(
-            team="main", project=None, environment=None, open_only=False, limit=1, before=None
-        )
+        past = await registry.journal.history(team="main", project=None, environment=None, open_only=False, limit=1, before=None)
     warned = any("after the commit point" in text for text in past[0].warnings) if past else False
     faults = await rig.faults()
     if warned:
         # three tries were not enough for what is said aloud
         faults = [fault for fault in faults if not fault.startswith("the proxy has")]
+    shop = rig.store.snapshot.projects.get("shop")
+    if shop is not None and shop.state == "deleting":
+        # partly deleted, which the answer said: only the lock and the end matter until it is called again
+        faults = [fault for fault in faults if "lock" in fault or "still" in fault]
     return faults + [f"not undone: {text}" for op in past for text in op.undo_faults]
 
 
@@ -143,7 +161,7 @@ async def _next_works(rig: Rig, scene: Scene) -> list[str]:
     return await rig.faults()
 
 
-@pytest.mark.parametrize("way", ["refused", "reply lost"])
+@pytest.mark.parametrize("way", ["refused", "lost", "lost, then away"])
 @pytest.mark.parametrize("name", LEAST)
 async def test_any_one_call_may_fail(name: str, way: str) -> None:
     number, faults = 0, []

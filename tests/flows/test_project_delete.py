@@ -13,9 +13,12 @@ async def test_sites_go_before_containers_and_the_network_last() -> None:
         body = await rig.boot().ok("project_delete", **CALL)
         assert rig.effects() == [
             "proxy remove_site shop-production",
-            "stop shop-production-blue", "remove shop-production-blue", "stop shop-production-green", "remove shop-production-green",
+            "stop shop-production-blue",
+            "remove shop-production-blue",
+            "stop shop-production-green",
+            "remove shop-production-green",
             "remove network codeb-shop",
-        ]  # fmt: skip
+        ]
         assert body["deleted"] is True
         assert body["releasedPorts"] == [4100, 4101]
         document = rig.records.documents[body["backup"].removeprefix("memory:")]

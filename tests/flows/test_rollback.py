@@ -19,7 +19,13 @@ async def test_it_forbids_the_fallback_then_flips_and_touches_no_container() -> 
         assert rig.effects() == ["proxy fallback shop-production off", "proxy live shop-production blue"]
         assert (body["activeSlot"], body["version"], body["fromVersion"]) == ("blue", "1", "2")
         line = rig.records.lines["rollbacks/shop"][0]
-        assert (line["from"], line["fromVersion"], line["to"], line["toVersion"], line["reason"]) == ("green", "2", "blue", "1", "500s")
+        assert (line["from"], line["fromVersion"], line["to"], line["toVersion"], line["reason"]) == (
+            "green",
+            "2",
+            "blue",
+            "1",
+            "500s",
+        )
         pair = rig.store.snapshot.pairs[PROD]
         assert (pair[Slot.BLUE].state, pair[Slot.GREEN].state) == (State.ACTIVE, State.DEPLOYED)
         assert pair[Slot.BLUE].grace_expires_at is None

@@ -36,5 +36,9 @@ class Proxy(Protocol):
     async def set_fallback(self, place: Place, allowed: bool) -> None:
         """Whether the other slot may answer when the live one is down. Only ever true for a slot in grace."""
 
-    def route(self, host: str) -> Address:
-        """Where a request for `host` enters the proxy, as a client on this machine reaches it."""
+    def route(self, host: str, *, standing_in: bool = False) -> Address:
+        """Where a request for `host` enters the proxy, as a client on this machine reaches it.
+
+        With `standing_in` this one request takes the way that all will take once the fallback is allowed, so that it can
+        be tried before anybody depends on it.
+        """

@@ -89,16 +89,16 @@ class Http:
     async def _ask(self, request: Request, tool: str, params: Any) -> Response:
         asked = Asked(
             tool=tool, params=params, token=_token(request), entry="http", correlation_id=self._correlation(request),
-            ip=request.client.host if request.client else None, idempotency_key=_header(request, b"idempotency-key") or None,
+            ip=request.client.host if request.client else None, idempotency_key=_header(request, b"idempotency-key"),
         )  # fmt: skip
         answer = await self._gate.call(asked)
-        client = _header(request, b"x-client-version") or None
+        client = _header(request, b"x-client-version")
         if client is not None and older(client):
             answer.body["versionWarning"] = f"This client is {client[:20]}, the server {VERSION}: update it."
         return _json(answer.status, answer.body, asked.correlation_id)
 
     async def _json(self, request: Request) -> Any:
-        kind = _header(request, b"content-type").partition(";")[0].strip().lower()
+        kind = (_header(request, b"content-type") or "").partition(";")[0].strip().lower()
         body = await _body(request)
         if not body and not kind:
             return {}
@@ -174,30 +174,31 @@ class Http:
         """Taken from the request when it is a sane one; the same one for the whole request."""
         known: str | None = request.scope.get("codeb.correlation")
         if known is None:
-            said = _header(request, b"x-correlation-id")
+            said = _header(request, b"x-correlation-id") or ""
             known = said if grammar.CORRELATION_ID.fullmatch(said) else self._house.kit.world.new_id("req")
             request.scope["codeb.correlation"] = known
         return known
 
 
-def _header(request: Request, name: bytes) -> str:
-    """The first header of this name, or nothing. They are put into a table once: a call looks for six."""
+def _header(request: Request, name: bytes) -> str | None:
+    """The first header of this name; an empty one is there. They are put into a table once: a call looks for six."""
     table: dict[bytes, bytes] | None = request.scope.get("codeb.headers")
     if table is None:
         table = request.scope["codeb.headers"] = dict(reversed(request.scope["headers"]))
-    return table.get(name, b"").decode("latin-1")
+    found = table.get(name)
+    return None if found is None else found.decode("latin-1")
 
 
 def _token(request: Request) -> Secret | None:
     if key := _header(request, b"x-api-key"):
         return Secret(key)
-    scheme, _, text = _header(request, b"authorization").partition(" ")
+    scheme, _, text = (_header(request, b"authorization") or "").partition(" ")
     return Secret(text.strip()) if scheme.lower() == "bearer" and text.strip() else None
 
 
 async def _body(request: Request) -> bytes:
     """Raises `TooLarge` as soon as more than a mebibyte has come or is announced."""
-    announced = _header(request, b"content-length")
+    announced = _header(request, b"content-length") or ""
     too_large = TooLarge(f"The body is larger than {LARGEST_BODY} bytes; nothing was done.", hint="Send less.")
     if announced.isdecimal() and int(announced) > LARGEST_BODY:
         raise too_large

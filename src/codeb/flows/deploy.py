@@ -134,7 +134,7 @@ async def _preview(run: Run[DeployInput]) -> dict[str, Any]:
     value = run.input
     reloaded = await run.kit.proxy.put_site(value.site)
     host = dict(value.site.preview_hosts)[value.slot]
-    await prove(run.kit, value.place, host, value.health_path, value.slot)
+    await prove(run.kit, host, value.health_path, value.slot)
     return {"proxyReloaded": reloaded}
 
 

@@ -80,11 +80,12 @@ async def _check(run: Run[SwitchInput]) -> None:
     await run.kit.proxy.put_site(run.input.site)
 
 
-async def _switch(run: Run[SwitchInput]) -> dict[str, Any]:
+async def flip(run: Run[SwitchInput]) -> dict[str, Any]:
+    """Move the traffic and see it move; the act that commits a promote and a rollback."""
     value = run.input
     began = run.kit.world.monotonic()
     await switch(run.kit, value.place, value.target)
-    await prove(run.kit, value.place, value.site.hosts[0], value.health_path, value.target)
+    await prove(run.kit, value.site.hosts[0], value.health_path, value.target)
     return {"switchMs": round((run.kit.world.monotonic() - began) * 1000, 3)}
 
 
@@ -105,7 +106,7 @@ async def landed(run: Run[SwitchInput]) -> bool:
     if (await run.kit.proxy.live(value.place)).slot is not value.target:
         return False
     try:
-        await prove(run.kit, value.place, value.site.hosts[0], value.health_path, value.target, LANDED_SECONDS)
+        await prove(run.kit, value.site.hosts[0], value.health_path, value.target, LANDED_SECONDS)
     except StepFailed:
         return False
     return True
@@ -135,15 +136,19 @@ async def _fallback(run: Run[SwitchInput]) -> None:
         run.warn(f"The previous version does not run: there is no way back to {value.origin} without a new deploy.")
 
 
-def _result(run: Run[SwitchInput]) -> dict[str, Any]:
-    value = run.input
-    ends = run.outputs["record"]["graceEndsAt"]
-    grace = {"slot": value.origin, "endsAt": ends, "hoursRemaining": value.grace_hours} if ends else None
+def switched(value: SwitchInput) -> dict[str, Any]:
+    """What every answer about a switch says."""
     return {
         "projectName": value.place.project, "environment": value.place.environment, "activeSlot": value.target.value,
         "previousSlot": value.origin.value if value.origin else None, "version": value.version, "digest": value.digest,
-        "url": value.url, "gracePeriod": grace,
+        "url": value.url,
     }  # fmt: skip
+
+
+def _result(run: Run[SwitchInput]) -> dict[str, Any]:
+    value, ends = run.input, run.outputs["record"]["graceEndsAt"]
+    grace = {"slot": value.origin, "endsAt": ends, "hoursRemaining": value.grace_hours} if ends else None
+    return switched(value) | {"gracePeriod": grace}
 
 
 SAGA: Saga[SwitchInput] = Saga(
@@ -154,7 +159,7 @@ SAGA: Saga[SwitchInput] = Saga(
         Step("check", "the slot is healthy now and runs what was deployed; its site is configured", do=_check),
         Step(
             "switch", "flip the bit and see the new slot answer through the public route",
-            do=_switch, undo=_unswitch, commits=True, landed=landed,
+            do=flip, undo=_unswitch, commits=True, landed=landed,
         ),
         Step("record", "the new slot is active, the old one in grace", record=_record),
         Step("fallback", "the slot in grace may stand in when the active one is down", do=_fallback),

@@ -8,8 +8,7 @@ from typing import Any
 
 from codeb.contracts.store import Registry
 from codeb.errors import Conflict, StepFailed
-from codeb.flows.promote import SwitchInput, fit_for_traffic, landed, switch
-from codeb.flows.site import prove
+from codeb.flows.promote import SwitchInput, fit_for_traffic, flip, landed, switch, switched
 from codeb.model.names import Place
 from codeb.model.slots import Event, Pair, SlotRow, grace_expired
 from codeb.model.specs import Deployment
@@ -26,14 +25,6 @@ async def _check(run: Run[SwitchInput]) -> None:
             f"The slot in grace is unhealthy, so there is no version to return to at once: {fault.message}",
             code="grace_unhealthy", hint=hint, details={**fault.details, **details, "cause": fault.code},
         ) from fault  # fmt: skip
-
-
-async def _switch(run: Run[SwitchInput]) -> dict[str, Any]:
-    value = run.input
-    began = run.kit.world.monotonic()
-    await switch(run.kit, value.place, value.target)
-    await prove(run.kit, value.place, value.site.hosts[0], value.health_path, value.target)
-    return {"switchMs": round((run.kit.world.monotonic() - began) * 1000, 3)}
 
 
 async def _unswitch(run: Run[SwitchInput]) -> None:
@@ -64,12 +55,7 @@ async def _log(run: Run[SwitchInput]) -> None:
 
 
 def _result(run: Run[SwitchInput]) -> dict[str, Any]:
-    value = run.input
-    return {
-        "projectName": value.place.project, "environment": value.place.environment, "activeSlot": value.target.value,
-        "previousSlot": value.origin.value if value.origin else None, "version": value.version, "digest": value.digest,
-        "fromVersion": run.outputs["record"]["fromVersion"], "url": value.url, "reason": value.reason,
-    }  # fmt: skip
+    return switched(run.input) | {"fromVersion": run.outputs["record"]["fromVersion"], "reason": run.input.reason}
 
 
 SAGA: Saga[SwitchInput] = Saga(
@@ -80,7 +66,7 @@ SAGA: Saga[SwitchInput] = Saga(
         Step("check", "the slot in grace is healthy now and runs what was deployed", do=_check),
         Step(
             "switch", "forbid the fallback, flip the bit, see the old version answer through the public route",
-            do=_switch, undo=_unswitch, commits=True, landed=landed,
+            do=flip, undo=_unswitch, commits=True, landed=landed,
         ),
         Step("record", "the slot in grace is active, the bad version deployed", record=_record),
         Step("log", "one line for people in logs/rollbacks", do=_log),

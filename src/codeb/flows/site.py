@@ -1,8 +1,10 @@
 """The static route of an environment, from the registry's facts."""
 
+from dataclasses import replace
+
 from codeb.contracts.kit import Kit, Policy
 from codeb.errors import StepFailed
-from codeb.model.names import Place, Slot
+from codeb.model.names import Slot
 from codeb.model.slots import Pair
 from codeb.model.specs import Address, Answer, Project, Site
 
@@ -22,46 +24,45 @@ def site_of(project: Project, pair: Pair, policy: Policy) -> Site:
     )
 
 
-async def prove(kit: Kit, place: Place, host: str, path: str, slot: Slot, seconds: float = PROBE_SECONDS) -> None:
+async def prove(kit: Kit, host: str, path: str, slot: Slot, seconds: float = PROBE_SECONDS, *, standing_in: bool = False) -> None:
     """Ask through the public route until `slot` itself answers well. Raises `StepFailed` (code `not_proven`)."""
-    route = kit.proxy.route(host)
-    address = type(route)(route.host, route.port, path, route.host_header, route.tls)
-    end = kit.world.monotonic() + seconds
+    address = replace(kit.proxy.route(host, standing_in=standing_in), path=path)
+    began = kit.world.monotonic()
     while True:
         answer = await kit.health.probe(address, PROBE_SECONDS)
         if answer.ok and answer.slot == slot.value:
             return
-        if kit.world.monotonic() >= end:
+        spent = kit.world.monotonic() - began
+        if spent >= seconds:
             raise StepFailed(
                 f"Through the proxy, {host}{path} is not answered by {slot.value}: {said(answer)}.",
                 code="not_proven",
                 hint="Look at health_check for the proxy, and at the logs of the slot.",
                 details={"host": host, "path": path, "wanted": slot.value, "got": answer.slot, "status": answer.status},
             )
-        await kit.world.sleep(0.02)
+        await kit.world.sleep(max(0.02, spent / 10))
 
 
 async def let_stand_in(kit: Kit, site: Site, live: Slot) -> str:
     """Allow the fallback, once the proxy itself takes the live slot for healthy; a warning if it never does.
 
     The proxy looks at both slots every few seconds. One that it last saw down, while its container was being replaced,
-    it would pass over for the old version as soon as that may stand in. Safe to repeat.
+    it would pass over for the old version as soon as that may stand in. So the way is tried first, by requests of our own
+    that nobody else's follow. A new version that is down meanwhile needs the old one at once. Safe to repeat.
     """
-    end = kit.world.monotonic() + STAND_IN_SECONDS
+    end, warning = kit.world.monotonic() + STAND_IN_SECONDS, ""
     own = Address("127.0.0.1", site.port(live), site.health_path)
     while True:
-        await kit.proxy.set_fallback(site.place, True)
         try:
-            await prove(kit, site.place, site.hosts[0], site.health_path, live, seconds=0)
+            await prove(kit, site.hosts[0], site.health_path, live, seconds=0, standing_in=True)
         except StepFailed as passed_over:
-            if not (await kit.health.probe(own, PROBE_SECONDS)).ok:
-                return f"The new version does not answer any more, the old one stands in: {passed_over.message}"
-            if kit.world.monotonic() >= end:
-                return f"The proxy does not take the new version for healthy: {passed_over.message}"
-        else:
-            return ""
-        await kit.proxy.set_fallback(site.place, False)
-        await kit.world.sleep(0.5)
+            if kit.world.monotonic() < end and (await kit.health.probe(own, PROBE_SECONDS)).ok:
+                await kit.world.sleep(0.2)
+                continue
+            warning = f"The proxy does not take the new version for healthy, the old one stands in: {passed_over.message}"
+        break
+    await kit.proxy.set_fallback(site.place, True)
+    return warning
 
 
 def said(answer: Answer) -> str:

@@ -19,7 +19,7 @@ MOST_HELD = 20_000
 def without_keys(value: Any) -> Any:
     """The same with every API key in it blotted out: a caller may put one where it does not belong."""
     if isinstance(value, str):
-        return API_KEY.sub("codeb_…", value) if "codeb_" in value else value
+        return API_KEY.sub("codeb_…", value)
     if isinstance(value, dict):
         return {name: without_keys(each) for name, each in value.items()}
     return [without_keys(each) for each in value] if isinstance(value, list) else value
@@ -40,7 +40,9 @@ class AuditLog:
         if len(self._rows) >= MOST_HELD:
             log.error("audit: %d rows cannot be written; the oldest goes", len(self._rows))
             del self._rows[0]
-        self._rows.append(replace(row, summary=without_keys(row.summary), params=without_keys(row.params)))
+        if "codeb_" in row.summary or "codeb_" in str(row.params):
+            row = replace(row, summary=without_keys(row.summary), params=without_keys(dict(row.params)))
+        self._rows.append(row)
 
     async def flush(self) -> None:
         """Write what is held. Never raises for a store that does not answer."""
@@ -51,8 +53,8 @@ class AuditLog:
             try:
                 async with self._store.write() as registry:
                     await registry.audit.add(rows)
-            except PublicError as fault:
-                log.warning("audit: %d rows wait: %s", len(rows), fault)
+            except Exception as fault:
+                log.warning("audit: %d rows wait: %s", len(rows), fault, exc_info=not isinstance(fault, PublicError))
                 self._rows = rows + self._rows
 
     async def run(self) -> None:

@@ -123,6 +123,7 @@ class Address:
     path: str = "/"
     host_header: str | None = None
     tls: bool = False
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Any, Generic
 
 from codeb.contracts.kit import Kit
 from codeb.contracts.store import Registry
-from codeb.errors import FenceLost, PublicError, StepFailed, Unavailable
+from codeb.errors import FenceLost, InternalFault, PublicError, StepFailed, Unavailable
 from codeb.model.journal import Operation, OpState, StepRow, StepState
 from codeb.saga.fence import fence_kit
 from codeb.saga.step import I, Run, Saga, Step
@@ -17,6 +17,11 @@ log = logging.getLogger("codeb.saga")
 UNDO_SECONDS = 60.0
 """how long one undo may take, retries included"""
 TRIES = 3
+
+
+class InDoubt(InternalFault):
+    """The store is away in the very moment in which it would have to say whether it committed: stop here, resume later."""
+
 
 FollowUp = Callable[[Registry], Awaitable["Course[Any] | None"]]
 
@@ -190,7 +195,7 @@ class Course(Generic[I]):
                 await self._record(at, step, attempt)
             else:
                 await self._do(at, step, attempt, deadline)
-        except FenceLost:
+        except (FenceLost, InDoubt):
             raise
         except asyncio.CancelledError:
             if not self._cancelled:
@@ -221,12 +226,34 @@ class Course(Generic[I]):
                 self._intend_next(at)
                 await self._write(registry)
                 await self._reached(step, "do", "effect")
+        except Unavailable:
+            self._dirty, self._rows = pending, rows
+            landed = await self._landed_after_all(at)
+            if landed is None:
+                raise
+            output = landed.output
         except BaseException:
             self._dirty, self._rows = pending, rows
             raise
         self.run.outputs[step.name] = output
         self.tell()
         await self._reached(step, "do", "record")
+
+    async def _landed_after_all(self, at: int) -> StepRow | None:
+        """A commit that brought no answer may have landed. Going back from what landed, or doing it twice, would be wrong.
+
+        Raises `InDoubt` when the journal cannot be read either: whoever resumes the operation reads it then.
+        """
+        try:
+            async with self._kit.store.read() as registry:
+                found = {row.index: row for row in await registry.journal.steps(self.operation.id)}
+        except PublicError as fault:
+            raise InDoubt(f"whether step {self.saga.steps[at].name} was recorded is not known: {fault}") from fault
+        row = found.get(at + self._offset)
+        if row is None or row.state is not StepState.DONE:
+            return None
+        self._rows, self._dirty = found, []
+        return row
 
     async def _do(self, at: int, step: Step[I], attempt: int, deadline: float) -> None:
         assert step.do is not None

@@ -38,7 +38,7 @@ class HttpHealth:
         name = address.host_header
         host = f"[{address.host}]" if ":" in address.host else address.host
         url = f"{'https' if address.tls else 'http'}://{host}:{address.port}{address.path}"
-        headers = {"User-Agent": "CodeB-health", "Accept": "*/*", "Connection": "close"}
+        headers = {"User-Agent": "CodeB-health", "Accept": "*/*", "Connection": "close", **dict(address.headers)}
         extensions: dict[str, object] = {}
         if name is not None:
             headers["Host"] = name

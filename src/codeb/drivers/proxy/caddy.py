@@ -7,7 +7,7 @@ from pathlib import Path
 from codeb.drivers.files import atomic_write, sync_folder
 from codeb.drivers.proxy import markers, process
 from codeb.drivers.proxy.admin import Admin
-from codeb.drivers.proxy.caddyfile import STREAMS_SURVIVE_RELOAD, CaddySettings, Version, render_main, render_site
+from codeb.drivers.proxy.caddyfile import PROBE_HEADER, STREAMS_SURVIVE_RELOAD, CaddySettings, Version, render_main, render_site
 from codeb.drivers.proxy.sitefiles import SiteFiles
 from codeb.errors import Conflict, NotFound, Unavailable
 from codeb.model import names
@@ -162,11 +162,13 @@ class CaddyProxy:
             raise _no_site(place) from error
         await asyncio.to_thread(_settle, folder)
 
-    def route(self, host: str) -> Address:
+    def route(self, host: str, *, standing_in: bool = False) -> Address:
         bind, tls = self._settings.bind, self._settings.tls == "auto"
         entry = LOOPBACK if not bind or any(address in EVERYWHERE for address in bind) else bind[0]
         port = self._settings.https_port if tls else self._settings.http_port
-        return Address(entry, port, host_header=host, tls=tls)
+        key = self._settings.probe_key
+        headers = ((PROBE_HEADER, key),) if standing_in and key else ()
+        return Address(entry, port, host_header=host, tls=tls, headers=headers)
 
     def _started(self) -> Version:
         if self._version is None:

@@ -6,7 +6,7 @@ newline in a value would otherwise be configuration. Raises `InvalidParams` nami
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -19,6 +19,8 @@ Tls = Literal["auto", "internal", "off"]
 Version = tuple[int, int, int]
 
 FOLDER = re.compile(r"/[A-Za-z0-9._@+/-]{1,511}")
+PROBE_HEADER = "X-CodeB-Probe"
+PROBE_KEY = re.compile(r"[0-9a-f]{32,64}")
 BIND = re.compile(r"[0-9a-f.:]{2,45}")
 
 STREAMS_SURVIVE_RELOAD = (2, 7, 0)
@@ -33,7 +35,10 @@ PAGE = '<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</tit
 
 @dataclass(frozen=True)
 class CaddySettings:
-    """Where the proxy lives and listens. `bind` empty: on every address."""
+    """Where the proxy lives and listens. `bind` empty: on every address.
+
+    `probe_key` (hex, a secret) lets CodeB's own requests try the way with a fallback before it is allowed; empty: none.
+    """
 
     dir: Path
     binary: Path
@@ -41,6 +46,7 @@ class CaddySettings:
     https_port: int = 443
     tls: Tls = "auto"
     bind: tuple[str, ...] = ()
+    probe_key: str = field(default="", repr=False)
 
     @property
     def main(self) -> Path:
@@ -120,17 +126,18 @@ def _public(site: Site, settings: CaddySettings, version: Version, folder: str) 
     body.append(_block("map {http.reverse_proxy.upstream.port} {codeb_slot}", [f"{ports[s]} {s.value}" for s in Slot]))
     held = _page("Not available yet", "No version is live here: none was promoted, or the site is on hold.", "503")
     body += [_marker("hold", folder), _block("handle @hold", ["header Retry-After 10", *held])]
-    body += [_marker("green", folder), _block("handle @green", _slot(Slot.GREEN, site, version, folder))]
-    body.append(_block("handle", _slot(Slot.BLUE, site, version, folder)))
+    body += [_marker("green", folder), _block("handle @green", _slot(Slot.GREEN, site, settings, version))]
+    body.append(_block("handle", _slot(Slot.BLUE, site, settings, version)))
     body.append(_failed(site, "This application does not answer", "Please try again in a moment."))
     return _block(_addresses(site.hosts, settings), body)
 
 
-def _slot(live: Slot, site: Site, version: Version, folder: str) -> list[str]:
+def _slot(live: Slot, site: Site, settings: CaddySettings, version: Version) -> list[str]:
     """The two ways a live slot is reached: alone, or with the other one to stand in."""
+    folder = f"{_folder(settings.slots)}/{site.place.key}"
     pair = (site.port(live), site.port(live.other))
     return [
-        _marker("fallback", folder),
+        _standing_in(folder, settings.probe_key),
         _block("handle @fallback", [_upstream(pair, version, health_path=site.health_path)]),
         _block("handle", [_upstream(pair[:1], version)]),
     ]
@@ -154,7 +161,7 @@ def _upstream(ports: Sequence[int], version: Version, health_path: str = "", *, 
     """
     options = ["header_down X-CodeB-Slot {codeb_slot}", "lb_try_interval 10ms"]
     if len(ports) > 1:
-        options += ["lb_policy first", "lb_try_duration 5s", "fail_duration 2s"]
+        options += [f"header_up -{PROBE_HEADER}", "lb_policy first", "lb_try_duration 5s", "fail_duration 2s"]
         options.append(f"max_fails {10 if version >= BODIES_SENT_AGAIN else 5}")
         options += [f"health_uri {health_path}", "health_interval 5s", "health_timeout 5s"]
         if version >= COUNTED_HEALTH_CHECKS:
@@ -193,6 +200,16 @@ def _page(title: str, text: str, status: str) -> list[str]:
 
 def _marker(name: str, folder: str) -> str:
     return _block(f"@{name} file", [f"root {folder}", f"try_files /{name}"])
+
+
+def _standing_in(folder: str, probe_key: str) -> str:
+    """The marker is there, or the request is CodeB's own trial. Matchers of one set are joined by and: so not (not, not)."""
+    if not probe_key:
+        return _marker("fallback", folder)
+    if not PROBE_KEY.fullmatch(probe_key):
+        raise InvalidParams("The probe key of the proxy is not hexadecimal.", hint="Remove probe.key in the proxy's folder.")
+    marker = _block("not file", [f"root {folder}", "try_files /fallback"])
+    return _block("@fallback", [_block("not", [marker, f"not header {PROBE_HEADER} {probe_key}"])])
 
 
 def _addresses(hosts: Sequence[str], settings: CaddySettings) -> str:

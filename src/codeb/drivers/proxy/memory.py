@@ -67,7 +67,7 @@ class MemoryProxy:
             return
         self.switch[place] = replace(self.switch[place], fallback=allowed)
 
-    def route(self, host: str) -> Address:
+    def route(self, host: str, *, standing_in: bool = False) -> Address:
         return Address("127.0.0.1", 80, host_header=host)
 
     def answers(self, host: str) -> Slot | None:

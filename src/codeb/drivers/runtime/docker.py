@@ -294,9 +294,7 @@ class DockerRuntime:
         seen = await self._network(name)
         if seen is None:
             try:
-                await self._client.call(
-                    "POST", "networks/create", body=form.network_body(name, project, self._instance)
-                )
+                await self._client.call("POST", "networks/create", body=form.network_body(name, project, self._instance))
             except Refused as refused:
                 if refused.status != 409:
                     raise _no_network(name, refused) from refused
@@ -317,9 +315,7 @@ def name_taken(name: str, kind: str = "container") -> Conflict:
 
 
 def _gone(name: str) -> NotFound:
-    return NotFound(
-        f"There is no container {name}.", code="container_not_found", hint="Deploy again; somebody removed it."
-    )
+    return NotFound(f"There is no container {name}.", code="container_not_found", hint="Deploy again; somebody removed it.")
 
 
 def _no_image(spec: UnitSpec) -> NotFound:

@@ -240,9 +240,7 @@ class MemoryImages:
             return machine.local[reference]
         reason = "it does not answer" if machine.registry_down else "it does not have it"
         if here is not None:
-            return Image(
-                here.reference, here.id, here.digest, here.has_healthcheck, f"The copy on this server is used: {reason}"
-            )
+            return Image(here.reference, here.id, here.digest, here.has_healthcheck, f"The copy on this server is used: {reason}")
         if machine.registry_down:
             raise Unavailable(
                 f"{host or 'The image registry'} did not give out {reference}, and there is no copy on this server. "

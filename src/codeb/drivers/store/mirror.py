@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from codeb.contracts.store import Snapshot
+from codeb.drivers.files import sync_folder
 from codeb.drivers.store.session import through
 from codeb.errors import Unavailable
 from codeb.model.slots import Pair, SlotRow
@@ -114,14 +115,6 @@ def documents(snapshot: Snapshot, teams: tuple[str, ...]) -> dict[str, Document]
 # how they are written
 
 
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 def _replace(path: Path, document: Document, mode: int, *, keep: bool) -> None:
     """New content in one rename; `keep` makes what was there the previous copy. At no moment is `path` absent or partial."""
     fresh = path.with_name(f".{path.name}.tmp")
@@ -141,7 +134,7 @@ def _replace(path: Path, document: Document, mode: int, *, keep: bool) -> None:
         # A rename of one file onto itself (after a crash just here, the time before) does nothing.
         former.unlink(missing_ok=True)
     fresh.replace(path)
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
 class Mirror:
@@ -219,7 +212,7 @@ class Mirror:
             path.unlink()
             self._written.pop(f"slots/{path.name}", None)
         if gone:
-            _sync_folder(slots)
+            sync_folder(slots)
 
     def _put(self, name: str, content: Document, digest: str, generation: int) -> None:
         path = self.folder / name

@@ -1,0 +1,61 @@
+"""The ids of the promises and rules this code keeps, the tests that show each, and the issues that bring the others.
+
+A test names an id in its module's or its own docstring. `test_promises.py` holds both lists against each other.
+"""
+
+EVERY = (
+    *(f"P{number}" for number in range(1, 17)),
+    *(f"S{number}" for number in (*range(1, 10), *range(11, 18), *range(19, 23), *range(24, 29), 30, 31, 33)),
+)
+"""all that promises.md has (P1–P16; S1–S33 with its gaps; "S15/16" counts as two)"""
+
+SHOWN: dict[str, tuple[str, ...]] = {
+    "P1": ("flows/test_crash_everywhere.py", "flows/test_promote.py"),
+    "P2": ("flows/test_crash_everywhere.py", "flows/test_fault_sweep.py", "e2e/test_crash_matrix.py"),
+    "P3": ("flows/test_engine.py", "flows/test_fault_sweep.py"),
+    "P4": ("flows/test_deploy.py", "flows/test_promote.py", "flows/test_crash_everywhere.py"),
+    "P5": ("flows/test_rollback.py",),
+    "P6": ("flows/test_engine.py",),
+    "P7": ("unit/model/test_ports.py", "unit/tools/test_ports.py"),
+    "P8": ("unit/gate/test_door.py", "flows/test_engine.py"),
+    "P10": ("e2e/test_leftovers.py",),
+    "P12": ("flows/test_cleanup.py",),
+    "P13": ("flows/test_engine.py",),
+    "P14": ("unit/gate/test_door.py",),
+    "S4": ("unit/model/test_grammar.py", "unit/gate/test_door.py"),
+    "S5": ("unit/gate/test_rights.py",),
+    "S6": ("unit/gate/test_rights.py",),
+    "S8": ("unit/gate/test_rights.py",),
+    "S9": ("unit/gate/test_rights.py", "unit/model/test_access.py"),
+    "S11": ("unit/model/test_plans_and_secret.py", "unit/gate/test_door.py"),
+    "S33": ("unit/model/test_grammar.py",),
+}
+
+PARTLY: dict[str, str] = {
+    "P4": "later: issue 3 (the watch window after a promote)",
+    "P5": "later: issue 3 (with the database down)",
+    "P14": "later: issue 4 (append-only, hash-chained)",
+    "S9": "later: issue 4 (keys that mint keys, the last owner)",
+}
+"""what of a promise that is shown is not shown yet"""
+
+LATER: dict[str, str] = {
+    "P9": "later: issue 3",
+    "P11": "later: issue 3",
+    "P15": "later: issue 3",
+    "P16": "later: issue 5",
+    "S7": "later: issue 2 (unit/drivers has the tests, without the id)",
+    "S12": "later: issue 4",
+    "S13": "later: issue 4",
+    "S24": "later: issue 4",
+    "S27": "later: issue 5",
+    "S28": "later: issue 5",
+    "S25": "later: issue 6",
+    "S26": "later: issue 6",
+    "S22": "later: issue 5",
+    "S30": "later: issue 4",
+    **dict.fromkeys(
+        ("S1", "S2", "S3", "S14", "S15", "S16", "S17", "S19", "S20", "S21", "S31"), "later: issue 2 (a test that names it)"
+    ),
+}
+"""not shown by a test that names it: what brings it"""

@@ -1,0 +1,267 @@
+"""The one door: validation, dry runs, plans, idempotency, results, audit (P8, P14, S4, S11)."""
+
+import asyncio
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from codeb.errors import Unavailable
+from codeb.gate import Asked
+from codeb.model.access import Role
+from codeb.tools.call import Call
+from codeb.tools.catalog import BY_NAME, TOOLS
+from codeb.tools.health import HealthResult
+from codeb.tools.tool import Outcome
+from tests.kit import OWNER, Died, Process, Rig, add_key, begin
+from tests.unit.gate.test_rights import EXAMPLES
+
+pytestmark = pytest.mark.anyio
+WHERE = {"projectName": "shop", "environment": "production"}
+CHANGING: dict[str, tuple[str, dict[str, Any]]] = {
+    "project_create": ("active", {"projectName": "blog"}),
+    "deploy": ("grace", {**WHERE, "image": "shop:3"}),
+    "promote": ("ready", WHERE),
+    "rollback": ("grace", WHERE),
+    "slot_cleanup": ("grace", {**WHERE, "slot": "blue", "force": True}),
+    "port_allocate": ("active", {"projectName": "shop", "environment": "staging"}),
+    "port_register": ("active", {"projectName": "shop", "environment": "staging", "blue": 4600, "green": 4601}),
+    "port_release": ("new", WHERE),
+    "port_sync": ("active", {"fix": True}),
+    "project_delete": ("grace", {"projectName": "shop", "confirm": "shop"}),
+}
+
+
+async def rows(process: Process, old: int = 0) -> list[Any]:
+    """Newest first, without the `old` ones."""
+    await process.audit.flush()
+    async with process.kit.store.read() as registry:
+        found = list(await registry.audit.latest(100))
+    return found[: len(found) - old]
+
+
+async def test_every_fault_at_once_with_the_nearest_name() -> None:
+    async with begin("active") as rig:
+        body = await rig.boot().refused(
+            "deploy", 400, "invalid_params", projectNam="shop", environment="prod", image="-x", timeout="60", autoPromote=1
+        )
+        found = {each["field"]: each for each in body["details"]["fields"]}
+        assert set(found) == {"projectNam", "projectName", "environment", "image", "timeout", "autoPromote"}
+        assert found["projectNam"]["near"] == "projectName"
+        assert rig.effects() == []
+
+
+@pytest.mark.parametrize("params", [None, [], "x", 7, True])
+async def test_params_are_an_object(params: Any) -> None:
+    async with begin("active") as rig:
+        process = rig.boot()
+        said = await process.gate.call(Asked("project_list", params, OWNER, "test", "c"))
+        assert (said.status, said.body["code"]) == (400, "malformed")
+
+
+@pytest.mark.parametrize("port", ["8080", True, 8080.0, "8_080", 0, 65536, None, -1])
+async def test_nothing_is_coerced(port: Any) -> None:
+    async with begin("active") as rig:
+        await rig.boot().refused("port_check", 400, "invalid_params", port=port)
+
+
+def test_every_changing_tool_is_rehearsed_here() -> None:
+    assert set(CHANGING) | {"operation_cancel"} == {tool.name for tool in TOOLS if tool.changes}
+
+
+def stored(rig: Rig) -> Any:
+    return rig.print(), rig.store.snapshot.generation, len(rig.records.lines), len(rig.records.documents)
+
+
+@pytest.mark.parametrize("name", CHANGING)
+async def test_a_dry_run_changes_nothing_and_its_plan_can_be_applied_once(name: str) -> None:
+    state, params = CHANGING[name]
+    async with begin(state) as rig:
+        process, before = rig.boot(), stored(rig)
+        plan = await process.ok(name, **params, dryRun=True)
+        again = await process.ok(name, **params, dryRun=True, idem="k")
+        assert plan["planId"] == again["planId"]
+        assert stored(rig) == before
+        assert rig.effects() == []
+        await process.ok(name, **params, planId=plan["planId"])
+        assert await rig.faults() == []
+
+
+@pytest.mark.parametrize("name", CHANGING)
+async def test_a_plan_of_something_else_is_stale(name: str) -> None:
+    state, params = CHANGING[name]
+    async with begin(state) as rig:
+        before = stored(rig)
+        await rig.boot().refused(name, 409, "stale_plan", **params, planId="plan_" + "0" * 32)
+        assert stored(rig) == before
+        assert rig.effects() == []
+
+
+@pytest.mark.parametrize(
+    ("state", "name", "move"),
+    [
+        ("ready", "promote", ("deploy", {**WHERE, "image": "shop:3"})),
+        ("ready", "deploy", ("promote", WHERE)),
+        ("grace", "project_delete", ("rollback", WHERE)),
+    ],
+)
+async def test_a_plan_is_stale_when_the_world_moved(state: str, name: str, move: tuple[str, dict[str, Any]]) -> None:
+    async with begin(state) as rig:
+        process, params = rig.boot(), CHANGING[name][1]
+        plan = await process.ok(name, **params, dryRun=True)
+        await process.ok(move[0], **move[1])
+        rig.effects()
+        await process.refused(name, 409, "stale_plan", **params, planId=plan["planId"])
+        assert rig.effects() == []
+
+
+@pytest.mark.parametrize("name", CHANGING)
+async def test_the_same_key_and_body_have_one_effect_and_one_answer(name: str) -> None:
+    state, params = CHANGING[name]
+    async with begin(state) as rig:
+        process = rig.boot()
+        first = await process.ok(name, **params, idem="once")
+        there = stored(rig)
+        rig.effects()
+        same = await process.ok(name, **params, idem="once")
+        own = {"duration", "timestamp", "correlationId"}
+        assert {k: v for k, v in same.items() if k not in own} == {k: v for k, v in first.items() if k not in own}
+        assert rig.effects() == []
+        assert stored(rig) == there
+        await process.refused("project_create", 409, "idempotency_conflict", projectName="third", idempotencyKey="once")
+
+
+async def test_another_key_holder_has_keys_of_his_own() -> None:
+    async with begin("active") as rig:
+        process, other = rig.boot(), await add_key(rig)
+        await process.ok("port_allocate", projectName="shop", environment="staging", idem="k")
+        await process.ok("port_allocate", projectName="shop", environment="preview", key=other, idem="k")
+
+
+async def test_header_and_field_must_agree_and_fit_the_grammar() -> None:
+    async with begin("active") as rig:
+        process = rig.boot()
+        await process.refused("project_create", 400, "invalid_params", projectName="b", idempotencyKey="a", idem="b")
+        await process.refused("project_create", 400, "invalid_params", projectName="b", idem="a b")
+        assert set(rig.store.snapshot.projects) == {"shop"}
+
+
+async def lost(*_: Any) -> None:
+    raise Died
+
+
+@pytest.mark.parametrize("name", ["deploy", "promote", "rollback"])
+async def test_a_long_answer_that_was_lost_is_found_by_its_operation(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process dies when the operation is done and before its answer is kept."""
+    state, params = CHANGING[name]
+    async with begin(state) as rig:
+        with monkeypatch.context() as patch, pytest.raises(Died):
+            patch.setattr(Call, "keep_answer", lost)
+            await rig.boot().ask(name, **params, idem="once")
+        there = stored(rig)
+        rig.effects()
+        body = await rig.boot().ok(name, **params, idem="once")
+        assert rig.effects() == []
+        assert stored(rig) == there
+        assert body["operationId"]
+
+
+@pytest.mark.parametrize("name", ["port_allocate", "port_register", "project_create"])
+async def test_a_short_answer_that_was_lost_is_told_as_a_repetition(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    state, params = CHANGING[name]
+    async with begin(state) as rig:
+        with monkeypatch.context() as patch, pytest.raises(Died):
+            patch.setattr(Call, "keep_answer", lost)
+            await rig.boot().ask(name, **params, idem="once")
+        there = stored(rig)
+        body = await rig.boot().ok(name, **params, idem="once")
+        assert body["success"] is True
+        assert "before" in body["summary"]
+        assert stored(rig) == there
+
+
+async def test_the_same_key_twice_at_once_is_one_deploy() -> None:
+    async with begin("active") as rig:
+        process = rig.boot()
+        calls = [process.ask("deploy", **WHERE, image="shop:2", idem="once") for _ in range(8)]
+        said = await asyncio.gather(*calls)
+        assert {each.status for each in said} == {200}
+        assert len({each.body["operationId"] for each in said}) == 1
+        assert rig.effects().count("start shop-production-green") == 1
+
+
+async def test_an_answer_of_the_wrong_shape_is_an_internal_error() -> None:
+    async def wrong(*_: Any) -> Outcome:
+        return Outcome(HealthResult(status="pass", checks=[]), "fine")
+
+    async with begin("active") as rig:
+        tools = dict(BY_NAME) | {"project_list": replace(BY_NAME["project_list"], run=wrong)}
+        assert (await rig.boot(tools=tools).ask("project_list")).status == 500
+
+
+async def test_an_unforeseen_error_shows_an_id_and_nothing_else() -> None:
+    async def broken(*_: Any) -> Outcome:
+        raise RuntimeError("secret path /etc/x")
+
+    async with begin("active") as rig:
+        process = rig.boot(tools=dict(BY_NAME) | {"project_list": replace(BY_NAME["project_list"], run=broken)})
+        old = len(await rows(process))
+        said = await process.ask("project_list")
+        assert (said.status, said.body["code"], said.body["correlationId"]) == (500, "internal", "corr-project_list")
+        assert "secret path" not in json.dumps(said.body)
+        assert "corr-project_list" in said.body["hint"]
+        assert [(row.code, row.ok) for row in await rows(process, old)] == [("internal", False)]
+
+
+async def test_accepted_and_refused_calls_leave_one_row_each_and_no_secret() -> None:
+    async with begin("active") as rig:
+        process, viewer = rig.boot(), await add_key(rig, Role.VIEWER)
+        old = len(await rows(process))
+        await process.ok("project_list")
+        await process.ask("project_list", key=None)
+        await process.ask("deploy", key=viewer, **WHERE, image="shop:2")
+        await process.ask("deploy", bogus="hunter2")
+        await process.ask("no_such_tool")
+        await process.ok("port_allocate", projectName="shop", environment="staging")
+        found = await rows(process, old)
+        assert [(row.tool, row.code, row.ok) for row in reversed(found)] == [
+            ("project_list", "", True),
+            ("unknown", "unauthenticated", False),
+            ("deploy", "forbidden", False),
+            ("deploy", "invalid_params", False),
+            ("unknown", "unknown_tool", False),
+            ("port_allocate", "", True),
+        ]
+        text = repr(found)
+        assert OWNER.reveal() not in text
+        assert viewer.reveal() not in text
+        assert "o" * 32 not in text
+        assert found[0].params == {"projectName": "shop", "environment": "staging"}
+
+
+async def test_an_audit_that_cannot_be_written_fails_no_call_and_is_kept() -> None:
+    async with begin("active") as rig:
+        process = rig.boot()
+        old = len(await rows(process))
+
+        class Away:
+            def write(self) -> Any:
+                raise Unavailable("the store is away")
+
+        process.audit._store = Away()  # type: ignore[assignment]
+        await process.ok("port_allocate", projectName="shop", environment="staging")
+        process.audit._store = rig.store
+        assert [row.tool for row in await rows(process, old)] == ["port_allocate"]
+
+
+@pytest.mark.parametrize("name", [tool.name for tool in TOOLS])
+async def test_every_answer_has_the_envelope_and_valid_next_calls(name: str) -> None:
+    async with begin("grace") as rig:
+        process = rig.boot()
+        said = await process.ask(name, **EXAMPLES.get(name, {}))
+        assert {"success", "summary", "next", "warnings", "duration", "timestamp", "correlationId"} <= set(said.body)
+        assert said.body["summary"]
+        json.dumps(said.body, default=None)
+        for each in said.body["next"]:
+            BY_NAME[each["tool"]].params.model_validate(each["params"], by_alias=True, by_name=False)

@@ -1,0 +1,191 @@
+"""Who may do what, generated from the catalogue: declared is observed, and a denied call changes nothing (S5, S6, S8, S9)."""
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from codeb.model.access import Role
+from codeb.model.secret import Secret
+from codeb.tools.catalog import TOOLS
+from codeb.tools.fields import Changing, Long, OnEnvironment
+from codeb.tools.tool import Tool
+from tests.kit import START, Rig, add_key, begin
+
+pytestmark = pytest.mark.anyio
+
+ROLES = {
+    "viewer": {
+        "project_list",
+        "project_get",
+        "slot_status",
+        "slot_list",
+        "port_get",
+        "port_check",
+        "port_list",
+        "operation_get",
+        "operation_list",
+        "logs",
+        "health_check",
+    },
+    "member": {"project_create", "deploy", "promote", "rollback", "port_allocate", "port_register", "operation_cancel"},
+    "admin": {"project_delete", "slot_cleanup", "port_release", "port_sync"},
+}
+"""the table a person reviews; the catalogue has to agree"""
+
+EXAMPLES: dict[str, dict[str, Any]] = {
+    "project_create": {"projectName": "blog"},
+    "project_get": {"projectName": "shop"},
+    "project_delete": {"projectName": "shop", "confirm": "shop"},
+    "deploy": {"projectName": "shop", "image": "shop:3"},
+    "promote": {"projectName": "shop"},
+    "rollback": {"projectName": "shop"},
+    "slot_status": {"projectName": "shop"},
+    "port_allocate": {"projectName": "shop", "environment": "staging"},
+    "port_get": {"projectName": "shop"},
+    "port_check": {"port": 4100},
+    "port_release": {"projectName": "shop"},
+    "port_register": {"projectName": "shop", "environment": "staging", "blue": 4600, "green": 4601},
+    "logs": {"projectName": "shop"},
+    "operation_get": {"operationId": "op_" + "0" * 26},
+    "operation_cancel": {"operationId": "op_" + "0" * 26},
+}
+CELLS = [(tool.name, role) for tool in TOOLS for role in Role]
+
+
+def test_the_catalogue_agrees_with_the_table() -> None:
+    assert {tool.name: tool.role.value for tool in TOOLS} == {name: role for role, names in ROLES.items() for name in names}
+    assert len(CELLS) == 88
+
+
+async def audit(rig: Rig) -> Any:
+    async with rig.store.read() as registry:
+        return (await registry.audit.latest(1))[0]
+
+
+@pytest.mark.parametrize(("name", "role"), CELLS)
+async def test_declared_is_observed(name: str, role: Role) -> None:
+    needed = Role(next(has for has, names in ROLES.items() if name in names))
+    async with begin("grace") as rig:
+        process, key, before = rig.boot(), await add_key(rig, role), rig.print()
+        said = await process.ask(name, key=key, **EXAMPLES.get(name, {}))
+        await process.audit.flush()
+        row = await audit(rig)
+        assert (row.tool, row.ok, row.role) == (name, said.ok, role.value)
+        if role.covers(needed):
+            assert said.status != 403
+            return
+        assert (said.status, said.body["code"], row.code) == (403, "forbidden", "forbidden")
+        assert rig.print() == before
+        assert rig.effects() == []
+
+
+SCOPED = [tool.name for tool in TOOLS if "project_name" in tool.params.model_fields and tool.name != "project_create"]
+PLACED = [tool.name for tool in TOOLS if issubclass(tool.params, OnEnvironment)]
+
+
+@pytest.mark.parametrize("name", SCOPED)
+async def test_unknown_foreign_and_out_of_reach_are_the_same_404(name: str) -> None:
+    async with begin("grace") as rig:
+        process, before = rig.boot(), rig.print()
+        keys = {
+            "unknown": (await add_key(rig), "shoq"),
+            "foreign": (await add_key(rig, team="rivals"), "shop"),
+            "out of reach": (await add_key(rig, projects=frozenset({"other"})), "shop"),
+        }
+        answers = {}
+        for kind, (key, project) in keys.items():
+            params = {**EXAMPLES.get(name, {}), "projectName": project} | (
+                {"confirm": project} if name == "project_delete" else {}
+            )
+            said = await process.ask(name, key=key, **params)
+            body = {k: v for k, v in said.body.items() if k not in ("duration", "timestamp", "hint")}
+            answers[kind] = (said.status, repr(body).replace(project, "*"))
+            if kind != "unknown":
+                assert "shop" not in said.body["hint"]
+        assert answers["unknown"][0] == 404
+        assert len(set(answers.values())) == 1
+        assert rig.print() == before
+
+
+@pytest.mark.parametrize("name", PLACED)
+async def test_a_key_for_staging_does_not_reach_production(name: str) -> None:
+    async with begin("grace") as rig:
+        before, key = rig.print(), await add_key(rig, environments=frozenset({"staging"}))
+        params = {**EXAMPLES[name], "environment": "production"}
+        said = await rig.boot().ask(name, key=key, **params)
+        assert (said.status, said.body["code"]) == (403, "forbidden")
+        assert rig.print() == before
+
+
+@pytest.mark.parametrize("tool", [tool.name for tool in TOOLS])
+async def test_a_key_for_one_tool_uses_no_other(tool: str) -> None:
+    async with begin("grace") as rig:
+        key = await add_key(rig, tools=frozenset({"nothing_else"}))
+        said = await rig.boot().ask(tool, key=key, **EXAMPLES.get(tool, {}))
+        assert (said.status, said.body["code"]) == (403, "forbidden")
+
+
+async def test_bad_keys_get_one_answer() -> None:
+    async with begin("active") as rig:
+        bad = [
+            Secret("codeb_main_owner_wrong"),
+            Secret(""),
+            Secret("\ud800"),
+            Secret("x" * 100_000),
+            await add_key(rig, revoked_at=START),
+            await add_key(rig, expires_at=START - timedelta(seconds=1)),
+        ]
+        process = rig.boot()
+        said = [await process.ask("project_list", key=key) for key in bad]
+        assert {(each.status, each.body["code"], each.body["error"], each.body["hint"]) for each in said} == {
+            (401, "unauthenticated", said[0].body["error"], said[0].body["hint"])
+        }
+        assert (await process.ask("project_list", key=None)).status == 401
+        # who is not known learns nothing about tools either
+        assert (await process.ask("no_such", key=bad[0])).body["code"] == "unauthenticated"
+
+
+async def test_the_role_in_the_text_of_a_key_counts_for_nothing() -> None:
+    async with begin("active") as rig:
+        viewer = await add_key(rig, Role.VIEWER)
+        lie = Secret(viewer.reveal().replace("viewer", "owner"))
+        assert (await rig.boot().ask("project_list", key=lie)).status == 401
+
+
+async def test_a_misspelt_tool_is_suggested_only_to_who_may_use_it() -> None:
+    async with begin("active") as rig:
+        process = rig.boot()
+        assert "slot_cleanup" in (await process.refused("slot_clenup", 404, "unknown_tool"))["hint"]
+        viewer = await add_key(rig, Role.VIEWER)
+        assert "slot_cleanup" not in (await process.refused("slot_clenup", 404, "unknown_tool", key=viewer))["hint"]
+        for odd in (None, 7, [], "x" * 10_000):
+            assert (await process.ask(odd)).status == 404  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"role": None},
+        {"role": "owner"},
+        {"risk": None},
+        {"params": dict},
+        {"result": dict},
+        {"name": "Deploy"},
+        {"name": "a_b_c"},
+        {"long": False},
+    ],
+)
+def test_a_tool_without_role_risk_or_schema_cannot_be_built(change: dict[str, Any]) -> None:
+    deploy = next(tool for tool in TOOLS if tool.name == "deploy")
+    with pytest.raises((TypeError, ValueError)):
+        replace(deploy, **change)
+
+
+@pytest.mark.parametrize("tool", TOOLS, ids=lambda tool: tool.name)
+def test_what_changes_something_can_be_rehearsed(tool: Tool[Any]) -> None:
+    assert tool.changes == issubclass(tool.params, Changing)
+    assert tool.long == issubclass(tool.params, Long)
+    assert tool.title
+    assert tool.about

@@ -1,4 +1,7 @@
-"""What only a real Docker can show: the hardening seen from outside and inside, restart policies, images and faults."""
+"""What only a real Docker can show: the hardening seen from outside and inside, restart policies, images and faults.
+
+Shows S19, S20.
+"""
 
 import asyncio
 import contextlib

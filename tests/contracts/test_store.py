@@ -1,4 +1,4 @@
-"""The store keeps its contract on SQLite in a file, SQLite in memory, and PostgreSQL: the registry."""
+"""The store keeps its contract on SQLite in a file, SQLite in memory, and PostgreSQL: the registry. Shows S31."""
 
 import asyncio
 from dataclasses import replace

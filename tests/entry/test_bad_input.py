@@ -2,6 +2,8 @@
 
 Each answer is 4xx in the one envelope, within a second; afterwards nothing has moved: no container, network or event of
 Docker, no file of the proxy or the home, no row of the store but the audit's own.
+
+Shows S2, S3, S4.
 """
 
 import json

@@ -127,6 +127,8 @@ async def _health(run: Run[DeployInput]) -> dict[str, Any]:
         path=value.health_path, seconds=value.health_seconds,
     )  # fmt: skip
     await run.kit.runtime.keep(value.container)
+    if value.health_path != value.site.health_path:
+        run.warn(f"{value.health_path} was asked for this deploy only; promote and the proxy ask {value.site.health_path}.")
     return found
 
 

@@ -9,7 +9,7 @@ from codeb.flows.site import said
 from codeb.model.specs import Address, Health, LogLine, Unit
 
 LOG_LINES = 20
-FIRST_PAUSE, LONGEST_PAUSE = 0.02, 1.0
+FIRST_PAUSE, LONGEST_PAUSE = 0.01, 1.0
 PROBE_SECONDS, SHORTEST_PROBE = 5.0, 0.2
 
 
@@ -18,7 +18,7 @@ async def until_healthy(kit: Kit, name: str, *, container_port: int, host_port: 
     its own address and on the published port.
 
     Raises `StepFailed` with the container's last lines: `container_exited` and `healthcheck_failed` at once,
-    `health_failed` when `seconds` are over. The pause between tries is a tenth of the time spent, 20 ms to 1 s.
+    `health_failed` when `seconds` are over. The pause between tries is a tenth of the time spent, 10 ms to 1 s.
     """
     began = kit.world.monotonic()
     tries, restarts = 0, None

@@ -18,7 +18,7 @@ from codeb.model.secret import Secret
 from codeb.saga.engine import Engine
 from codeb.tools.call import Call, Replayed, unknown_project
 from codeb.tools.fields import Params
-from codeb.tools.tool import Accepted, NextCall, Outcome, Plan, Tool
+from codeb.tools.tool import Accepted, Plan, Tool
 
 log = logging.getLogger("codeb.gate")
 
@@ -155,7 +155,7 @@ class Gate:
             return replayed(replay.answer)
         if not isinstance(outcome.result, (tool.result, Plan, Accepted)):
             raise TypeError(f"{tool.name} answered {type(outcome.result).__name__}, not {tool.result.__name__}")
-        body = succeeded(outcome)
+        body = {"success": True, **outcome.wire}
         if tool.changes and not dry and not isinstance(outcome.result, Accepted):
             await call.keep_answer(body)
         return body
@@ -169,20 +169,6 @@ class _Seen:
     actor: Actor | None = None
     changes: bool = False
     params: dict[str, Any] = field(default_factory=dict)
-
-
-def succeeded(outcome: Outcome) -> dict[str, Any]:
-    return {
-        "success": True,
-        **outcome.result.model_dump(by_alias=True),
-        "summary": outcome.summary,
-        "next": [next_call(each) for each in outcome.next],
-        "warnings": list(outcome.warnings),
-    }
-
-
-def next_call(each: NextCall) -> dict[str, Any]:
-    return {"tool": each.tool, "params": each.params, "why": each.why}
 
 
 def replayed(answer: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,9 +1,10 @@
 """A tool: one thing CodeB can be asked to do, defined once and read by every entry."""
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 from typing import Any, Generic, TypeVar
 
 from codeb.model.access import Role
@@ -38,6 +39,16 @@ class Outcome:
     summary: str
     next: tuple[NextCall, ...] = ()
     warnings: tuple[str, ...] = ()
+
+    @cached_property
+    def wire(self) -> Mapping[str, Any]:
+        """As it crosses the wire, without the envelope. Made once: some outcomes answer many calls."""
+        return {
+            **self.result.model_dump(by_alias=True),
+            "summary": self.summary,
+            "next": [{"tool": each.tool, "params": each.params, "why": each.why} for each in self.next],
+            "warnings": list(self.warnings),
+        }
 
 
 class Plan(Result):

@@ -1,4 +1,4 @@
-"""The renderer: readable text for good values, nothing at all for hostile ones."""
+"""The renderer: readable text for good values, nothing at all for hostile ones. Shows S15, S16."""
 
 import re
 from dataclasses import replace

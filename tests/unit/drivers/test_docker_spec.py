@@ -1,4 +1,4 @@
-"""The pure parts of the Docker drivers: the create body, the last look at it, and what is read back."""
+"""The pure parts of the Docker drivers: the create body, the last look at it, and what is read back. Shows S7."""
 
 import asyncio
 import copy

@@ -1,4 +1,4 @@
-"""Files that are old or new, marker bits in their order, and processes without a shell."""
+"""Files that are old or new, marker bits in their order, and processes without a shell. Shows S1."""
 
 import asyncio
 import os

@@ -55,7 +55,10 @@ crash: ## kill -9 at every journal point (SIZE=small|full)
 	@CODEB_TEST_SIZE=$(SIZE) scripts/test.sh -s tests/e2e/test_crash_matrix.py
 
 zeroloss: ## promote and roll back under load (CYCLES=200, CADDY=embedded|debian)
-	@CODEB_CYCLES=$(CYCLES) CODEB_CADDY=$(CADDY) scripts/test.sh -s tests/e2e/test_zero_loss.py
+	@$(BOOTSTRAP) parts
+	@$(BOOTSTRAP) docker .docker-run/tests
+	@trap '$(BOOTSTRAP) docker-stop .docker-run/tests' EXIT; $(BOOTSTRAP) with-docker $(PYTHON) -m tests.e2e.zeroloss \
+		--cycles $(CYCLES) --caddy $(if $(filter debian,$(CADDY)),/usr/bin/caddy,embedded)
 
 bench: init ## measure what docs/measured.md says
 	@$(BOOTSTRAP) docker .docker-run/tests

@@ -1,7 +1,7 @@
 """P2, the crash matrix on real parts: `kill -9` at every journal point, restart, and an independent judge.
 
 `make test` runs the small size: every step and moment of deploy (over a slot in grace), promote, rollback, cleanup and a
-failing deploy's way back, with one second kill during each recovery. CODEB_CRASH=full runs all situations, project_delete,
+failing deploy's way back, with one second kill during each recovery. CODEB_TEST_SIZE=full runs all situations, project_delete,
 the hand-over to autoPromote, and every second kill. The report is `.test-run/crash-{size}.json`.
 """
 
@@ -20,7 +20,7 @@ from tests.e2e.nursery import QuickStage
 
 pytestmark = [pytest.mark.docker, pytest.mark.proxy]
 
-FULL = os.environ.get("CODEB_CRASH") == "full"
+FULL = os.environ.get("CODEB_TEST_SIZE") == "full"
 SIZE = "full" if FULL else "small"
 AGAIN_EVERY = 3 if FULL else 6
 BROKEN_UNDO = BY_NAME["deploy"].steps.index(next(step for step in BY_NAME["deploy"].steps if step.name == "health"))

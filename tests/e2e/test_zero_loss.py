@@ -11,7 +11,7 @@ from tests.stage import Stage
 
 pytestmark = [pytest.mark.docker, pytest.mark.proxy]
 
-CYCLES = int(os.environ.get("CODEB_CYCLES", "15"))
+CYCLES = 200 if os.environ.get("CODEB_TEST_SIZE") == "full" else 15
 CADDIES = ("embedded", "/usr/bin/caddy")
 STEADY_KINDS = ("short", "keepalive", "post")
 

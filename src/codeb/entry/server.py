@@ -128,7 +128,7 @@ def serve(settings: Settings) -> int:
     server = Server.__new__(Server)
     options = uvicorn.Config(
         plainly(application(settings, server), server), host=settings.host, port=settings.port, loop="uvloop", http="httptools",
-        lifespan="on", access_log=False, log_config=None, server_header=False, date_header=False,
+        lifespan="on", proxy_headers=False, access_log=False, log_config=None, server_header=False, date_header=False,
         timeout_graceful_shutdown=REQUESTS_SECONDS, timeout_keep_alive=30,
     )  # fmt: skip
     Server.__init__(server, options)

@@ -18,7 +18,7 @@ from codeb.flows.site import prove
 from codeb.model import names
 from codeb.model.journal import Operation
 from codeb.model.names import Place, Slot
-from codeb.model.slots import Event, Pair, State
+from codeb.model.slots import Event, State
 from codeb.model.specs import Deployment, Limits, Site, UnitSpec
 from codeb.saga.step import Next, Run, Saga, Step
 
@@ -219,19 +219,6 @@ SAGA: Saga[DeployInput] = Saga(
     failed=_failed,
     then=_then,
 )
-
-
-def facts_of(pair: Pair) -> dict[str, Any]:
-    """What a plan on this environment is bound to."""
-    return {
-        row.slot.value: [
-            row.state.value,
-            row.deployment_id,
-            row.port,
-            row.grace_expires_at and row.grace_expires_at.isoformat(),
-        ]
-        for row in pair.rows
-    }
 
 
 async def former_runs(kit: Kit, container: str) -> bool:

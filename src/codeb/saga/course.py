@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import Any, Generic
 
 from codeb.contracts.kit import Kit
@@ -79,17 +80,8 @@ class Course(Generic[I]):
         step = self.saga.steps[at]
         former = self._row(at)
         started = former.started_at if former and state is not StepState.INTENT else self._kit.world.now()
-        kept = (
-            {
-                "duration_ms": former.duration_ms,
-                "output": former.output,
-                "error": former.error,
-                "attempt": former.attempt,
-            }
-            if former
-            else {}
-        )
-        row = StepRow(self.operation.id, at + self._offset, step.name, state, started, **{**kept, **more})
+        blank = StepRow(self.operation.id, at + self._offset, step.name, state, started)
+        row = replace(former or blank, state=state, started_at=started, **more)
         self._rows[row.index] = row
         self._dirty.append(row)
 

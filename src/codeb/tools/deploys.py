@@ -9,7 +9,6 @@ from pydantic import Field
 from codeb.contracts.store import Registry
 from codeb.errors import InvalidParams
 from codeb.flows import deploy
-from codeb.flows.deploy import facts_of
 from codeb.flows.site import site_of
 from codeb.model import grammar
 from codeb.model.access import Role
@@ -18,7 +17,7 @@ from codeb.model.names import Place
 from codeb.model.slots import Pair, State
 from codeb.tools import fields
 from codeb.tools.call import Call, step_list
-from codeb.tools.drafts import Draft, draft
+from codeb.tools.drafts import Draft, draft, facts_of
 from codeb.tools.pairs import new_pair, taken_outside
 from codeb.tools.switches import PromoteResult, accepted, ready_project
 from codeb.tools.tool import NextCall, Outcome, Risk, Tool

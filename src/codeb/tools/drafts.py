@@ -6,6 +6,7 @@ from typing import Any
 
 from codeb.errors import StalePlan
 from codeb.model.plans import plan_id
+from codeb.model.slots import Pair
 from codeb.tools.fields import Changing
 from codeb.tools.tool import NextCall, Outcome, Plan
 
@@ -31,3 +32,16 @@ class Draft:
 
 def draft(tool: str, plan: dict[str, Any], changes: list[str], state: Mapping[str, Any]) -> Draft:
     return Draft(plan_id(tool, plan, state), plan, changes)
+
+
+def facts_of(pair: Pair) -> dict[str, Any]:
+    """What a plan on this environment is bound to."""
+    return {
+        row.slot.value: [
+            row.state.value,
+            row.deployment_id,
+            row.port,
+            row.grace_expires_at and row.grace_expires_at.isoformat(),
+        ]
+        for row in pair.rows
+    }

@@ -10,7 +10,6 @@ from codeb.contracts.sight import Seen
 from codeb.contracts.store import Registry
 from codeb.errors import Conflict, InvalidParams, StalePlan
 from codeb.flows import cleanup
-from codeb.flows.deploy import facts_of
 from codeb.model.access import Role
 from codeb.model.journal import Operation
 from codeb.model.names import Place, Slot
@@ -18,7 +17,7 @@ from codeb.model.slots import Pair, SlotRow, State, grace_expired, grace_left
 from codeb.model.specs import Health, Unit
 from codeb.tools import fields
 from codeb.tools.call import Call
-from codeb.tools.drafts import draft
+from codeb.tools.drafts import draft, facts_of
 from codeb.tools.tool import Accepted, NextCall, Outcome, Risk, Tool
 
 

@@ -8,7 +8,6 @@ from pydantic import Field
 from codeb.contracts.store import Registry
 from codeb.errors import Conflict
 from codeb.flows import promote, rollback
-from codeb.flows.deploy import facts_of
 from codeb.model.access import Role
 from codeb.model.journal import Operation
 from codeb.model.names import Place, Slot
@@ -16,7 +15,7 @@ from codeb.model.slots import Pair
 from codeb.model.specs import Project
 from codeb.tools import fields
 from codeb.tools.call import Call, step_list, unknown_project
-from codeb.tools.drafts import Draft, draft
+from codeb.tools.drafts import Draft, draft, facts_of
 from codeb.tools.tool import Accepted, NextCall, Outcome, Risk, Tool
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from codeb.config import Settings
 from codeb.contracts.kit import Kit, Policy
+from codeb.contracts.store import Registry
 from codeb.drivers.files import atomic_write, sweep
 from codeb.drivers.health.http import HttpHealth
 from codeb.drivers.images.docker import DockerImages
@@ -156,9 +157,10 @@ async def _start_proxy(proxy: CaddyProxy) -> None:
 async def first_key(kit: Kit, home: Path) -> Path:
     """On the first start write an owner key for the first team to `{home}/owner.key` (0600)."""
     path = home / "owner.key"
-    async with kit.store.write() as registry:
+
+    async def act(registry: Registry) -> bool:
         if await registry.keys.all():
-            return path
+            return False
         text = key_text(FIRST_TEAM, Role.OWNER, secrets.token_urlsafe(TOKEN_BYTES))
         # the file before the row: a key nobody was told would lock everybody out, a file without a row is written anew
         atomic_write(path, text.reveal().encode() + b"\n", 0o600)
@@ -166,5 +168,9 @@ async def first_key(kit: Kit, home: Path) -> Path:
         await registry.keys.add(
             Key(kit.world.new_id("key"), digest(text), FIRST_TEAM, Role.OWNER, "first key", created_at=kit.world.now())
         )
+        return True
+
+    if not await kit.store.transact(act):
+        return path
     log.warning("first start: the owner key is in %s", path)
     return path

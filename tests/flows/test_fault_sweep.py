@@ -97,6 +97,14 @@ class FlakyStore:
     def read(self) -> Any:
         return self._flaky("read")
 
+    async def transact(self, act: Any) -> Any:
+        async with self.write() as registry:
+            return await act(registry)
+
+    async def consult(self, act: Any) -> Any:
+        async with self.read() as registry:
+            return await act(registry)
+
 
 def flaky(nth: Nth) -> Any:
     def change(kit: Kit) -> Kit:

@@ -6,18 +6,21 @@ memory, exact after every commit of this process: reads that are made a thousand
 Every role raises `Unavailable` when the database does not answer.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from codeb.model.access import Key
+from codeb.model.events import Event, Unreplayed
 from codeb.model.journal import Operation, OpState, StepRow
 from codeb.model.names import Place, Slot
 from codeb.model.ports import Lease
 from codeb.model.slots import Pair, SlotRow
 from codeb.model.specs import Deployment, Finding, Project
+
+T = TypeVar("T")
 
 
 class Projects(Protocol):
@@ -29,6 +32,8 @@ class Projects(Protocol):
     async def all(self) -> Sequence[Project]: ...
 
     async def set_state(self, name: str, state: str) -> None: ...
+
+    async def set_watch(self, name: str, *, auto_rollback: bool, watch_seconds: int) -> None: ...
 
     async def remove(self, name: str) -> None:
         """The project with its slots and port leases; operations and deployments stay as history."""
@@ -183,6 +188,27 @@ class Audit(Protocol):
     async def latest(self, limit: int) -> Sequence[AuditRow]: ...
 
 
+class Events(Protocol):
+    """What happened by itself: restarts, automatic rollbacks, the database going and coming, findings."""
+
+    async def add(self, *events: Event) -> None: ...
+
+    async def latest(self, *, team: str | None, project: str | None, limit: int, before: str | None) -> Sequence[Event]:
+        """Newest first, those of the whole installation among them; `team` None: of all teams. `before`: an id."""
+
+
+class Conflicts(Protocol):
+    """What a replay could not add (P9): reported until somebody settles it."""
+
+    async def add(self, conflict: Unreplayed) -> None:
+        """Safe to repeat: one per transaction."""
+
+    async def open_ones(self) -> Sequence[Unreplayed]: ...
+
+    async def settle(self, conflict_id: str, by: str) -> None:
+        """Raises `NotFound` (`conflict_not_found`)."""
+
+
 class Registry(Protocol):
     """The roles, bound to one transaction."""
 
@@ -210,6 +236,12 @@ class Registry(Protocol):
     @property
     def audit(self) -> Audit: ...
 
+    @property
+    def events(self) -> Events: ...
+
+    @property
+    def conflicts(self) -> Conflicts: ...
+
 
 @dataclass(frozen=True)
 class Snapshot:
@@ -230,13 +262,48 @@ class Snapshot:
         return pair[slot] if pair else None
 
 
+@dataclass(frozen=True)
+class Standing:
+    """How the store stands. `away_since` is set while the database does not answer and a local copy stands in for it."""
+
+    away_since: datetime | None = None
+    why: str = ""
+    pending: int = 0
+    """transactions done on the local copy that the database does not have yet"""
+    conflicts: int = 0
+    """replayed transactions that could not be added and are not settled"""
+    last_gap_seconds: float | None = None
+    """how long the database was away the last time, once it is back"""
+    leads: bool = True
+    """whether this process is the one that may change things"""
+    leader: str = ""
+    """where the leading process is reached, when it is not this one"""
+
+    @property
+    def degraded(self) -> bool:
+        return self.away_since is not None
+
+
 class Store(Protocol):
+    """`transact` and `consult` are how a caller works that must not notice a database that goes away: `act` may be run
+    twice, of which one counts. `write` and `read` give one transaction, which a loss of the database ends with `Unavailable`.
+    """
+
     def write(self) -> AbstractAsyncContextManager[Registry]: ...
 
     def read(self) -> AbstractAsyncContextManager[Registry]: ...
 
+    async def transact(self, act: Callable[[Registry], Awaitable[T]]) -> T:
+        """Run `act` in a write transaction; once more on the local copy when the database went away under it."""
+
+    async def consult(self, act: Callable[[Registry], Awaitable[T]]) -> T:
+        """Run `act` in a read transaction; once more on the local copy when the database went away under it."""
+
     @property
     def snapshot(self) -> Snapshot: ...
+
+    @property
+    def standing(self) -> Standing: ...
 
     async def check(self) -> Finding: ...
 

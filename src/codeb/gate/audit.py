@@ -51,8 +51,7 @@ class AuditLog:
             if not rows:
                 return
             try:
-                async with self._store.write() as registry:
-                    await registry.audit.add(rows)
+                await self._store.transact(lambda registry: registry.audit.add(rows))
             except Exception as fault:
                 log.warning("audit: %d rows wait: %s", len(rows), fault, exc_info=not isinstance(fault, PublicError))
                 self._rows = rows + self._rows

@@ -7,7 +7,7 @@ from typing import Any
 
 from codeb.contracts.kit import Kit
 from codeb.contracts.store import AuditRow
-from codeb.errors import Forbidden, InvalidParams, NotFound, PublicError
+from codeb.errors import Forbidden, InvalidParams, NotFound, PublicError, Unavailable
 from codeb.gate.audit import AuditLog
 from codeb.gate.authenticate import authenticate
 from codeb.gate.validate import validate
@@ -108,6 +108,7 @@ class Gate:
         said = params.model_dump(by_alias=True, mode="json", exclude_unset=True)
         seen.params = said
         self._scope(actor, params)
+        self._able(tool, params)
         key = self._idempotency_key(tool, asked, params)
         call = Call(self._kit, self._engine, actor, tool.name, asked.correlation_id, said, key)
         return await self._run(tool, call, params)
@@ -130,6 +131,25 @@ class Gate:
         project = getattr(params, "project_name", None)
         if project is not None and actor.projects and project not in actor.projects:
             raise unknown_project(project, actor.projects)
+
+    def _able(self, tool: Tool[Any], params: Params) -> None:
+        """What changes something needs a process that leads, and mostly the database itself. Raises `Unavailable`."""
+        standing = self._kit.store.standing
+        if not tool.changes or getattr(params, "dry_run", False):
+            return
+        if not standing.leads:
+            raise Unavailable(
+                f"This process does not lead, so it changes nothing; {standing.leader or 'no process'} leads at the moment.",
+                code="not_leader", hint="Send the call there, or repeat it in a few seconds if nobody leads.",
+                details={"leader": standing.leader},
+            )  # fmt: skip
+        if standing.degraded and not tool.without_database:
+            able = sorted(each.name for each in self._tools.values() if each.changes and each.without_database)
+            raise Unavailable(
+                f"The database does not answer, and {tool.name} needs it; nothing was done. What runs goes on running.",
+                code="degraded", hint=f"Still working: everything that reads, and {', '.join(able)}. Try again once it is back.",
+                details={"awaySince": str(standing.away_since), "reason": standing.why, "stillWorking": able},
+            )  # fmt: skip
 
     def _idempotency_key(self, tool: Tool[Any], asked: Asked, params: Params) -> str | None:
         said = getattr(params, "idempotency_key", None)

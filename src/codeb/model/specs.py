@@ -185,3 +185,7 @@ class Project:
     state: str = "ready"
     """ready, or deleting once a deletion has passed its commit point"""
     environments: tuple[str, ...] = field(default_factory=tuple)
+    auto_rollback: bool = True
+    """whether CodeB may move the traffic back by itself when the active slot stays bad"""
+    watch_seconds: int = 60
+    """how long after a promote the active slot is followed closely"""

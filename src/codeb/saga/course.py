@@ -86,16 +86,18 @@ class Course(Generic[I]):
         self._dirty.append(row)
 
     async def _write(self, registry: Registry) -> None:
-        """Everything noted since the last transaction, in this one."""
+        """Everything noted since the last transaction, in this one. It is noted until that is over: it may be run twice."""
         for row in self._dirty:
             await registry.journal.step(self.operation.fence, row)
-        self._dirty.clear()
 
     async def _flush(self, **fields: Any) -> None:
-        async with self._kit.store.write() as registry:
+        async def act(registry: Registry) -> None:
             await self._write(registry)
             if fields:
                 await registry.journal.change(self.operation.id, self.operation.fence, **fields)
+
+        await self._kit.store.transact(act)
+        self._dirty.clear()
         self.tell()
 
     async def journal_opening(self, registry: Registry, opened_ms: float) -> None:
@@ -210,14 +212,21 @@ class Course(Generic[I]):
         began = self._kit.world.monotonic()
         await self._reached(step, "do", "before")
         pending, rows = list(self._dirty), dict(self._rows)
+
+        async def act(registry: Registry) -> dict[str, Any]:
+            assert step.record is not None
+            self._dirty, self._rows = list(pending), dict(rows)
+            output = dict(await step.record(self.run, registry) or {})
+            spent = (self._kit.world.monotonic() - began) * 1000
+            self._set(at, StepState.DONE, attempt=attempt, duration_ms=spent, output=output, error=None)
+            self._intend_next(at)
+            await self._write(registry)
+            await self._reached(step, "do", "effect")
+            return output
+
         try:
-            async with self._kit.store.write() as registry:
-                output = dict(await step.record(self.run, registry) or {})
-                spent = (self._kit.world.monotonic() - began) * 1000
-                self._set(at, StepState.DONE, attempt=attempt, duration_ms=spent, output=output, error=None)
-                self._intend_next(at)
-                await self._write(registry)
-                await self._reached(step, "do", "effect")
+            output = await self._kit.store.transact(act)
+            self._dirty.clear()
         except Unavailable:
             self._dirty, self._rows = pending, rows
             landed = await self._landed_after_all(at)
@@ -237,8 +246,8 @@ class Course(Generic[I]):
         Raises `InDoubt` when the journal cannot be read either: whoever resumes the operation reads it then.
         """
         try:
-            async with self._kit.store.read() as registry:
-                found = {row.index: row for row in await registry.journal.steps(self.operation.id)}
+            steps = await self._kit.store.consult(lambda registry: registry.journal.steps(self.operation.id))
+            found = {row.index: row for row in steps}
         except PublicError as fault:
             raise InDoubt(f"whether step {self.saga.steps[at].name} was recorded is not known: {fault}") from fault
         row = found.get(at + self._offset)
@@ -285,13 +294,17 @@ class Course(Generic[I]):
 
     async def _succeed(self, follow_up: FollowUp) -> "Course[Any] | None":
         result = self.saga.result(self.run)
-        async with self._kit.store.write() as registry:
+
+        async def act(registry: Registry) -> Course[Any] | None:
             await self._write(registry)
             await registry.journal.close(
                 self.operation.id, self.operation.fence, OpState.SUCCEEDED,
                 result=result, warnings=tuple(self.run.warnings),
             )  # fmt: skip
-            following = await follow_up(registry)
+            return await follow_up(registry)
+
+        following = await self._kit.store.transact(act)
+        self._dirty.clear()
         await self._reached(self.saga.steps[-1], "do", "record")
         return following
 
@@ -330,13 +343,17 @@ class Course(Generic[I]):
             if problem:
                 faults.append(f"{step.name}: {problem}")
         ended = OpState.CANCELLED if fault.code == "cancelled" else OpState.FAILED
-        async with self._kit.store.write() as registry:
+
+        async def act(registry: Registry) -> None:
             await self._write(registry)
             await self.saga.failed(self.run, registry, fault)
             await registry.journal.close(
                 self.operation.id, self.operation.fence, ended,
                 undo_faults=tuple(faults), warnings=tuple(self.run.warnings),
             )  # fmt: skip
+
+        await self._kit.store.transact(act)
+        self._dirty.clear()
         await self._reached(self.saga.steps[0], "undo", "record")
 
     async def _undo(self, at: int, step: Step[I]) -> str | None:

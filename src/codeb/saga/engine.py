@@ -66,7 +66,8 @@ class Engine:
         CodeB is stopping, and whatever `decide` raises; then nothing was done.
         """
         with self._entry() as entered:
-            async with self._kit.store.write() as registry:
+
+            async def act(registry: Registry) -> Course[I] | Operation:
                 operation_id = self._kit.world.new_id("op")
                 earlier = await claim(registry, operation_id) if claim else None
                 if earlier is not None:
@@ -79,9 +80,13 @@ class Engine:
                     if running := await registry.journal.running(place):
                         raise busy(running)
                 entered(operation_id)
-                course = await self._enter(registry, saga, request, await decide(registry), operation_id)
-            self._launch(course)
-            return course.operation
+                return await self._enter(registry, saga, request, await decide(registry), operation_id)
+
+            opened = await self._kit.store.transact(act)
+            if isinstance(opened, Operation):
+                return opened
+            self._launch(opened)
+            return opened.operation
 
     @contextlib.contextmanager
     def _entry(self) -> Iterator[Callable[[str], None]]:
@@ -175,8 +180,7 @@ class Engine:
                     await course.finished.wait()
                     return
                 while True:
-                    async with self._kit.store.read() as registry:
-                        found = await registry.journal.get(operation_id)
+                    found = await self._kit.store.consult(lambda registry: registry.journal.get(operation_id))
                     if found is None or found.state.terminal:
                         return
                     await self._kit.world.sleep(0.2)
@@ -206,8 +210,7 @@ class Engine:
                 code="past_commit",
                 hint="Wait for it, then roll back if the result is not wanted.",
             )
-        async with self._kit.store.write() as registry:
-            await registry.journal.ask_cancel(operation.id)
+        await self._kit.store.transact(lambda registry: registry.journal.ask_cancel(operation.id))
         if course is not None:
             course.cancel()
 
@@ -215,7 +218,8 @@ class Engine:
         """Take over every operation nobody works on and bring it to an end; returns their ids. They run detached."""
         home = self._owner.partition(":")[0]
         taken: list[str] = []
-        async with self._kit.store.write() as registry:
+
+        async def act(registry: Registry) -> list[Course[Any]]:
             left = await registry.journal.abandoned(home=home, lease_seconds=LEASE_SECONDS)
             left = [each for each in left if each.id not in self._tasks and each.id not in self._entering]
             courses = []
@@ -229,7 +233,9 @@ class Engine:
                 await registry.journal.change(held.id, held.fence, resumed=resumed.resumed)
                 value = TypeAdapter(saga.input).validate_python(held.input)
                 courses.append(Course(self._kit, saga, resumed, value, await registry.journal.steps(held.id)))
-        for course in courses:
+            return courses
+
+        for course in await self._kit.store.transact(act):
             log.warning("operation %s (%s) was interrupted; resuming", course.operation.id, course.saga.name)
             taken.append(course.operation.id)
             self._launch(course)
@@ -251,8 +257,7 @@ class Engine:
             await self._kit.world.sleep(RENEW_SECONDS)
             try:
                 if self._tasks:
-                    async with self._kit.store.write() as registry:
-                        await registry.journal.renew(self._owner)
+                    await self._kit.store.transact(lambda registry: registry.journal.renew(self._owner))
                 if not self._stopping:
                     await self.resume()
             except PublicError as fault:

@@ -42,8 +42,7 @@ def fence_kit(kit: Kit, operation_id: str, fence: int) -> Kit:
     """
 
     async def check() -> None:
-        async with kit.store.read() as registry:
-            await registry.journal.holds(operation_id, fence)
+        await kit.store.consult(lambda registry: registry.journal.holds(operation_id, fence))
 
     return replace(
         kit,

@@ -100,20 +100,23 @@ class Call:
         """The whole answer that this idempotency key brought before, if it did."""
         if self.idempotency_key is None:
             return None
-        async with self.kit.store.read() as registry:
-            earlier = await self._earlier(registry)
+        earlier = await self.kit.store.consult(self._earlier)
         return earlier.answer if earlier else None
 
     async def keep_answer(self, answer: Mapping[str, Any]) -> None:
         """Remember the whole answer under its idempotency key. What was done is done: never raises for the store."""
         if self.idempotency_key is None:
             return
+
+        async def act(registry: Registry) -> None:
+            assert self.idempotency_key is not None
+            if await self._earlier(registry) is None:
+                await self._remember(registry, answer=answer)
+            else:
+                await registry.answers.complete(self.actor.key_id, self.idempotency_key, answer)
+
         try:
-            async with self.kit.store.write() as registry:
-                if await self._earlier(registry) is None:
-                    await self._remember(registry, answer=answer)
-                else:
-                    await registry.answers.complete(self.actor.key_id, self.idempotency_key, answer)
+            await self.kit.store.transact(act)
         except PublicError as fault:
             log.warning("the answer of %s was not kept under its idempotency key: %s", self.tool, fault)
 
@@ -122,13 +125,16 @@ class Call:
 
         Raises `Replayed` when the key was used before for the same call.
         """
-        async with self.kit.store.write() as registry:
+
+        async def once(registry: Registry) -> T:
             earlier = await self._earlier(registry)
             if earlier is not None:
                 raise Replayed(earlier.answer or {})
             done = await act(registry)
             await self._remember(registry, answer=dict(answer(done)))
             return done
+
+        return await self.kit.store.transact(once)
 
     async def open(
         self, saga: Saga[I], places: tuple[Place, ...], decide: Callable[[Registry], Awaitable[I]], part: str = ""
@@ -152,9 +158,11 @@ class Call:
         it goes on without this call.
         """
         await self.engine.wait(operation_id, seconds)
-        async with self.kit.store.read() as registry:
-            operation = await registry.journal.get(operation_id)
-            steps = list(await registry.journal.steps(operation_id))
+
+        async def look(registry: Registry) -> tuple[Operation | None, list[StepRow]]:
+            return await registry.journal.get(operation_id), list(await registry.journal.steps(operation_id))
+
+        operation, steps = await self.kit.store.consult(look)
         if operation is None:
             raise NotFound(f"Operation {operation_id} is no longer on record.", code="operation_not_found")
         if operation.state in (OpState.FAILED, OpState.CANCELLED):

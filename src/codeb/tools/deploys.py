@@ -1,5 +1,6 @@
 """Deploy: put a version into the idle slot, with a preview."""
 
+import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
@@ -159,15 +160,17 @@ async def _dry(call: Call, place: Place, decide: Callable[[Registry], Awaitable[
     """Decide as the real thing would, in a transaction that is rolled back."""
     drafted: Draft | None = None
     value: deploy.DeployInput | None = None
-    try:
-        async with call.kit.store.write() as registry:
-            value = await decide(registry)
-            pair = await registry.slots.pair(place)
-            assert pair is not None
-            drafted = _draft(value, pair)
-            raise _Undone
-    except _Undone:
-        pass
+
+    async def act(registry: Registry) -> None:
+        nonlocal drafted, value
+        value = await decide(registry)
+        pair = await registry.slots.pair(place)
+        assert pair is not None
+        drafted = _draft(value, pair)
+        raise _Undone
+
+    with contextlib.suppress(_Undone):
+        await call.kit.store.transact(act)
     assert value is not None
     assert drafted is not None
     params = {
@@ -190,16 +193,7 @@ async def _deployed(call: Call, params: DeployParams, operation: Operation, step
     if not params.auto_promote:
         said = f"{result.version} runs in {result.slot}, healthy, at {result.preview_url}; traffic is unchanged."
         return Outcome(result, said, (NextCall("promote", where, "send all traffic to it"),), warnings)
-    async with call.kit.store.read() as registry:
-        later = await registry.journal.history(
-            team=operation.team,
-            project=result.project_name,
-            environment=result.environment,
-            open_only=False,
-            limit=20,
-            before=None,
-        )
-    promoted, promote_steps = await call.ended(next(each.id for each in later if each.follows == operation.id))
+    promoted, promote_steps = await call.ended(await _follower(call, operation))
     taken = PromoteResult(**(promoted.result or {}), operation_id=promoted.id, steps=step_list(promote_steps))
     result = result.model_copy(update={"promoted": taken.model_dump(by_alias=True, mode="json")})
     return Outcome(
@@ -210,11 +204,12 @@ async def _deployed(call: Call, params: DeployParams, operation: Operation, step
 
 async def _follower(call: Call, operation: Operation) -> str:
     """The promote that took over this deploy's lock as it ended."""
-    async with call.kit.store.read() as registry:
-        later = await registry.journal.history(
+    later = await call.kit.store.consult(
+        lambda registry: registry.journal.history(
             team=operation.team, project=operation.project, environment=operation.environment, open_only=False,
-            limit=50, before=None
-        )  # fmt: skip
+            limit=50, before=None,
+        )
+    )  # fmt: skip
     return next(each.id for each in later if each.follows == operation.id)
 
 
@@ -222,6 +217,7 @@ TOOLS: tuple[Tool[Any], ...] = (
     Tool(
         "deploy", "Deploy a version",
         "Put a version into the idle slot, healthy, with a preview URL. Traffic is not touched.",
-        DeployParams, DeployResult, Role.MEMBER, Risk.CHANGES, _deploy, long=True, agents_must_say=("environment",),
+        DeployParams, DeployResult, Role.MEMBER, Risk.CHANGES, _deploy, long=True, without_database=True,
+        agents_must_say=("environment",),
     ),
 )  # fmt: skip

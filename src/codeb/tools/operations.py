@@ -4,6 +4,7 @@ from typing import Any
 
 from pydantic import Field
 
+from codeb.contracts.store import Registry
 from codeb.errors import NotFound
 from codeb.model.access import Role
 from codeb.model.journal import Operation, OpState, StepRow
@@ -78,9 +79,10 @@ def operation_view(operation: Operation) -> OperationView:
 
 
 async def _find(call: Call, operation_id: str) -> tuple[Operation, list[StepRow]]:
-    async with call.kit.store.read() as registry:
-        operation = await registry.journal.get(operation_id)
-        steps = list(await registry.journal.steps(operation_id)) if operation else []
+    async def look(registry: Registry) -> tuple[Operation | None, list[StepRow]]:
+        return await registry.journal.get(operation_id), list(await registry.journal.steps(operation_id))
+
+    operation, steps = await call.kit.store.consult(look)
     if operation is None or not call.actor.sees_project(operation.project, operation.team):
         raise NotFound(f"There is no operation {operation_id}.", code="operation_not_found", hint="See operation_list.")
     return operation, steps
@@ -100,11 +102,12 @@ async def _get(call: Call, params: GetParams) -> Outcome:
 async def _list(call: Call, params: ListParams) -> Outcome:
     if params.project_name is not None:
         call.project(params.project_name)
-    async with call.kit.store.read() as registry:
-        found = await registry.journal.history(
+    found = await call.kit.store.consult(
+        lambda registry: registry.journal.history(
             team=call.actor.team, project=params.project_name, environment=params.environment,
             open_only=params.running, limit=params.limit + 1, before=params.before,
-        )  # fmt: skip
+        )
+    )  # fmt: skip
     rows = [operation_view(each) for each in found if call.actor.sees_project(each.project, each.team)]
     more = len(found) > params.limit
     return Outcome(ListResult(operations=rows[: params.limit], more=more), f"{min(len(rows), params.limit)} operations.")
@@ -144,6 +147,6 @@ TOOLS: tuple[Tool[Any], ...] = (
     ),
     Tool(
         "operation_cancel", "Cancel an operation", "Stop an operation before its commit point; what it did is undone.",
-        CancelParams, CancelResult, Role.MEMBER, Risk.CHANGES, _cancel,
+        CancelParams, CancelResult, Role.MEMBER, Risk.CHANGES, _cancel, without_database=True,
     ),
 )  # fmt: skip

@@ -322,6 +322,6 @@ TOOLS: tuple[Tool[Any], ...] = (
     Tool(
         "slot_cleanup", "Empty slots",
         "Empty expired grace slots; with force a named deployed or grace slot. Never the active one.",
-        CleanupParams, CleanupResult, Role.ADMIN, Risk.DESTROYS, _cleanup, long=True,
+        CleanupParams, CleanupResult, Role.ADMIN, Risk.DESTROYS, _cleanup, long=True, without_database=True,
     ),
 )  # fmt: skip

@@ -152,8 +152,7 @@ async def _rollback(call: Call, params: RollbackParams) -> Outcome:
     call.pair(place)
     where = {"projectName": place.project, "environment": place.environment}
     if params.dry_run:
-        async with call.kit.store.read() as registry:
-            drafted = _draft_rollback(*await _way_back(call, registry, place, params.reason))
+        drafted = _draft_rollback(*await call.kit.store.consult(lambda registry: _way_back(call, registry, place, params.reason)))
         apply = NextCall("rollback", where | {"planId": drafted.id}, "do exactly this")
         return drafted.shown(f"Would return to {drafted.plan['version']} ({drafted.plan['to']}).", apply)
 
@@ -176,10 +175,12 @@ TOOLS: tuple[Tool[Any], ...] = (
     Tool(
         "promote", "Promote the deployed version",
         "Move all traffic to the deployed slot at once; the old version stays warm as the way back.",
-        PromoteParams, PromoteResult, Role.MEMBER, Risk.CHANGES, _promote, long=True, agents_must_say=("environment",),
+        PromoteParams, PromoteResult, Role.MEMBER, Risk.CHANGES, _promote, long=True, without_database=True,
+        agents_must_say=("environment",),
     ),
     Tool(
         "rollback", "Roll back", "Move all traffic back to the slot in grace, at once.",
-        RollbackParams, RollbackResult, Role.MEMBER, Risk.CHANGES, _rollback, long=True, agents_must_say=("environment",),
+        RollbackParams, RollbackResult, Role.MEMBER, Risk.CHANGES, _rollback, long=True, without_database=True,
+        agents_must_say=("environment",),
     ),
 )  # fmt: skip

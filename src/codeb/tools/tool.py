@@ -85,6 +85,8 @@ class Tool(Generic[P]):
     risk: Risk
     run: Callable[[Call, P], Awaitable[Outcome]]
     long: bool = False
+    without_database: bool = False
+    """whether it may change things while the database is away: only what neither creates nor widens anybody's rights"""
     agents_must_say: tuple[str, ...] = field(default=())
     """fields that a person's command line may default, but an assistant has to give"""
 

@@ -10,7 +10,7 @@ from codeb.errors import Unavailable
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD = "0001"
+HEAD = "0002"
 """the newest revision in `migrations/versions`; a test compares"""
 
 FOLDER = Path(__file__).with_name("migrations")

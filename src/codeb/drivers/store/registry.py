@@ -56,6 +56,13 @@ class SqlProjects:
         if not await self._tx.write(update(projects).where(projects.c.name == name).values(state=state)):
             raise NotFound(f"There is no project {name}.", code="project_not_found", hint="Call project_list.")
 
+    async def set_watch(self, name: str, *, auto_rollback: bool, watch_seconds: int) -> None:
+        """Raises `NotFound` when there is no such project."""
+        self._tx.touch(name)
+        values = {"auto_rollback": auto_rollback, "watch_seconds": watch_seconds}
+        if not await self._tx.write(update(projects).where(projects.c.name == name).values(**values)):
+            raise NotFound(f"There is no project {name}.", code="project_not_found", hint="Call project_list.")
+
     async def remove(self, name: str) -> None:
         """Slots and leases go with it by their foreign keys. Safe to repeat."""
         self._tx.touch(name)

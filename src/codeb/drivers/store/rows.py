@@ -8,6 +8,7 @@ from sqlalchemy import RowMapping
 
 from codeb.contracts.store import AuditRow, Remembered
 from codeb.model.access import Key, Role
+from codeb.model.events import Event, Severity, Unreplayed
 from codeb.model.journal import Operation, OpState, StepRow, StepState
 from codeb.model.names import Place, Slot
 from codeb.model.ports import Lease
@@ -158,3 +159,21 @@ def audit_of(row: RowMapping) -> AuditRow:
     values: Values = dict(row)
     del values["id"]
     return AuditRow(**values)
+
+
+def event_values(event: Event) -> Values:
+    values = {name: getattr(event, name) for name in event.__dataclass_fields__}
+    return {**values, "severity": event.severity.value, "data": dict(event.data)}
+
+
+def event_of(row: RowMapping) -> Event:
+    return Event(**{**row, "severity": Severity(row["severity"])})
+
+
+def conflict_values(conflict: Unreplayed) -> Values:
+    values = {name: getattr(conflict, name) for name in conflict.__dataclass_fields__}
+    return {**values, "changes": [dict(each) for each in conflict.changes]}
+
+
+def conflict_of(row: RowMapping) -> Unreplayed:
+    return Unreplayed(**{**row, "changes": tuple(row["changes"])})

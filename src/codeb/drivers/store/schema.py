@@ -25,6 +25,7 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     text,
+    true,
 )  # fmt: skip
 from sqlalchemy.types import TypeDecorator
 
@@ -81,6 +82,7 @@ meta = Table(
     Column("generation", BigInteger, nullable=False),
     Column("registry_id", Text, nullable=False),
     Column("created_at", Utc, nullable=False),
+    Column("instance", Text),
     PrimaryKeyConstraint("id", name="pk_meta"),
     CheckConstraint("id = 1", name="ck_meta_single"),
 )  # fmt: skip
@@ -120,6 +122,8 @@ projects = Table(
     Column("created_at", Utc),
     Column("created_by", Prose, nullable=False),
     Column("state", Text, nullable=False),
+    Column("auto_rollback", Boolean, nullable=False, server_default=true()),
+    Column("watch_seconds", Integer, nullable=False, server_default="60"),
     PrimaryKeyConstraint("name", name="pk_projects"),
 )  # fmt: skip
 
@@ -274,3 +278,61 @@ audit_logs = Table(
     Column("summary", Prose, nullable=False),
     PrimaryKeyConstraint("id", name="pk_audit_logs"),
 )  # fmt: skip
+
+events = Table(
+    "events", metadata,
+    Column("id", Id, nullable=False),
+    Column("at", Utc, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("severity", Text, nullable=False),
+    Column("team", Text),
+    Column("project", Text),
+    Column("environment", Text),
+    Column("operation_id", Id),
+    Column("text", Prose, nullable=False),
+    Column("data", Plain, nullable=False),
+    PrimaryKeyConstraint("id", name="pk_events"),
+    Index("ix_events_project", "project", "id"),
+)  # fmt: skip
+
+conflicts = Table(
+    "conflicts", metadata,
+    Column("id", Id, nullable=False),
+    Column("at", Utc, nullable=False),
+    Column("written", Text, nullable=False),
+    Column("operation_id", Id),
+    Column("reason", Prose, nullable=False),
+    Column("changes", Plain, nullable=False),
+    Column("settled_at", Utc),
+    Column("settled_by", Prose),
+    PrimaryKeyConstraint("id", name="pk_conflicts"),
+    UniqueConstraint("written", name="uq_conflicts_written"),
+)  # fmt: skip
+"""What was done while the database was away and could not be added to it when it came back. `written` names the transaction."""
+
+changes = Table(
+    "changes", metadata,
+    Column("seq", Number, autoincrement=True, nullable=False),
+    Column("written", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("act", Text, nullable=False),
+    Column("before", Plain),
+    Column("after", Plain),
+    PrimaryKeyConstraint("seq", name="pk_changes"),
+    Index("ix_changes_written", "written"),
+)  # fmt: skip
+"""Every changed row in its order, noted by triggers: what the local copy of a PostgreSQL registry follows, and in that copy
+what was done without the database. `written` names the transaction, `kind` the table."""
+
+leadership = Table(
+    "leadership", metadata,
+    Column("id", Integer, nullable=False),
+    Column("term", BigInteger, nullable=False),
+    Column("owner", Text, nullable=False),
+    Column("address", Text, nullable=False),
+    Column("acquired_at", Utc, nullable=False),
+    Column("renewed_at", Utc, nullable=False),
+    PrimaryKeyConstraint("id", name="pk_leadership"),
+    CheckConstraint("id = 1", name="ck_leadership_single"),
+)  # fmt: skip
+"""Which of several CodeB processes on one database leads. `term` grows with every change of leader."""

@@ -3,16 +3,18 @@
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime
+from typing import TypeVar
 
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
-from codeb.contracts.store import Snapshot
+from codeb.contracts.store import Snapshot, Standing
 from codeb.drivers.store import migrate, recall
 from codeb.drivers.store.faults import translated
+from codeb.drivers.store.happenings import SqlConflicts, SqlEvents
 from codeb.drivers.store.journal import SqlJournal
 from codeb.drivers.store.mirror import Mirror
 from codeb.drivers.store.people import SqlAnswers, SqlAudit, SqlKeys
@@ -25,6 +27,8 @@ from codeb.errors import InternalFault, InvalidParams, PublicError, Unavailable
 from codeb.model.specs import Finding
 
 log = logging.getLogger("codeb.store")
+
+T = TypeVar("T")
 
 
 class SqlRegistry:
@@ -39,6 +43,8 @@ class SqlRegistry:
         self.answers = SqlAnswers(tx)
         self.keys = SqlKeys(tx)
         self.audit = SqlAudit(tx)
+        self.events = SqlEvents(tx)
+        self.conflicts = SqlConflicts(tx)
 
 
 class SqlStore:
@@ -99,6 +105,18 @@ class SqlStore:
                     await through(self._commit(session, tx))
             finally:
                 self._writer = None
+
+    async def transact(self, act: Callable[[SqlRegistry], Awaitable[T]]) -> T:
+        async with self.write() as registry:
+            return await act(registry)
+
+    async def consult(self, act: Callable[[SqlRegistry], Awaitable[T]]) -> T:
+        async with self.read() as registry:
+            return await act(registry)
+
+    @property
+    def standing(self) -> Standing:
+        return Standing()
 
     def _refuse_closed(self) -> None:
         if self._closed:

@@ -1,7 +1,7 @@
 # `make` alone lists the commands. On a fresh Debian or Ubuntu machine `make demo` and `make test` are all it takes.
 
 .DEFAULT_GOAL := help
-.PHONY: help init lint fix lock test test-full unit e2e crash zeroloss bench docs check-docs run demo demo-clean clean
+.PHONY: help init lint fix lock test test-full unit e2e crash zeroloss outages bench docs check-docs run demo demo-clean clean
 SHELL := /bin/bash
 
 PYTHON := .venv/bin/python
@@ -14,6 +14,8 @@ SIZE ?= small
 # promote/rollback cycles of `make zeroloss`, and the proxy under it: embedded or debian
 CYCLES ?= 200
 CADDY ?= embedded
+# of `make outages`
+MINUTES ?= 10
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r name about; do printf '  %-12s %s\n' "$$name" "$$about"; done
@@ -59,6 +61,12 @@ zeroloss: ## promote and roll back under load (CYCLES=200, CADDY=embedded|debian
 	@$(BOOTSTRAP) docker .docker-run/tests
 	@trap '$(BOOTSTRAP) docker-stop .docker-run/tests' EXIT; $(BOOTSTRAP) with-docker $(PYTHON) -m tests.e2e.zeroloss \
 		--cycles $(CYCLES) --caddy $(if $(filter debian,$(CADDY)),/usr/bin/caddy,embedded)
+
+outages: ## a database that is stopped, silenced and cut off at random, under load (MINUTES=10)
+	@$(BOOTSTRAP) parts
+	@$(BOOTSTRAP) docker .docker-run/tests
+	@trap '$(BOOTSTRAP) docker-stop .docker-run/tests' EXIT; $(BOOTSTRAP) with-docker $(PYTHON) -m tests.e2e.outages \
+		--minutes $(MINUTES)
 
 bench: init ## measure what docs/measured.md says
 	@$(BOOTSTRAP) docker .docker-run/tests

@@ -22,7 +22,7 @@ from codeb.drivers.runtime.sight import CachedSight
 from codeb.drivers.store.schema import operation_locks
 from codeb.drivers.store.sql import SqlStore, open_store
 from codeb.drivers.store.sqlite import READERS, SqliteDatabase
-from codeb.flows import cleanup, deploy, project_delete, promote, rollback
+from codeb.flows import cleanup, deploy, mend, project_delete, promote, restart, rollback
 from codeb.gate import Answer as Said
 from codeb.gate import Asked, AuditLog, Gate
 from codeb.gate.authenticate import digest
@@ -46,7 +46,7 @@ STAGE = Place("shop", "staging")
 
 def sagas() -> tuple[Saga[Any], ...]:
     """As the modules have them now, so that a test can put a broken one in its place."""
-    return (deploy.SAGA, promote.SAGA, rollback.SAGA, cleanup.SAGA, project_delete.SAGA)
+    return (deploy.SAGA, promote.SAGA, rollback.SAGA, cleanup.SAGA, project_delete.SAGA, restart.SAGA, mend.SAGA)
 
 
 @dataclass
@@ -91,6 +91,7 @@ class Rig:
     records: MemoryRecords = field(default_factory=MemoryRecords)
     boots: int = 0
     home: str = "house"
+    world_of: Callable[[Clock], World] = World
 
     def __post_init__(self) -> None:
         self.proxy = WatchedProxy(self.machine)
@@ -98,12 +99,13 @@ class Rig:
 
     def boot(self, change: Callable[[Kit], Kit] = lambda kit: kit, tools: dict[str, Tool[Any]] | None = None) -> Process:
         self.boots += 1
-        world, runtime = World(self.clock), MemoryRuntime(self.machine)
+        world, runtime = self.world_of(self.clock), MemoryRuntime(self.machine)
         kit = change(
             Kit(
-                world=world, store=self.store, runtime=runtime, sight=CachedSight(runtime, world), networks=runtime,
-                logs=MemoryLogs(self.machine), images=MemoryImages(self.machine), ports=MemoryPorts(self.machine),
-                proxy=self.proxy, health=self.health, records=self.records, policy=self.policy,
+                world=world, store=self.store, runtime=runtime, restarter=runtime, sight=CachedSight(runtime, world),
+                networks=runtime, upkeep=runtime, proxy_upkeep=self.proxy, logs=MemoryLogs(self.machine),
+                images=MemoryImages(self.machine), ports=MemoryPorts(self.machine), proxy=self.proxy,
+                health=self.health, records=self.records, policy=self.policy,
                 checks={"store": self.store, "docker": runtime, "proxy": self.proxy, "clock": world},
             )
         )  # fmt: skip
@@ -127,6 +129,7 @@ class Rig:
         found = self.store.snapshot
         return {
             "projects": {name: each.state for name, each in found.projects.items()},
+            "watched": {name: (each.auto_rollback, each.watch_seconds) for name, each in found.projects.items()},
             "slots": {
                 row.container: (row.state, row.version, row.deployment_id, row.port, row.image_id, row.grace_expires_at)
                 for pair in found.pairs.values() for row in pair.rows
@@ -137,6 +140,7 @@ class Rig:
                 for box in self.machine.boxes.values()
             },
             "switch": dict(self.proxy.switch), "held": set(self.proxy.held), "sites": dict(self.proxy.loaded),
+            "spoilt": self.proxy.spoilt(), "networks": sorted(self.machine.networks),
         }  # fmt: skip
 
     async def faults(self) -> list[str]:
@@ -180,10 +184,10 @@ class Rig:
         live = await self.proxy.live(pair.place)
         wanted = Live(pair.active.slot if pair.active else None, pair.grace is not None)
         if (live.slot, live.fallback) != (wanted.slot, wanted.fallback):
-            found.append(f"the proxy has {live}, the registry {wanted}")
+            found.append(f"the proxy has {live} for {pair.place.key}, the registry {wanted}")
         public = self.health.through(pair.place.host(self.policy.base_domain))
         if pair.active and public.slot != pair.active.slot:
-            found.append(f"the public host is answered by {public}, not {pair.active.slot}")
+            found.append(f"the public host of {pair.place.key} is answered by {public}, not {pair.active.slot}")
         async with self.store.read() as registry:
             past = await registry.deployments.history(pair.place, 100)
         return found + [f"{each.id} is {each.status}" for each in past if each.status == "pending"]
@@ -235,10 +239,12 @@ class Still:
     records: MemoryRecords
     proxy: tuple[dict[Place, Site], dict[Place, Live], set[Place], set[str]]
     boots: int
+    spoilt: dict[str, Any]
 
     @asynccontextmanager
     async def again(self) -> AsyncIterator[Rig]:
         clock = copy.copy(self.clock)
+        clock.follow(asyncio.get_running_loop())
         database = _FREE.pop() if _FREE else _inline(SqliteDatabase(None))
         database.path.write_bytes(self.data)
         store = SqlStore(database, None, clock.now)
@@ -246,6 +252,7 @@ class Still:
             await store.refresh()
             fresh = Rig(store, self.policy, clock, copy.deepcopy(self.machine), copy.deepcopy(self.records))
             fresh.proxy.loaded, fresh.proxy.switch, fresh.proxy.held, fresh.health.broken = (copy.copy(x) for x in self.proxy)
+            fresh.proxy.spoil(**self.spoilt)
             fresh.boots = self.boots
             yield fresh
         finally:
@@ -270,7 +277,7 @@ def still(of: Rig) -> Still:
         machine.trap = trap
     kept.effects.clear()
     proxy = (dict(of.proxy.loaded), dict(of.proxy.switch), set(of.proxy.held), set(of.health.broken))
-    return Still(data, of.policy, copy.copy(of.clock), kept, copy.deepcopy(of.records), proxy, of.boots)
+    return Still(data, of.policy, copy.copy(of.clock), kept, copy.deepcopy(of.records), proxy, of.boots, of.proxy.spoilt())
 
 
 @contextmanager

@@ -1,6 +1,8 @@
 """Time, proxy and health in memory, for `tests.kit`: time that tests own, effects in one list, routes that agree."""
 
 import asyncio
+import contextlib
+import copy
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -10,8 +12,10 @@ from codeb.drivers.health.memory import MemoryHealth
 from codeb.drivers.proxy.memory import MemoryProxy
 from codeb.drivers.runtime.memory_machine import Machine
 from codeb.model.names import Place, Slot
-from codeb.model.specs import Address, Answer, Finding, Site
+from codeb.model.specs import Address, Answer, Finding, Live, Site
+from tests.virtual_time import VirtualLoop
 
+SPOILT = ("lost", "edited", "strange", "foreign", "dead", "stuck")
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
@@ -27,6 +31,12 @@ class Clock:
         self.jumped = timedelta(0)
         """how far the wall clock was set forward or back"""
         self.ids = 0
+        with contextlib.suppress(RuntimeError):
+            self.follow(asyncio.get_running_loop())
+
+    def follow(self, loop: asyncio.AbstractEventLoop) -> None:
+        if isinstance(loop, VirtualLoop):
+            loop.follow(self)
 
     def now(self) -> datetime:
         return START + timedelta(seconds=self.spent) + self.jumped
@@ -53,6 +63,9 @@ class World:
 
     async def sleep(self, seconds: float) -> None:
         self.alive()
+        if isinstance(asyncio.get_running_loop(), VirtualLoop):
+            await asyncio.sleep(seconds)
+            return
         self.clock.spent += seconds
         await asyncio.sleep(0)
 
@@ -85,7 +98,12 @@ class WatchedProxy(MemoryProxy):
 
     async def _act(self, what: str, act: Awaitable[Any]) -> Any:
         if self.machine.trap:
-            self.machine.trap(f"before {what}")
+            try:
+                self.machine.trap(f"before {what}")
+            except BaseException:
+                if asyncio.iscoroutine(act):
+                    act.close()
+                raise
         done = await act
         self.machine.effects.append(what)
         if self.machine.trap:
@@ -93,9 +111,25 @@ class WatchedProxy(MemoryProxy):
         return done
 
     async def put_site(self, site: Site) -> bool:
-        if self.loaded.get(site.place) == site:
+        if self.is_so(site):
             return False
         return bool(await self._act(f"proxy put_site {site.place.key}", super().put_site(site)))
+
+    async def prepare(self, site: Site, live: Live) -> None:
+        if site.place not in self.switch or (self.dead and not self.is_so(site)):
+            await self._act(f"proxy prepare {site.place.key}", super().prepare(site, live))
+
+    async def start(self) -> None:
+        if self.dead or self.foreign:
+            await self._act("proxy start", super().start())
+
+    def spoilt(self) -> dict[str, Any]:
+        """What somebody else did to it."""
+        return {name: copy.copy(getattr(self, name)) for name in SPOILT}
+
+    def spoil(self, **what: Any) -> None:
+        for name, value in what.items():
+            setattr(self, name, copy.copy(value))
 
     async def remove_site(self, place: Place) -> None:
         await self._act(f"proxy remove_site {place.key}", super().remove_site(place))

@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psycopg
+from psycopg.rows import dict_row
+
 from tests.stage import Stage
 
 TERMINAL = {"succeeded", "failed", "cancelled"}
@@ -33,7 +36,10 @@ class Truth:
 
 
 def rows(stage: Stage, query: str) -> list[dict[str, Any]]:
-    """Read the SQLite file by itself."""
+    """Read the database by itself: the SQLite file, or PostgreSQL past whatever is between it and the server."""
+    if stage.database:
+        with psycopg.connect(stage.database, row_factory=dict_row, connect_timeout=5) as connection:
+            return connection.execute(query.encode()).fetchall()
     with contextlib.closing(sqlite3.connect(f"file:{stage.home}/codeb.db?mode=ro", uri=True, timeout=10)) as database:
         database.row_factory = sqlite3.Row
         return [dict(row) for row in database.execute(query)]

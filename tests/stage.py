@@ -29,6 +29,8 @@ class Stage(LocalServer):
         }  # fmt: skip
         super().__init__(Path(tempfile.mkdtemp(prefix="codebtest-")), {**own, **settings})
         self.project = f"codebtest-{random.randrange(16**6):06x}"
+        self.database = ""
+        """where the registry is read by a judge; empty: the SQLite file in the home"""
 
     def __enter__(self) -> "Stage":
         self.start()

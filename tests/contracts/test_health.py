@@ -1,6 +1,7 @@
 """Health probes against servers that answer, refuse, break, drip and lie."""
 
 import asyncio
+import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 
@@ -154,6 +155,39 @@ async def test_a_dripping_or_endless_body_is_not_waited_for(health: HttpHealth) 
         began = time.monotonic()
         assert await health.probe(Address("127.0.0.1", server.port), 5) == Answer(200, "blue")
         assert time.monotonic() - began < 0.5
+
+
+async def test_interim_answers_without_end_are_cut_off(health: HttpHealth) -> None:
+    async def early(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            writer.write(b"HTTP/1.1 103 Early Hints\r\n\r\n")
+            await writer.drain()
+            await asyncio.sleep(0.01)
+
+    async with Server(early) as server:
+        began = time.monotonic()
+        got = await health.probe(Address("127.0.0.1", server.port), 0.4)
+        assert time.monotonic() - began < 2
+        assert got.status is None
+
+
+async def test_a_handshake_that_nobody_answers_ends_on_time(health: HttpHealth) -> None:
+    """A port that takes connections, on which nobody speaks TLS, or anything at all."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = Address("127.0.0.1", silent.getsockname()[1], host_header="shop.localhost", tls=True)
+        began = time.monotonic()
+        assert await health.probe(address, 0.4) == Answer(None, reason="no answer within 0.4 s")
+        assert time.monotonic() - began < 2
+
+
+async def test_many_probes_that_hang_do_not_hold_up_one_that_would_not(health: HttpHealth) -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=256) as silent:
+        hanging = [asyncio.create_task(health.probe(Address("127.0.0.1", silent.getsockname()[1]), 2)) for _ in range(120)]
+        await asyncio.sleep(0.1)
+        async with Server(answer(200)) as server:
+            assert (await health.probe(Address("127.0.0.1", server.port), 1.5)).ok
+        assert not any(each.done() for each in hanging)
+        assert {each.status for each in await asyncio.gather(*hanging)} == {None}
 
 
 async def test_proxies_of_the_environment_are_ignored(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,11 +30,11 @@ for line in sys.stdin:
         os.dup2(log, 2)
         os.environ.clear()
         os.environ.update(asked["environment"])
+        code = 1
         try:
             code = server.main()
         finally:
-            os._exit(1)
-        os._exit(code)
+            os._exit(code)
     print(pid, flush=True)
     print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
 """
@@ -43,9 +43,9 @@ for line in sys.stdin:
 class Nursery:
     """One server at a time: the next may be asked for once the one before has ended."""
 
-    def __init__(self) -> None:
+    def __init__(self, program: str = PROGRAM) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-c", PROGRAM], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, start_new_session=True
+            [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, start_new_session=True
         )
         self._said = b""
 

@@ -70,6 +70,7 @@ ONLY: dict[str, tuple[str, ...]] = {
     "healthPath": ("health", "/a b", "/a?x=1", "/a#b", "/%2e%2e/", "/..", "/a/../b", "/./", "//", "/a//b", "/" + "a" * 1024,
     "/é", "/a;b"),
     "operationId": ("op_", "op_A1234567", "OP_0123456789abcdef", "op_" + "a" * 41, "plan_0123", "0123456789abcdef", "op_../../x"),
+    "conflictId": ("cf_", "cf_" + "A" * 28, "cf_" + "a" * 27, "cf_" + "a" * 29, "op_0123456789abcdef", "cf_../../x"),
     "planId": ("plan_", "plan_" + "A" * 32, "plan_" + "a" * 31, "plan_" + "a" * 33, "op_0123456789abcdef"),
     "since": ("0m", "10", "m", "10M", "10 m", "1.5h", "-10m", "+10m", "1w", "9999999d", "2026-01-31", "2026-01-31 10:00:00Z",
     "yesterday",

@@ -9,9 +9,10 @@ import contextlib
 import sqlite3
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from codeb.model.names import Slot
 from codeb.model.slots import State
 from tests.kit import PROD, STAGE, Process, Rig, Still, resting, still
 
@@ -29,6 +30,10 @@ class Scene:
     spoil: Callable[[Rig], None] = lambda rig: None
     parts: tuple[dict[str, Any], ...] = ()
     """params that lead to other right ends, when it is an operation with a follow-up"""
+    dark: bool = False
+    """what is spoilt takes the site down until it is mended"""
+    again: bool = False
+    """acts on what it sees: after a death the next round does the rest"""
 
     async def start(self, process: Process, rig: Rig) -> None:
         self.spoil(rig)
@@ -46,6 +51,36 @@ def _exits(rig: Rig) -> None:
 
 def _dark(rig: Rig) -> None:
     rig.health.broken.add(SITE)
+
+
+def _no_grace(rig: Rig) -> None:
+    """The container of the version in grace is gone, the active one stopped."""
+    rig.machine.boxes.pop("shop-production-blue")
+    rig.machine.stop(rig.machine.boxes["shop-production-green"], 1)
+
+
+def _no_active(rig: Rig) -> None:
+    """The active container is gone; the site's file was edited, and the former one set aside and forgotten."""
+    rig.machine.boxes.pop("shop-production-green")
+    rig.proxy.edited.add(PROD)
+
+
+def _aside(rig: Rig) -> None:
+    """The active container stands aside, as after an undo that never ended; the switch was deleted."""
+    rig.machine.stop(rig.machine.boxes["shop-production-blue"], 1)
+    rig.machine.rename(rig.machine.boxes["shop-production-blue"], "shop-production-blue.kept")
+    rig.proxy.held.add(PROD)
+    rig.proxy.lost.add(PROD)
+
+
+def _stray(rig: Rig) -> None:
+    """A container in an empty slot, of an operation that is over; another configuration in a proxy that died."""
+    box = rig.machine.boxes["shop-production-blue"]
+    assert box.spec is not None
+    spec = replace(box.spec, name="shop-production-green", slot=Slot.GREEN, deployment_id="dep_lost", host_port=4101)
+    rig.machine.boxes[spec.name] = replace(box, id="stray", name=spec.name, published=(("127.0.0.1", 4101),), spec=spec)
+    rig.machine.networks["codeb-nobody"] = ("memory", "nobody")
+    rig.proxy.dead = True
 
 
 def _deploy(image: str, **more: Any) -> dict[str, Any]:
@@ -70,6 +105,10 @@ SCENES: dict[str, Scene] = {
     "cleanup of grace": Scene("grace", "slot_cleanup", {**WHERE, "slot": "blue", "force": True}),
     "cleanup of deployed": Scene("ready", "slot_cleanup", {**WHERE, "slot": "green", "force": True}),
     "project_delete": Scene("grace", "project_delete", {"projectName": "shop", "confirm": "shop"}),
+    "mend beside a grace": Scene("grace", "reconcile", {}, spoil=_no_active, again=True),
+    "mend with nobody left": Scene("grace", "reconcile", {}, spoil=_no_grace, dark=True, again=True),
+    "mend what stands aside": Scene("active", "reconcile", {}, spoil=_aside, dark=True, again=True),
+    "mend a stray and a dead proxy": Scene("active", "reconcile", {}, spoil=_stray, dark=True, again=True),
 }
 
 
@@ -85,7 +124,7 @@ class Watch:
     def __init__(self, rig: Rig, scene: Scene) -> None:
         self.rig = rig
         pair = rig.store.snapshot.pair_of(PROD)
-        self.had = bool(pair and pair.active) and scene.tool != "project_delete"
+        self.had = bool(pair and pair.active) and scene.tool != "project_delete" and not scene.dark
 
     def look(self, point: str) -> list[str]:
         found = []
@@ -149,6 +188,8 @@ class Sweep:
                 self._watch(process, rig, name + " > ")
                 await process.engine.resume()
                 await process.settle()
+                if self.scene.again:
+                    await process.ok("reconcile")
                 rig.machine.trap = None
                 await self._judge(rig, name)
         return self

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from codeb.flows import cleanup, deploy, promote, rollback
+from codeb.flows import cleanup, deploy, mend, promote, rollback
 from codeb.saga.step import Run
 from tests.flows.crash import SCENES, Sweep
 
@@ -18,6 +18,8 @@ FLOORS = {
     "deploy, over deployed, exits": (320, 38), "deploy, new environment, exits": (115, 24), "deploy and promote": (290, 47),
     "promote, first": (40, 11), "promote": (58, 12), "promote, never proven": (44, 10), "rollback": (68, 14),
     "rollback, never proven": (85, 13), "cleanup of grace": (48, 9), "cleanup of deployed": (32, 7), "project_delete": (145, 12),
+    "mend beside a grace": (160, 12), "mend with nobody left": (260, 16), "mend what stands aside": (260, 20),
+    "mend a stray and a dead proxy": (160, 10),
 }  # fmt: skip
 """deaths and different states they leave: fewer means that points were lost"""
 
@@ -61,6 +63,11 @@ FAULTS: dict[str, tuple[ModuleType, str, dict[str, Any], str]] = {
     "rollback cannot be undone": (rollback, "switch", {"undo": None}, "rollback, never proven"),
     "cleanup cannot be undone": (cleanup, "fallback", {"undo": None}, "cleanup of grace"),
     "cleanup leaves the container": (cleanup, "remove", {"do": _nothing}, "cleanup of deployed"),
+    "mend starts nothing": (mend, "containers", {"do": _nothing}, "mend with nobody left"),
+    "mend leaves the site": (mend, "site", {"do": _nothing}, "mend beside a grace"),
+    "mend leaves the switch": (mend, "switch", {"do": _nothing}, "mend what stands aside"),
+    "mend leaves what is left": (mend, "strays", {"do": _nothing}, "mend a stray and a dead proxy"),
+    "mend lets anybody stand in": (mend, "site", {"do": _fallback_first}, "mend what stands aside"),
 }
 
 

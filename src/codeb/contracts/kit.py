@@ -5,12 +5,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from codeb.contracts.health import Health
-from codeb.contracts.proxy import Proxy
+from codeb.contracts.proxy import Proxy, ProxyUpkeep
 from codeb.contracts.records import Records
-from codeb.contracts.runtime import Checked, Images, Logs, Networks, Ports, Runtime
+from codeb.contracts.runtime import Checked, Images, Logs, Networks, Ports, Restarter, Runtime, Upkeep
 from codeb.contracts.sight import Sight
 from codeb.contracts.store import Store
 from codeb.contracts.world import World
+from codeb.model.drift import LastRound
 from codeb.model.ports import Ranges
 
 
@@ -29,6 +30,11 @@ class Policy:
     health_seconds: float = 60
     deploy_seconds: float = 600
     switch_seconds: float = 60
+    undo_seconds: float = 30
+    """beyond its deadline, in all: what an operation that failed may take to go back, and one that committed to tidy up"""
+
+    reconcile_seconds: float = 20
+    """from one comparison of registry and world to the next"""
 
     def url(self, host: str) -> str:
         return self.public_url.replace("{host}", host)
@@ -39,13 +45,17 @@ class Kit:
     world: World
     store: Store
     runtime: Runtime
+    restarter: Restarter
     sight: Sight
     networks: Networks
+    upkeep: Upkeep
     logs: Logs
     images: Images
     ports: Ports
     proxy: Proxy
+    proxy_upkeep: ProxyUpkeep
     health: Health
     records: Records
     policy: Policy
     checks: Mapping[str, Checked] = field(default_factory=dict)
+    drift: LastRound = field(default_factory=LastRound)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
+from codeb.model.drift import Configured
 from codeb.model.names import Place, Slot
 from codeb.model.specs import Address, Live, Site
 
@@ -41,4 +42,26 @@ class Proxy(Protocol):
 
         With `standing_in` this one request takes the way that all will take once the fallback is allowed, so that it can
         be tried before anybody depends on it.
+        """
+
+
+class ProxyUpkeep(Protocol):
+    """What it takes to put right what somebody else did to the proxy."""
+
+    async def runs(self) -> bool:
+        """Whether the proxy's process is there; cheap, never raises."""
+
+    async def configured(self, sites: Sequence[Site]) -> Configured:
+        """Compare what is on disk and what is loaded with these sites. A dead process is a finding, not an error."""
+
+    async def prepare(self, site: Site, live: Live) -> None:
+        """Have what a proxy needs to serve this site: its switch, which appears with `live` when it is missing.
+
+        While no process runs, the site's file too, since nobody could load it. A switch that is there is left as it is.
+        """
+
+    async def start(self) -> None:
+        """Have the process running on the configuration on disk: started when dead, loaded when it runs another.
+
+        Traffic of sites that are as they should be is not touched. Raises `Unavailable`.
         """

@@ -38,11 +38,31 @@ class Runtime(Protocol):
         """Stop gracefully and remove a container of ours. Nothing there: nothing done."""
 
 
+class Restarter(Protocol):
+    """Giving a container another life, without another container."""
+
+    async def restart(self, name: str, seconds: int) -> None:
+        """Stop it gracefully if it runs (`seconds` before the kill), and start it: a repetition is one more life.
+
+        Raises as `Runtime` does, and `NotFound` (code `container_not_found`), `Conflict` (code `start_refused`).
+        """
+
+
 class Networks(Protocol):
     """Project networks."""
 
     async def remove_network(self, project: str) -> None:
         """Remove the project's network if it exists and is ours."""
+
+
+class Upkeep(Protocol):
+    """What it takes to put right what somebody else did to containers. Raises what `Runtime` does."""
+
+    async def name_back(self, found: str, name: str) -> None:
+        """Give a container of ours its name back, running or not. Nothing under `found`: nothing done."""
+
+    async def networks(self) -> Sequence[str]:
+        """The names of this installation's networks."""
 
 
 class Logs(Protocol):

@@ -253,6 +253,10 @@ class Snapshot:
     keys: Mapping[str, Key]
     running: Mapping[Place, Operation]
     leases: tuple[Lease, ...] = ()
+    registry_id: str = ""
+    """made once at its birth: a database with another one is another registry"""
+    instance: str = ""
+    """the id on this installation's containers"""
 
     def pair_of(self, place: Place) -> Pair | None:
         return self.pairs.get(place)
@@ -295,6 +299,9 @@ class Store(Protocol):
 
     async def transact(self, act: Callable[[Registry], Awaitable[T]]) -> T:
         """Run `act` in a write transaction; once more on the local copy when the database went away under it."""
+
+    async def append(self, act: Callable[[Registry], Awaitable[T]]) -> T:
+        """Like `transact`, for rows that nobody else touches (audit): also by a process that does not lead."""
 
     async def consult(self, act: Callable[[Registry], Awaitable[T]]) -> T:
         """Run `act` in a read transaction; once more on the local copy when the database went away under it."""

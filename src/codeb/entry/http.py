@@ -6,12 +6,14 @@ from typing import Any, ClassVar
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Lifespan
 
 from codeb.entry import strict_json
+from codeb.entry.metrics import CONTENT_TYPE, Counted, Metrics
 from codeb.entry.surface import described, openapi
 from codeb.entry.version import VERSION, older
 from codeb.errors import InvalidParams, NotFound, PublicError, TooLarge
@@ -40,15 +42,18 @@ class Http:
 
     def __init__(self) -> None:
         self._openapi: bytes | None = None
+        self._numbers = Metrics()
 
     def bind(self, house: House) -> None:
         self._house = house
         self._gate = house.gate
+        self._gate.on_answer.append(self._numbers.called)
 
     def app(self, lifespan: Lifespan[Starlette] | None = None) -> Starlette:
         routes = [
             Route("/api/tool", self._tool, methods=["POST"]),
             Route("/health", self._health, methods=["GET"]),
+            Route("/metrics", self._metrics, methods=["GET"]),
             Route("/api", self._names, methods=["GET"]),
             Route("/api/tools", self._tools, methods=["GET"]),
             Route("/openapi.json", self._document, methods=["GET"]),
@@ -59,7 +64,8 @@ class Http:
             HTTPException: self._no_route,
             Exception: self._fault,
         }
-        app = Starlette(routes=routes, lifespan=lifespan, exception_handlers=handlers)
+        counted = [Middleware(Counted, metrics=self._numbers)]
+        app = Starlette(routes=routes, lifespan=lifespan, exception_handlers=handlers, middleware=counted)
         # a redirect would repeat whatever Host the caller claims, without our headers
         app.router.redirect_slashes = False
         return app
@@ -111,11 +117,22 @@ class Http:
     # what is read without a tool
 
     async def _health(self, request: Request) -> Response:
-        body = {"status": "stopping" if self._house.engine.stopping else "ok", "version": VERSION}
+        standing = self._house.kit.store.standing
+        body: dict[str, Any] = {"status": "stopping" if self._house.engine.stopping else "ok", "version": VERSION}
+        body |= {"degraded": standing.degraded, "leads": standing.leads}
         client = request.query_params.get("v")
         if client is not None and older(client):
             body["versionWarning"] = f"This client is {client[:20]}, the server {VERSION}: update it."
         return _json(200, body, self._correlation(request))
+
+    async def _metrics(self, request: Request) -> Response:
+        """They name projects, so they need a key, and show what that key may see."""
+
+        async def answer(request: Request) -> Response:
+            text = self._numbers.text(self._house.kit, self._gate.actor(_token(request)))
+            return Response(text, headers={**HEADERS, "Content-Type": CONTENT_TYPE})
+
+        return await self._guard(request, answer)
 
     async def _names(self, request: Request) -> Response:
         async def answer(request: Request) -> Response:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gc
 import logging
+import signal
 import sys
 from collections.abc import AsyncIterator
 from types import FrameType
@@ -16,7 +17,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from codeb import config
 from codeb.config import Settings
 from codeb.entry import timer
+from codeb.entry.acting import Acting
 from codeb.entry.http import Http
+from codeb.entry.watch import Watcher
 from codeb.errors import PublicError
 from codeb.wiring import House, build
 
@@ -43,8 +46,10 @@ class Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if self.house is None or self.loop is None or self.house.engine.stopping:
-            # nothing to stop in order, or asked a second time
-            super().handle_exit(sig, frame)
+            # Nothing to stop in order, or asked a second time. As uvicorn has it, less the signal that it raises again after
+            # a clean end: that would make the exit code one of a process that was killed.
+            self.force_exit = self.should_exit and sig == signal.SIGINT
+            self.should_exit = True
             return
         self.house.engine.stop()
         self.loop.call_soon_threadsafe(self._leave, self.house)
@@ -90,8 +95,10 @@ def application(settings: Settings, server: Server | None = None) -> Starlette:
             if server is not None:
                 server.serves(house)
             holder["http"].bind(house)
-            await house.engine.resume()
-            jobs = (house.audit.run(), house.engine.keep_leases(), timer.run(house.kit, house.engine))
+            if house.kit.store.standing.leads:
+                await house.engine.resume(lease_seconds=0)
+            watcher = Watcher(house.kit, Acting(house.kit, house.engine, house.audit))
+            jobs = (house.audit.run(), house.engine.keep_leases(), timer.run(house.kit, house.engine, house.audit), watcher.run())
             async with background(*jobs):
                 # what is loaded by now stays: the collector need not look through it again and again
                 gc.collect()

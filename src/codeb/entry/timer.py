@@ -4,7 +4,9 @@ import asyncio
 import logging
 
 from codeb.contracts.kit import Kit
+from codeb.entry.reconciler import Reconciler
 from codeb.errors import PublicError
+from codeb.gate import AuditLog
 from codeb.model.access import Actor, Role
 from codeb.model.slots import SlotRow, grace_expired
 from codeb.saga.engine import Engine
@@ -33,11 +35,19 @@ async def end_graces(kit: Kit, engine: Engine) -> list[str]:
     return begun
 
 
-async def run(kit: Kit, engine: Engine) -> None:
+async def _graces(kit: Kit, engine: Engine) -> None:
     """Look every ten seconds until cancelled."""
     while True:
         await asyncio.sleep(EVERY_SECONDS)
         try:
-            await end_graces(kit, engine)
+            if kit.store.standing.leads:
+                await end_graces(kit, engine)
         except Exception:
             log.exception("the timer's round failed; the next one comes")
+
+
+async def run(kit: Kit, engine: Engine, audit: AuditLog) -> None:
+    """Everything that happens because it is time, until cancelled."""
+    async with asyncio.TaskGroup() as jobs:
+        jobs.create_task(_graces(kit, engine))
+        jobs.create_task(Reconciler(kit, engine, audit).run())

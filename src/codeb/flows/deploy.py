@@ -15,11 +15,12 @@ from codeb.errors import PublicError, StepFailed
 from codeb.flows import promote
 from codeb.flows.health import until_healthy
 from codeb.flows.site import prove
+from codeb.flows.units import unit_of_slot
 from codeb.model import names
 from codeb.model.journal import Operation
 from codeb.model.names import Place, Slot
 from codeb.model.slots import Event, State
-from codeb.model.specs import Deployment, Limits, Site, UnitSpec
+from codeb.model.specs import Deployment, Limits, Site
 from codeb.saga.step import Next, Run, Saga, Step
 
 UNPROVEN_STOP_SECONDS = 10
@@ -85,6 +86,10 @@ async def _unclear(run: Run[DeployInput]) -> None:
     await run.kit.runtime.unshelve(value.container, start=value.former_runs)
     if value.former_state is not State.GRACE or not value.former_runs:
         return
+    stands = await run.kit.runtime.look(value.container)
+    if stands is not None and stands.deployment_id == value.deployment_id:
+        # Its own undo failed and the former version is gone: what never was proven must not become a fallback.
+        raise StepFailed(f"{value.container} still runs the version that failed, so it may not stand in.", code="not_undone")
     try:
         # The path of the site, not of this deploy: what is asked is the version from before.
         await until_healthy(
@@ -99,16 +104,9 @@ async def _unclear(run: Run[DeployInput]) -> None:
 async def _start(run: Run[DeployInput]) -> dict[str, Any]:
     value = run.input
     unit = await run.kit.runtime.run(
-        UnitSpec(
-            name=value.container, project=value.place.project, environment=value.place.environment, slot=value.slot,
-            deployment_id=value.deployment_id, operation_id=run.operation.id, version=value.version,
-            image_id=run.outputs["pull"]["imageId"], host_port=value.port, container_port=value.container_port,
-            network=names.network(value.place.project), limits=value.limits,
-            env=(
-                ("PORT", str(value.container_port)),
-                ("CODEB_PROJECT", value.place.project), ("CODEB_ENVIRONMENT", value.place.environment),
-                ("CODEB_SLOT", value.slot.value), ("CODEB_VERSION", value.version),
-            ),
+        unit_of_slot(
+            value.place, value.slot, deployment_id=value.deployment_id, operation_id=run.operation.id, version=value.version,
+            image_id=run.outputs["pull"]["imageId"], port=value.port, container_port=value.container_port, limits=value.limits,
         )
     )  # fmt: skip
     return {"containerId": unit.id}
@@ -209,7 +207,9 @@ SAGA: Saga[DeployInput] = Saga(
         Step("clear", "set aside what stands in the slot", do=_clear, undo=_unclear),
         Step("start", "start the container, hardened, on 127.0.0.1 only", do=_start, undo=_unstart),
         Step("health", "wait until it is healthy in three ways", do=_health),
-        Step("preview", "see it answer at its preview host through the proxy", do=_preview, undo=_unpreview),
+        # Apart: its undo takes a site away of which no slot is live, the others' are about containers. One that waits for
+        # a dead proxy does not keep the container that had to go running, nor the grace from coming back.
+        Step("preview", "see it answer at its preview host through the proxy", do=_preview, undo=_unpreview, apart=True),
         Step("commit", "the slot is deployed", record=_commit, commits=True),
         Step("tidy", "remove what had been set aside", do=_tidy),
     ),

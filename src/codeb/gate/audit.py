@@ -3,7 +3,9 @@
 import asyncio
 import logging
 import re
+from collections.abc import Mapping
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from codeb.contracts.store import AuditRow, Store
@@ -44,6 +46,18 @@ class AuditLog:
             row = replace(row, summary=without_keys(row.summary), params=without_keys(dict(row.params)))
         self._rows.append(row)
 
+    def record_automatic(
+        self, tool: str, at: datetime, correlation_id: str, summary: str, params: Mapping[str, Any], *,
+        team: str | None, code: str = "", duration_ms: float = 0.0,
+    ) -> None:  # fmt: skip
+        """What CodeB changed by itself, without anybody's key; a `code` says why it did not succeed."""
+        self.add(
+            AuditRow(
+                at=at, correlation_id=correlation_id, entry="timer", tool=tool, ok=not code, code=code, key_id=None, team=team,
+                role=None, ip=None, duration_ms=round(duration_ms, 3), params=params, summary=summary[:500],
+            )
+        )  # fmt: skip
+
     async def flush(self) -> None:
         """Write what is held. Never raises for a store that does not answer."""
         async with self._writing:
@@ -51,7 +65,7 @@ class AuditLog:
             if not rows:
                 return
             try:
-                await self._store.transact(lambda registry: registry.audit.add(rows))
+                await self._store.append(lambda registry: registry.audit.add(rows))
             except Exception as fault:
                 log.warning("audit: %d rows wait: %s", len(rows), fault, exc_info=not isinstance(fault, PublicError))
                 self._rows = rows + self._rows

@@ -1,13 +1,13 @@
 """Find, authenticate, role, validate, scope, run, check the result; audit around all of it, refusals too."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from codeb.contracts.kit import Kit
 from codeb.contracts.store import AuditRow
-from codeb.errors import Forbidden, InvalidParams, NotFound, PublicError, Unavailable
+from codeb.errors import FenceLost, Forbidden, InvalidParams, NotFound, PublicError, Unavailable
 from codeb.gate.audit import AuditLog
 from codeb.gate.authenticate import authenticate
 from codeb.gate.validate import validate
@@ -16,7 +16,7 @@ from codeb.model.access import Actor
 from codeb.model.names import did_you_mean
 from codeb.model.secret import Secret
 from codeb.saga.engine import Engine
-from codeb.tools.call import Call, Replayed, unknown_project
+from codeb.tools.call import Call, Replayed, degraded, unknown_project
 from codeb.tools.fields import Params
 from codeb.tools.tool import Accepted, Plan, Tool
 
@@ -56,6 +56,8 @@ class Gate:
         self._engine = engine
         self._audit = audit
         self._tools = tools
+        self.on_answer: list[Callable[[str, int, str], None]] = []
+        """called after each call with tool, HTTP status and role"""
 
     async def call(self, asked: Asked) -> Answer:
         """Answer one call; never raises for anything the call did."""
@@ -66,6 +68,9 @@ class Gate:
             status, code = 200, ""
         except PublicError as fault:
             status, code, body = fault.status, fault.code, failed(fault)
+        except FenceLost:
+            deposed = self._not_leading()
+            status, code, body = deposed.status, deposed.code, failed(deposed)
         except Exception:
             log.exception("call %s of %s ended in an unforeseen error", asked.correlation_id, asked.tool)
             status, code, body = 500, "internal", internal(asked.correlation_id)
@@ -83,6 +88,8 @@ class Gate:
                 params=seen.params, summary=summary[:500],
             )
         )  # fmt: skip
+        for each in self.on_answer:
+            each(seen.tool, status, seen.actor.role.value if seen.actor else "none")
         if seen.changes:
             await self._audit.flush()
         return Answer(status, body)
@@ -110,7 +117,7 @@ class Gate:
         self._scope(actor, params)
         self._able(tool, params)
         key = self._idempotency_key(tool, asked, params)
-        call = Call(self._kit, self._engine, actor, tool.name, asked.correlation_id, said, key)
+        call = Call(self._kit, self._engine, actor, tool.name, asked.correlation_id, said, key, not tool.without_database)
         return await self._run(tool, call, params)
 
     def _find(self, name: Any, actor: Actor) -> Tool[Any]:
@@ -134,22 +141,22 @@ class Gate:
 
     def _able(self, tool: Tool[Any], params: Params) -> None:
         """What changes something needs a process that leads, and mostly the database itself. Raises `Unavailable`."""
-        standing = self._kit.store.standing
         if not tool.changes or getattr(params, "dry_run", False):
             return
+        standing = self._kit.store.standing
         if not standing.leads:
-            raise Unavailable(
-                f"This process does not lead, so it changes nothing; {standing.leader or 'no process'} leads at the moment.",
-                code="not_leader", hint="Send the call there, or repeat it in a few seconds if nobody leads.",
-                details={"leader": standing.leader},
-            )  # fmt: skip
+            raise self._not_leading()
         if standing.degraded and not tool.without_database:
             able = sorted(each.name for each in self._tools.values() if each.changes and each.without_database)
-            raise Unavailable(
-                f"The database does not answer, and {tool.name} needs it; nothing was done. What runs goes on running.",
-                code="degraded", hint=f"Still working: everything that reads, and {', '.join(able)}. Try again once it is back.",
-                details={"awaySince": str(standing.away_since), "reason": standing.why, "stillWorking": able},
-            )  # fmt: skip
+            raise degraded(tool.name, standing, able)
+
+    def _not_leading(self) -> Unavailable:
+        leader = self._kit.store.standing.leader
+        return Unavailable(
+            f"This process does not lead, so it changes nothing; {leader or 'no process'} leads at the moment.",
+            code="not_leader", hint="Send the call there, or repeat it in a few seconds if nobody leads.",
+            details={"leader": leader},
+        )  # fmt: skip
 
     def _idempotency_key(self, tool: Tool[Any], asked: Asked, params: Params) -> str | None:
         said = getattr(params, "idempotency_key", None)

@@ -19,6 +19,8 @@ HEALTH_PATH = re.compile(r"/[A-Za-z0-9._~/-]{0,1023}")
 IDEMPOTENCY_KEY = re.compile(r"[!-~]{1,128}")
 CORRELATION_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 OPERATION_ID = re.compile(r"op_[0-9a-z]{8,40}")
+CONFLICT_ID = re.compile(r"cf_[0-9a-f]{28}")
+EVENT_ID = re.compile(r"ev_[0-9a-z]{8,40}")
 PLAN_ID = re.compile(r"plan_[0-9a-f]{32}")
 DURATION = re.compile(r"([1-9][0-9]{0,5})([smhd])")
 RFC3339 = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,9})?(?:Z|[+-][0-9]{2}:[0-9]{2})")
@@ -139,6 +141,18 @@ def idempotency_key(text: str) -> str:
 def operation_id(text: str) -> str:
     if not OPERATION_ID.fullmatch(text):
         raise ValueError("an operation id looks like op_… as `deploy` and `operation_list` give it")
+    return text
+
+
+def event_id(text: str) -> str:
+    if not EVENT_ID.fullmatch(text):
+        raise ValueError("an event id looks like ev_… as `event_list` gives it")
+    return text
+
+
+def conflict_id(text: str) -> str:
+    if not CONFLICT_ID.fullmatch(text):
+        raise ValueError("a conflict id looks like cf_… as `conflict_list` gives it")
     return text
 
 

@@ -72,6 +72,11 @@ class Unit:
     health: Health = Health.NONE
     exit_code: int | None = None
     restarts: int = 0
+    """by the runtime itself, since somebody started it"""
+    started: str = ""
+    """when its process was started, as the runtime stamps it; another stamp is another process"""
+    restarting: bool = False
+    """it is down, and the runtime is about to start it again"""
     address: str | None = None
     """its own address in the project's network"""
     project: str = ""

@@ -12,12 +12,12 @@ from codeb.errors import FenceLost, InternalFault, PublicError, StepFailed, Unav
 from codeb.model.journal import Operation, OpState, StepRow, StepState
 from codeb.saga.fence import fence_kit
 from codeb.saga.step import I, Run, Saga, Step
+from codeb.saga.unwinding import LEAST_SECONDS, TRIES, Turn, undo_all
 
 log = logging.getLogger("codeb.saga")
 
-UNDO_SECONDS = 60.0
-"""how long one undo may take, retries included"""
-TRIES = 3
+LANDED_SECONDS = 15.0
+"""how long the world may take to say whether the commit point was passed"""
 
 
 class InDoubt(InternalFault):
@@ -127,6 +127,8 @@ class Course(Generic[I]):
             return None
         deadline = self._kit.world.monotonic() + self.saga.deadline(self._kit.policy)
         for at in range(start, len(self.saga.steps)):
+            if at == self.saga.commit_index + 1:
+                deadline = max(deadline, self._kit.world.monotonic() + self._kit.policy.undo_seconds)
             if (row := self._row(at)) is not None and row.state is StepState.DONE:
                 continue
             fault = await self._try_step(at, deadline)
@@ -145,7 +147,8 @@ class Course(Generic[I]):
         row, step = self._row(commit), self.saga.steps[commit]
         if row is not None and row.state is StepState.INTENT and step.landed is not None:
             try:
-                landed = await step.landed(self.run)
+                async with asyncio.timeout(LANDED_SECONDS):
+                    landed = await step.landed(self.run)
             except FenceLost:
                 raise
             except Exception as fault:
@@ -267,7 +270,7 @@ class Course(Generic[I]):
         began = self._kit.world.monotonic()
         left = deadline - began
         if at > self.saga.commit_index:
-            left = max(left, UNDO_SECONDS)
+            left = max(left, LEAST_SECONDS)
         self._act = asyncio.ensure_future(step.do(self.run))
         try:
             async with asyncio.timeout(left):
@@ -335,13 +338,12 @@ class Course(Generic[I]):
         }
         await self._flush(state=OpState.UNWINDING, error=error, warnings=tuple(self.run.warnings))
         faults = list(self.operation.undo_faults)
-        for at in range(last, -1, -1):
-            row, step = self._row(at), self.saga.steps[at]
-            if row is None or step.undo is None or row.state is StepState.UNDONE:
-                continue
-            problem = await self._undo(at, step)
-            if problem:
-                faults.append(f"{step.name}: {problem}")
+        turns = [Turn(at, self.saga.steps[at]) for at in range(last, -1, -1) if self._is_to_undo(at)]
+        for turn in await undo_all(turns, self._kit.world, self._kit.policy.undo_seconds, self._undo):
+            assert turn.problem is not None
+            log.error("operation %s: step %s could not be undone: %s", self.operation.id, turn.step.name, turn.problem)
+            self._set(turn.at, StepState.UNDO_FAILED, error=turn.problem.message)
+            faults.append(f"{turn.step.name}: {turn.problem.message}")
         ended = OpState.CANCELLED if fault.code == "cancelled" else OpState.FAILED
 
         async def act(registry: Registry) -> None:
@@ -356,33 +358,31 @@ class Course(Generic[I]):
         self._dirty.clear()
         await self._reached(self.saga.steps[0], "undo", "record")
 
-    async def _undo(self, at: int, step: Step[I]) -> str | None:
-        """Undo one step; what could not be undone comes back as a sentence and does not stop the others."""
+    def _is_to_undo(self, at: int) -> bool:
+        row = self._row(at)
+        return row is not None and row.state is not StepState.UNDONE and self.saga.steps[at].undo is not None
+
+    async def _undo(self, turn: Turn[I], seconds: float) -> PublicError | None:
+        """One try to undo one step; what went wrong with it."""
+        step = turn.step
         assert step.undo is not None
-        self._set(at, StepState.UNDOING)
-        await self._flush()
-        await self._reached(step, "undo", "before")
-        end = self._kit.world.monotonic() + UNDO_SECONDS
-        tries = 0
-        while True:
-            tries += 1
-            try:
-                async with asyncio.timeout(max(1.0, end - self._kit.world.monotonic())):
-                    await step.undo(self.run)
-                break
-            except FenceLost:
-                raise
-            except Exception as error:
-                problem = _public(error)
-                patient = isinstance(problem, Unavailable) or tries < TRIES
-                if patient and self._kit.world.monotonic() < end:
-                    await self._kit.world.sleep(min(0.3 * tries, 2.0))
-                    continue
-                log.exception("operation %s: step %s could not be undone", self.operation.id, step.name)
-                self._set(at, StepState.UNDO_FAILED, error=problem.message)
-                return problem.message
+        if turn.tries == 1:
+            self._set(turn.at, StepState.UNDOING)
+            await self._flush()
+            await self._reached(step, "undo", "before")
+        limit = asyncio.timeout(seconds)
+        try:
+            async with limit:
+                await step.undo(self.run)
+        except FenceLost:
+            raise
+        except Exception as error:
+            if limit.expired():
+                # What an earlier try said tells more.
+                return turn.problem or Unavailable("It was not done within the time there was to go back in.", code="deadline")
+            return _public(error)
         await self._reached(step, "undo", "effect")
-        self._set(at, StepState.UNDONE)
+        self._set(turn.at, StepState.UNDONE)
         await self._flush()
         await self._reached(step, "undo", "record")
         return None

@@ -178,7 +178,8 @@ class Engine:
             async with asyncio.timeout(seconds):
                 if course := self._courses.get(operation_id):
                     await course.finished.wait()
-                    return
+                    if self._stopping or self._kit.store.standing.leads:
+                        return
                 while True:
                     found = await self._kit.store.consult(lambda registry: registry.journal.get(operation_id))
                     if found is None or found.state.terminal:
@@ -214,13 +215,16 @@ class Engine:
         if course is not None:
             course.cancel()
 
-    async def resume(self) -> list[str]:
-        """Take over every operation nobody works on and bring it to an end; returns their ids. They run detached."""
+    async def resume(self, lease_seconds: float = LEASE_SECONDS) -> list[str]:
+        """Take over every operation nobody works on and bring it to an end; returns their ids. They run detached.
+
+        A process that has just begun to lead says `lease_seconds=0`: what others began is theirs no more.
+        """
         home = self._owner.partition(":")[0]
         taken: list[str] = []
 
         async def act(registry: Registry) -> list[Course[Any]]:
-            left = await registry.journal.abandoned(home=home, lease_seconds=LEASE_SECONDS)
+            left = await registry.journal.abandoned(home=home, lease_seconds=lease_seconds)
             left = [each for each in left if each.id not in self._tasks and each.id not in self._entering]
             courses = []
             for operation in left:
@@ -247,7 +251,7 @@ class Engine:
         error = {
             "code": "unknown_saga_version", "step": operation.step,
             "message": f"Operation {operation.id} was not finished: {fault}.",
-            "hint": "Look at slot_status, then deploy again; nothing was changed since the interruption.",
+            "hint": "Nothing was done since. See slot_status for what is so; reconcile mends what differs; then call again.",
         }  # fmt: skip
         await registry.journal.close(operation.id, operation.fence, OpState.FAILED, error=error, undo_faults=(fault,))
 
@@ -255,12 +259,14 @@ class Engine:
         """Renew this process's leases until cancelled, and pick up what others dropped."""
         while True:
             await self._kit.world.sleep(RENEW_SECONDS)
+            if not self._kit.store.standing.leads:
+                continue
             try:
                 if self._tasks:
                     await self._kit.store.transact(lambda registry: registry.journal.renew(self._owner))
                 if not self._stopping:
                     await self.resume()
-            except PublicError as fault:
+            except (PublicError, FenceLost) as fault:
                 log.warning("leases not renewed: %s", fault)
 
     @property

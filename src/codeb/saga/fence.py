@@ -5,12 +5,13 @@ from dataclasses import replace
 from typing import Any, TypeVar, cast
 
 from codeb.contracts.kit import Kit
+from codeb.errors import FenceLost
 
 D = TypeVar("D")
 
 CHANGING = frozenset({
-    "run", "keep", "shelve", "unshelve", "remove", "remove_network",
-    "put_site", "remove_site", "set_live", "set_fallback",
+    "run", "keep", "shelve", "unshelve", "remove", "remove_network", "restart", "name_back",
+    "prepare", "put_site", "remove_site", "set_live", "set_fallback",
 })  # fmt: skip
 
 
@@ -36,17 +37,23 @@ def _fenced(driver: D, check: Callable[[], Awaitable[None]]) -> D:
 
 
 def fence_kit(kit: Kit, operation_id: str, fence: int) -> Kit:
-    """The same kit; before every changing verb of runtime, networks and proxy the lock is looked up in the store.
+    """The same kit; before every changing verb on containers, networks and the proxy the lock is looked up in the store.
 
-    The verb raises `FenceLost` instead of acting when a newer holder has the lock.
+    The verb raises `FenceLost` instead of acting when a newer holder has the lock, or another process leads.
     """
 
     async def check() -> None:
         await kit.store.consult(lambda registry: registry.journal.holds(operation_id, fence))
+        # Last, for the answer above may be an hour old: nothing is waited for between this and the act.
+        if not kit.store.standing.leads:
+            raise FenceLost(f"this process does not lead any more; operation {operation_id} is not its own")
 
     return replace(
         kit,
         runtime=_fenced(kit.runtime, check),
+        restarter=_fenced(kit.restarter, check),
         networks=_fenced(kit.networks, check),
+        upkeep=_fenced(kit.upkeep, check),
         proxy=_fenced(kit.proxy, check),
+        proxy_upkeep=_fenced(kit.proxy_upkeep, check),
     )

@@ -46,6 +46,8 @@ class Step(Generic[I]):
     undo: Callable[[Run[I]], Awaitable[None]] | None = None
     record: Callable[[Run[I], Registry], Awaitable[Output | None]] | None = None
     commits: bool = False
+    apart: bool = False
+    """what its undo takes back, no earlier step's undo touches: they need not wait for it when its part is away"""
     landed: Callable[[Run[I]], Awaitable[bool]] | None = None
 
     def __post_init__(self) -> None:

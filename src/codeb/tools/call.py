@@ -3,12 +3,12 @@
 import hashlib
 import json
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from codeb.contracts.kit import Kit
-from codeb.contracts.store import Registry, Remembered
+from codeb.contracts.store import Registry, Remembered, Standing
 from codeb.errors import Conflict, NotFound, OperationFailed, PublicError, Unavailable
 from codeb.model.access import Actor
 from codeb.model.journal import Operation, OpState, StepRow
@@ -43,6 +43,8 @@ class Call:
     params: Mapping[str, Any] = field(default_factory=dict)
     """as validated, wire names: what an idempotency key is compared by"""
     idempotency_key: str | None = None
+    needs_database: bool = False
+    """whether what it does may only be done in the database itself"""
 
     # what it may see
 
@@ -90,6 +92,12 @@ class Call:
             )
         return found
 
+    def _refuse_without_database(self) -> None:
+        """Asked inside the transaction: the database may have gone since the call came in."""
+        standing = self.kit.store.standing
+        if self.needs_database and standing.degraded:
+            raise degraded(self.tool, standing)
+
     async def _remember(self, registry: Registry, part: str = "", **what: Any) -> None:
         if self.idempotency_key is not None:
             key = self.idempotency_key + part
@@ -102,6 +110,27 @@ class Call:
             return None
         earlier = await self.kit.store.consult(self._earlier)
         return earlier.answer if earlier else None
+
+    async def began(self, *parts: str) -> dict[str, str]:
+        """The operations that this idempotency key began before, by part: the call is about them, whatever is true by now."""
+        if self.idempotency_key is None:
+            return {}
+
+        async def look(registry: Registry) -> dict[str, str]:
+            found = {part: await self._earlier(registry, part) for part in parts or ("",)}
+            return {part: each.operation_id for part, each in found.items() if each is not None and each.operation_id}
+
+        return await self.kit.store.consult(look)
+
+    async def bind(self, operation_id: str) -> None:
+        """Remember that the idempotency key is about an operation that another call began. Safe to repeat."""
+
+        async def act(registry: Registry) -> None:
+            if await self._earlier(registry) is None:
+                await self._remember(registry, operation_id=operation_id)
+
+        if self.idempotency_key is not None:
+            await self.kit.store.transact(act)
 
     async def keep_answer(self, answer: Mapping[str, Any]) -> None:
         """Remember the whole answer under its idempotency key. What was done is done: never raises for the store."""
@@ -130,6 +159,7 @@ class Call:
             earlier = await self._earlier(registry)
             if earlier is not None:
                 raise Replayed(earlier.answer or {})
+            self._refuse_without_database()
             done = await act(registry)
             await self._remember(registry, answer=dict(answer(done)))
             return done
@@ -148,8 +178,12 @@ class Call:
             await self._remember(registry, part, operation_id=operation_id)
             return None
 
+        async def decided(registry: Registry) -> I:
+            self._refuse_without_database()
+            return await decide(registry)
+
         request = Request(self.tool, places, self.actor.team, self.actor.name)
-        return await self.engine.open(saga, request, decide, claim if self.idempotency_key else None)
+        return await self.engine.open(saga, request, decided, claim if self.idempotency_key else None)
 
     async def ended(self, operation_id: str, seconds: float = WAIT_SECONDS) -> tuple[Operation, list[StepRow]]:
         """Wait for an operation.
@@ -162,7 +196,13 @@ class Call:
         async def look(registry: Registry) -> tuple[Operation | None, list[StepRow]]:
             return await registry.journal.get(operation_id), list(await registry.journal.steps(operation_id))
 
-        operation, steps = await self.kit.store.consult(look)
+        try:
+            operation, steps = await self.kit.store.consult(look)
+        except Unavailable as fault:
+            raise Unavailable(
+                f"Operation {operation_id} was begun; how it ended cannot be read: {fault.message}", code=fault.code,
+                hint=f"See how it ended with operation_get {operation_id}.", details={"operationId": operation_id},
+            ) from fault  # fmt: skip
         if operation is None:
             raise NotFound(f"Operation {operation_id} is no longer on record.", code="operation_not_found")
         if operation.state in (OpState.FAILED, OpState.CANCELLED):
@@ -182,6 +222,16 @@ class Call:
             hint=f"See how it ended with operation_get {operation.id}.",
             details={"operationId": operation.id, "state": operation.state.value, "steps": step_list(steps)},
         )
+
+
+def degraded(tool: str, standing: Standing, able: Sequence[str] = ()) -> Unavailable:
+    """The refusal of what only the database can do, while it is away."""
+    others = f", and {', '.join(able)}" if able else ""
+    return Unavailable(
+        f"The database does not answer, and {tool} needs it; nothing was done. What runs goes on running.",
+        code="degraded", hint=f"Still working: everything that reads{others}. Try again once it is back.",
+        details={"awaySince": str(standing.away_since), "reason": standing.why, "stillWorking": list(able)},
+    )  # fmt: skip
 
 
 def failure(operation: Operation, steps: list[StepRow]) -> OperationFailed:

@@ -3,7 +3,21 @@
 from types import MappingProxyType
 from typing import Any
 
-from codeb.tools import deploys, health, logs, operations, port_sync, ports, projects, slots, switches
+from codeb.tools import (
+    deploys,
+    events,
+    health,
+    logs,
+    operations,
+    port_sync,
+    ports,
+    projects,
+    reconcile,
+    scan,
+    slots,
+    switches,
+    unreplayed,
+)
 from codeb.tools.tool import Tool
 
 TOOLS: tuple[Tool[Any], ...] = (
@@ -14,8 +28,12 @@ TOOLS: tuple[Tool[Any], ...] = (
     *ports.TOOLS,
     *port_sync.TOOLS,
     *operations.TOOLS,
+    *events.TOOLS,
     *logs.TOOLS,
     *health.TOOLS,
+    *reconcile.TOOLS,
+    *scan.TOOLS,
+    *unreplayed.TOOLS,
 )
 
 BY_NAME = MappingProxyType({tool.name: tool for tool in TOOLS})

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import Field
 
 from codeb.contracts.store import Registry
-from codeb.errors import InvalidParams
+from codeb.errors import InvalidParams, Unavailable
 from codeb.flows import deploy
 from codeb.flows.site import site_of
 from codeb.model import grammar
@@ -87,6 +87,7 @@ async def _plan(
     pair = await registry.slots.pair(place)
     pair_is_new = pair is None
     if pair is None:
+        _refuse_new_while_away(call, place)
         pair = await new_pair(registry, call, place, outside)
     row = pair.deploy_target()
     # The site keeps the project's own path: its health checks ask the other slot too.
@@ -123,6 +124,15 @@ def _draft(value: deploy.DeployInput, pair: Pair) -> Draft:
     if value.auto_promote:
         changes.append(f"send all traffic to {value.version}")
     return draft("deploy", plan, changes, facts_of(pair))
+
+
+def _refuse_new_while_away(call: Call, place: Place) -> None:
+    """A new environment takes ports, and they are the database's to give (P7). Raises `Unavailable`."""
+    if call.kit.store.standing.degraded:
+        raise Unavailable(
+            f"The database does not answer, and {place.key} would be a new environment; nothing was done.",
+            code="degraded", hint="Environments that exist can be deployed to meanwhile. Try again once it is back.",
+        )  # fmt: skip
 
 
 async def _deploy(call: Call, params: DeployParams) -> Outcome:

@@ -61,6 +61,16 @@ OperationId = Annotated[
     AfterValidator(grammar.operation_id),
     Field(description="an operation, as deploy or operation_list names it", max_length=64),
 ]
+EventId = Annotated[
+    str,
+    AfterValidator(grammar.event_id),
+    Field(description="an event, as event_list names it", max_length=64),
+]
+ConflictId = Annotated[
+    str,
+    AfterValidator(grammar.conflict_id),
+    Field(description="a conflict, as conflict_list names it", max_length=64, examples=["cf_0123456789abcdef0123456789ab"]),
+]
 PlanId = Annotated[
     str,
     AfterValidator(grammar.plan_id),

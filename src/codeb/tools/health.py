@@ -5,11 +5,11 @@ import shutil
 from typing import Any
 
 from codeb.model.access import Role
+from codeb.model.drift import of_slot
 from codeb.model.slots import State
 from codeb.model.specs import Finding
 from codeb.tools import fields
 from codeb.tools.call import Call
-from codeb.tools.slots import view
 from codeb.tools.tool import Outcome, Risk, Tool
 
 CHECK_SECONDS = 5.0
@@ -32,7 +32,7 @@ class HealthResult(fields.Result):
     checks: list[FindingView]
 
 
-async def _bounded(name: str, check: Any) -> Finding:
+async def bounded(name: str, check: Any) -> Finding:
     try:
         async with asyncio.timeout(CHECK_SECONDS):
             return await check()  # type: ignore[no-any-return]
@@ -40,7 +40,7 @@ async def _bounded(name: str, check: Any) -> Finding:
         return Finding(name, "fail", f"did not answer within {CHECK_SECONDS:g} s", "See that it runs.")
 
 
-def _disk(call: Call) -> Finding:
+def disk(call: Call) -> Finding:
     free = shutil.disk_usage(call.kit.policy.home).free
     text = f"{free / 2**30:.1f} GiB free in {call.kit.policy.home}"
     if free < DISK_WARN:
@@ -59,20 +59,24 @@ async def _slots(call: Call) -> Finding:
             continue
         for row in pair.rows:
             count += row.state is not State.EMPTY
-            drift += view(row, seen, call.kit.policy, now).drift
+            drift += [each.text for each in of_slot(row, seen.units, now)]
+    # what needs more than a look at containers, as the last round found it
+    last = (each for each in call.kit.drift.left if each.place and each.place.project in visible and each.text not in drift)
+    drift += [each.text for each in last if each.place not in snapshot.running and not each.kind.startswith("container_")]
     if drift:
         return Finding(
             "slots",
             "warn",
             "; ".join(drift[:10]),
-            "slot_status of the environment says more; deploying again mends it.",
+            "reconcile mends what is safe to mend and says what mends the rest.",
         )
     return Finding("slots", "pass", f"{count} filled slots, all as the registry says")
 
 
 async def _health(call: Call, params: HealthParams) -> Outcome:
-    jobs = [_bounded(name, check.check) for name, check in call.kit.checks.items()]
-    found = [Finding("api", "pass", "answers"), *await asyncio.gather(*jobs), _disk(call), await _slots(call)]
+    jobs = [bounded(name, check.check) for name, check in call.kit.checks.items()]
+    *parts, slots = await asyncio.gather(*jobs, bounded("slots", lambda: _slots(call)))
+    found = [Finding("api", "pass", "answers"), *parts, disk(call), slots]
     worst = next((word for word in ("fail", "warn") if any(each.status == word for each in found)), "pass")
     bad = ", ".join(each.name for each in found if each.status != "pass")
     checks = [FindingView(name=each.name, status=each.status, text=each.text, fix=each.fix) for each in found]

@@ -126,8 +126,12 @@ async def _cancel(call: Call, params: CancelParams) -> Outcome:
     if params.dry_run:
         apply = NextCall("operation_cancel", {"operationId": operation.id, "planId": drafted.id}, "do exactly this")
         return drafted.shown(f"Would cancel {operation.summary}.", None if operation.state.terminal else apply)
-    drafted.still_fits(params)
-    await call.engine.cancel(operation)
+    asked = operation.cancel_requested and bool(await call.began())
+    if not asked:
+        drafted.still_fits(params)
+        await call.bind(operation.id)
+    if not (asked and operation.state.terminal):
+        await call.engine.cancel(operation)
     await call.engine.wait(operation.id, 30)
     operation, _ = await _find(call, operation.id)
     said = "is cancelled; everything it had done is undone" if operation.state is OpState.CANCELLED else f"is {operation.state}"

@@ -5,9 +5,10 @@ from typing import Any
 from pydantic import Field
 
 from codeb.contracts.store import Registry
+from codeb.errors import Unavailable
+from codeb.flows.observers import survey
 from codeb.model.access import Role
-from codeb.model.names import parse_container
-from codeb.model.slots import SlotRow, State
+from codeb.model.slots import State
 from codeb.tools import fields
 from codeb.tools.call import Call
 from codeb.tools.drafts import draft
@@ -41,53 +42,40 @@ async def _sync(call: Call, params: SyncParams) -> Outcome:
     if params.dry_run:
         return drafted.shown(f"{len(drift)} differences, {len(mend)} can be mended.")
     drafted.still_fits(params)
+    mended: list[int] = []
     if params.fix and mend:
         outside = await taken_outside(call)
 
         async def act(registry: Registry) -> list[int]:
             return await _mend(registry, call, mend, outside)
 
-        mended = await call.change(act, lambda ports: {"mended": ports})
-        drift = [row.model_copy(update={"mended": row.port in mended}) for row in drift]
-    count = sum(1 for row in drift if row.mended)
-    said = f"{len(drift)} differences, {count} mended." if drift else "Registry and runtime agree."
-    return Outcome(SyncResult(drift=drift, mended=count), said)
+        mended = await call.change(act, lambda ports: _result(drift, ports).model_dump(by_alias=True))
+    result = _result(drift, mended)
+    said = f"{len(drift)} differences, {result.mended} mended." if drift else "Registry and runtime agree."
+    return Outcome(result, said)
+
+
+def _result(drift: list[DriftView], ports: list[int]) -> SyncResult:
+    rows = [row.model_copy(update={"mended": row.port in ports}) for row in drift]
+    return SyncResult(drift=rows, mended=sum(1 for row in rows if row.mended))
 
 
 async def _find_drift(call: Call) -> list[DriftView]:
-    """Registry against runtime and sockets, among what the caller may see; places with an operation under way are left out."""
-    published, listening = await call.kit.ports.published(), await call.kit.ports.listening()
-    visible, snapshot = call.projects(), call.kit.store.snapshot
-    rows = {row.port: row for place, pair in snapshot.pairs.items() if place.project in visible for row in pair.rows}
-    found = [
-        _of_row(call, row, published.get(port), port in listening)
-        for port, row in sorted(rows.items())
-        if row.place not in snapshot.running
-    ]
-    drift = [each for each in found if each is not None]
-    for port, name in sorted(published.items()):
-        owner = parse_container(name)
-        if owner is not None and owner[0].project in visible and port not in rows:
-            text = f"{name} publishes {port} without a lease"
-            drift.append(DriftView(port=port, kind="not_leased", text=text, repair="port_register, or remove the container"))
+    """What a round of reconciliation finds about ports, among what the caller may see. Raises `Unavailable` for a part that
+    could not be looked at: an unknown port is not a right one."""
+    seen = await survey(call.kit, parts=("containers", "ports"))
+    if unseen := next((each for each in seen.found if each.kind == "unseen"), None):
+        raise Unavailable(f"{unseen.text} Nothing was done.", code="not_looked_at", hint=unseen.repair)
+    visible, pairs = call.projects(), seen.ground.pairs
+    drift = []
+    for each in sorted((each for each in seen.found if each.port is not None), key=lambda each: each.port or 0):
+        if each.place is None or each.place.project not in visible or each.port is None:
+            continue
+        pair = pairs.get(each.place)
+        idle = each.kind == "used_by_other" and pair is not None and all(row.state is State.EMPTY for row in pair.rows)
+        repair = f"{MEND}give {each.place.key} another pair" if idle else each.repair
+        drift.append(DriftView(port=each.port, kind=each.kind, text=each.text, repair=repair))
     return drift
-
-
-def _of_row(call: Call, row: SlotRow, holder: str | None, listening: bool) -> DriftView | None:
-    """Where one leased port differs."""
-    if row.state is not State.EMPTY:
-        if holder == row.container:
-            return None
-        text = f"{row.container} does not publish {row.port}"
-        return DriftView(port=row.port, kind="not_published", text=text, repair=f"deploy {row.place.key} again")
-    if holder is None and not listening:
-        return None
-    other = holder or "another program"
-    pair = call.kit.store.snapshot.pairs[row.place]
-    idle = all(each.state is State.EMPTY for each in pair.rows)
-    repair = f"{MEND}give {row.place.key} another pair" if idle else f"stop {other}, or it blocks the next deploy"
-    text = f"{row.port} is leased to {row.container} but used by {other}"
-    return DriftView(port=row.port, kind="used_by_other", text=text, repair=repair)
 
 
 async def _mend(registry: Registry, call: Call, mend: list[int], outside: set[int]) -> list[int]:

@@ -1,5 +1,6 @@
-"""Projects: create, list, get, delete."""
+"""Projects: create, list, get, update, delete."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -9,6 +10,7 @@ from codeb.contracts.store import Registry
 from codeb.errors import Conflict, InvalidParams
 from codeb.flows import project_delete
 from codeb.model.access import Role
+from codeb.model.journal import Operation
 from codeb.model.names import Place
 from codeb.model.slots import Pair
 from codeb.model.specs import Limits, Project
@@ -48,6 +50,8 @@ class ProjectView(fields.Result):
     health_path: str
     memory_mb: int
     cpus: float
+    auto_rollback: bool
+    watch_seconds: int
     created_at: str | None
     environments: list[EnvironmentView]
 
@@ -77,6 +81,21 @@ class GetResult(fields.Result):
     slots: dict[str, list[SlotView]]
 
 
+class UpdateParams(fields.Changing):
+    project_name: fields.ProjectName
+    auto_rollback: bool | None = Field(
+        None, description="whether traffic goes back by itself when the active version stays unhealthy; default: as it is"
+    )
+    watch_seconds: int | None = Field(
+        None, ge=0, le=86400, description="how long after a promote the active version is watched closely; default: as it is"
+    )
+
+
+class UpdateResult(fields.Result):
+    project: ProjectView
+    changed: list[str]
+
+
 class DeleteParams(fields.Long):
     project_name: fields.ProjectName
     confirm: str = Field("", max_length=64, description="the project's name, typed once more")
@@ -95,20 +114,30 @@ def pairs_of(call: Call, project: str) -> list[Pair]:
     return [pair for place, pair in sorted(call.kit.store.snapshot.pairs.items()) if place.project == project]
 
 
-def project_view(call: Call, project: Project) -> ProjectView:
+def project_view(call: Call, project: Project, pairs: Sequence[Pair] | None = None) -> ProjectView:
+    """`pairs`: as a transaction sees them; otherwise as the registry has them now."""
     policy = call.kit.policy
     return ProjectView(
         project_name=project.name, team=project.team, type=project.type, state=project.state,
         container_port=project.container_port, health_path=project.health_path, memory_mb=project.limits.memory_mb,
-        cpus=project.limits.cpus, created_at=project.created_at.isoformat() if project.created_at else None,
+        cpus=project.limits.cpus, auto_rollback=project.auto_rollback, watch_seconds=project.watch_seconds,
+        created_at=project.created_at.isoformat() if project.created_at else None,
         environments=[
             EnvironmentView(
                 environment=pair.place.environment, url=policy.url(pair.place.host(policy.base_domain)),
                 blue=pair.blue.port, green=pair.green.port,
             )
-            for pair in pairs_of(call, project.name)
+            for pair in (pairs_of(call, project.name) if pairs is None else pairs)
         ],
     )  # fmt: skip
+
+
+async def _shown(registry: Registry, call: Call, name: str) -> ProjectView:
+    """A project as this transaction sees it."""
+    project = await registry.projects.get(name)
+    assert project is not None
+    pairs = [await registry.slots.pair(Place(name, each)) for each in sorted(project.environments)]
+    return project_view(call, project, [pair for pair in pairs if pair is not None])
 
 
 # create
@@ -140,15 +169,15 @@ async def _create(call: Call, params: CreateParams) -> Outcome:
     drafted.still_fits(params)
     outside = await taken_outside(call)
 
-    async def act(registry: Registry) -> bool:
-        return await _set_up(registry, call, params, wanted, outside)
+    async def act(registry: Registry) -> CreateResult:
+        created = await _set_up(registry, call, params, wanted, outside)
+        return CreateResult(project=await _shown(registry, call, name), created=created)
 
-    created = await call.change(act, lambda made: {"created": made})
-    shown = project_view(call, call.kit.store.snapshot.projects[name])
-    said = f"is set up for {', '.join(wanted)}." if created else "was set up already; nothing was lost."
+    done = await call.change(act, lambda result: result.model_dump(by_alias=True, mode="json"))
+    said = f"is set up for {', '.join(wanted)}." if done.created else "was set up already; nothing was lost."
     first = {"projectName": name, "environment": wanted[0], "version": "1.0.0"}
     return Outcome(
-        CreateResult(project=shown, created=created), f"Project {name} {said}",
+        done, f"Project {name} {said}",
         (NextCall("deploy", first, "put a first version into a slot"),),
     )  # fmt: skip
 
@@ -199,6 +228,48 @@ async def _get(call: Call, params: GetParams) -> Outcome:
     )
 
 
+# update
+
+
+def _draft_update(project: Project, params: UpdateParams) -> Draft:
+    wanted = {"autoRollback": params.auto_rollback, "watchSeconds": params.watch_seconds}
+    now = {"autoRollback": project.auto_rollback, "watchSeconds": project.watch_seconds}
+    plan = {key: now[key] if value is None else value for key, value in wanted.items()}
+    changes = [f"set {key} from {_word(now[key])} to {_word(plan[key])}" for key in plan if plan[key] != now[key]]
+    return draft("project_update", {"projectName": project.name, **plan}, changes, now)
+
+
+def _word(value: bool | int) -> str:
+    return ("on" if value else "off") if isinstance(value, bool) else str(value)
+
+
+async def _update(call: Call, params: UpdateParams) -> Outcome:
+    name = call.project(params.project_name).name
+    if params.auto_rollback is None and params.watch_seconds is None:
+        raise InvalidParams(
+            "Say what is to change; nothing was done.", hint="Give autoRollback, watchSeconds or both.",
+            details={"fields": [{"field": each, "problem": "missing"} for each in ("autoRollback", "watchSeconds")]},
+        )  # fmt: skip
+    drafted = _draft_update(call.project(name), params)
+    if params.dry_run:
+        apply = NextCall("project_update", {**drafted.plan, "planId": drafted.id}, "do exactly this")
+        return drafted.shown(f"Would change {name}." if drafted.changes else f"{name} is as asked already.", apply)
+
+    async def act(registry: Registry) -> UpdateResult:
+        found = await registry.projects.get(name)
+        if found is None or not call.actor.sees_project(name, found.team):
+            raise unknown_project(name, call.projects())
+        fresh = _draft_update(found, params)
+        fresh.still_fits(params)
+        await registry.projects.set_watch(
+            name, auto_rollback=fresh.plan["autoRollback"], watch_seconds=fresh.plan["watchSeconds"]
+        )  # fmt: skip
+        return UpdateResult(project=await _shown(registry, call, name), changed=list(fresh.changes))
+
+    done = await call.change(act, lambda result: result.model_dump(by_alias=True, mode="json"))
+    return Outcome(done, f"{name}: {', '.join(done.changed)}." if done.changed else f"{name} was as asked already.")
+
+
 # delete
 
 
@@ -231,6 +302,10 @@ def _draft_delete(project: Project, pairs: list[Pair]) -> Draft:
 
 
 async def _delete(call: Call, params: DeleteParams) -> Outcome:
+    if not params.dry_run and (begun := await call.began()):
+        # by now there may be no such project
+        earlier = begun[""]
+        return await _deleting(call, params, await call.kit.store.consult(lambda registry: call.engine.find(registry, earlier)))
     project = call.project(params.project_name)
     name, pairs = project.name, pairs_of(call, project.name)
     drafted = _draft_delete(project, pairs)
@@ -257,6 +332,11 @@ async def _delete(call: Call, params: DeleteParams) -> Outcome:
 
     # a project without environments still needs something to lock
     operation = await call.open(project_delete.SAGA, places or (Place(name, "production"),), decide)
+    return await _deleting(call, params, operation)
+
+
+async def _deleting(call: Call, params: DeleteParams, operation: Operation) -> Outcome:
+    name = params.project_name
     if not params.wait:
         return Outcome(Accepted(operation_id=operation.id, state=operation.state.value), f"Deleting {name}.")
     operation, _ = await call.ended(operation.id)
@@ -280,6 +360,11 @@ TOOLS: tuple[Tool[Any], ...] = (
     Tool(
         "project_get", "Show a project", "One project with all its slots.",
         GetParams, GetResult, Role.VIEWER, Risk.READS, _get,
+    ),
+    Tool(
+        "project_update", "Change a project's watch",
+        "Set whether traffic goes back by itself when the active version stays unhealthy, and how long it is watched.",
+        UpdateParams, UpdateResult, Role.MEMBER, Risk.CHANGES, _update,
     ),
     Tool(
         "project_delete", "Delete a project",

@@ -11,6 +11,7 @@ from codeb.contracts.store import Registry
 from codeb.errors import Conflict, InvalidParams, StalePlan
 from codeb.flows import cleanup
 from codeb.model.access import Role
+from codeb.model.drift import of_slot
 from codeb.model.journal import Operation
 from codeb.model.names import Place, Slot
 from codeb.model.slots import Pair, SlotRow, State, grace_expired, grace_left
@@ -105,7 +106,7 @@ def view(row: SlotRow, seen: Seen, policy: Policy, now: datetime) -> SlotView:
         grace_expires_at=_iso(row.grace_expires_at),
         grace_hours_remaining=None if left is None else round(left.total_seconds() / 3600, 2),
         preview_url=None if row.state is State.EMPTY else policy.url(row.place.preview_host(row.slot, policy.base_domain)),
-        drift=_drift(row, unit, seen),
+        drift=_drift(row, seen, now),
     )  # fmt: skip
 
 
@@ -127,24 +128,9 @@ def _health(row: SlotRow, unit: Unit | None, seen: Seen) -> str:
     )
 
 
-def _drift(row: SlotRow, unit: Unit | None, seen: Seen) -> list[str]:
+def _drift(row: SlotRow, seen: Seen, now: datetime) -> list[str]:
     """Where the runtime says something else than the registry. Nothing is said when the runtime could not be asked."""
-    if seen.fault:
-        return []
-    if row.state is State.EMPTY:
-        return [f"{row.container} exists although the slot is empty"] if unit is not None else []
-    if unit is None:
-        return [f"{row.container} does not exist"]
-    found = []
-    if not unit.running:
-        found.append(f"{row.container} is stopped")
-    if unit.deployment_id != row.deployment_id:
-        found.append(f"{row.container} is of deployment {unit.deployment_id or 'unknown'}, not {row.deployment_id}")
-    if unit.running and row.port not in [port for _, port in unit.published]:
-        found.append(f"{row.container} does not publish port {row.port}")
-    if any(at != "127.0.0.1" for at, _ in unit.published):
-        found.append(f"{row.container} is published beyond 127.0.0.1")
-    return found
+    return [] if seen.fault else [each.text for each in of_slot(row, seen.units, now)]
 
 
 def running_view(operation: Operation | None) -> RunningView | None:
@@ -277,26 +263,48 @@ async def empty_slot(call: Call, row: SlotRow, why: str) -> Operation:
     return await call.open(cleanup.SAGA, (row.place,), decide, part=f"#{row.container}")
 
 
+async def _begun(call: Call, params: CleanupParams) -> list[Operation]:
+    """The cleanups that this idempotency key began before: they count, whatever their slots hold by now."""
+    named = Place(params.project_name, params.environment) if params.project_name else None
+    pairs = [pair for place, pair in sorted(call.kit.store.snapshot.pairs.items()) if named in (None, place)]
+    found = await call.began(*(f"#{row.container}" for pair in pairs for row in pair.rows))
+
+    async def read(registry: Registry) -> list[Operation]:
+        return [await call.engine.find(registry, each) for each in found.values()]
+
+    return await call.kit.store.consult(read) if found else []
+
+
 async def _cleanup(call: Call, params: CleanupParams) -> Outcome:
-    rows = _candidates(call, params)
+    begun = [] if params.dry_run else await _begun(call, params)
+    rows = [] if begun and params.project_name else _candidates(call, params)
     plan = {"empty": [{"container": row.container, "state": row.state.value, "version": row.version} for row in rows]}
     changes = [f"remove {row.container} ({row.version}, {row.state})" for row in rows]
     drafted = draft("slot_cleanup", plan, changes, {row.container: facts_of(call.pair(row.place)) for row in rows})
     if params.dry_run:
         return drafted.shown(f"Would empty {len(rows)} slots.")
-    drafted.still_fits(params)
+    if not begun:
+        drafted.still_fits(params)
     why = "by force" if params.force else "its grace is over"
-    if not params.wait and len(rows) == 1:
-        operation = await empty_slot(call, rows[0], why)
-        return Outcome(Accepted(operation_id=operation.id, state=operation.state.value), f"Emptying {rows[0].container}.")
+    if not params.wait and len(rows) + len(begun) == 1:
+        operation = begun[0] if begun else await empty_slot(call, rows[0], why)
+        container = operation.places[0].container(Slot(operation.input["slot"]))
+        return Outcome(Accepted(operation_id=operation.id, state=operation.state.value), f"Emptying {container}.")
+    return await _emptied(call, rows, begun, why)
+
+
+async def _emptied(call: Call, rows: list[SlotRow], begun: list[Operation], why: str) -> Outcome:
+    """Wait for those begun before, then empty the others one after the other."""
     emptied: list[dict[str, Any]] = []
     refused: list[dict[str, Any]] = []
     warnings: list[str] = []
-    for row in rows:
+    work: list[Operation | SlotRow] = [*begun, *rows]
+    for each in work:
         try:
-            operation, _ = await call.ended((await empty_slot(call, row, why)).id)
+            operation, _ = await call.ended((each if isinstance(each, Operation) else await empty_slot(call, each, why)).id)
         except Conflict as fault:
-            refused.append({"container": row.container, "code": fault.code, "error": fault.message})
+            container = each.container if isinstance(each, SlotRow) else each.places[0].container(Slot(each.input["slot"]))
+            refused.append({"container": container, "code": fault.code, "error": fault.message})
             continue
         emptied.append({**(operation.result or {}), "operationId": operation.id})
         warnings.extend(operation.warnings)

@@ -1,6 +1,7 @@
 """Mirror files: old or new, never partial, whatever happens while they are written."""
 
 import asyncio
+import contextlib
 import json
 import os
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from codeb.contracts.store import Snapshot
+from codeb.drivers.files import atomic_write
 from codeb.drivers.store.mirror import Damaged, Mirror, checksum, verified
 from codeb.errors import Unavailable
 from codeb.model.access import Key, Role
@@ -39,7 +41,7 @@ def test_what_an_operator_reads(tmp_path: Path) -> None:
     mirror = Mirror(tmp_path)
     mirror.write(snapshot(7), TEAMS)
     assert list(files(mirror.folder)) == [
-        "api-keys.json", "slots/shop-production.json", "slots/shop-staging.json", "ssot.json", "teams.json",
+        "api-keys.json", "manifest.json", "slots/shop-production.json", "slots/shop-staging.json", "ssot.json", "teams.json",
     ]  # fmt: skip
     ssot = verified(mirror.folder / "ssot.json")
     assert ssot["generation"] == 7
@@ -91,7 +93,8 @@ def test_only_what_changed_is_written_and_the_previous_copy_is_kept(tmp_path: Pa
     for name in ("teams.json", "slots/shop-staging.json"):
         assert second[name] == first[name] and f"{name}.prev" not in second
     Mirror(tmp_path).write(snapshot(3, "2"), TEAMS)
-    assert files(mirror.folder) == second
+    third = files(mirror.folder)
+    assert {name for name in third if third[name] != second[name]} == {"manifest.json", "manifest.json.prev"}
 
 
 def test_slot_files_of_removed_places_go(tmp_path: Path) -> None:
@@ -185,7 +188,7 @@ def test_data_is_synced_before_its_rename_and_the_folder_after(tmp_path: Path, m
     seen = crashing(monkeypatch, 10_000)
     Mirror(tmp_path).write(replace(snapshot(), pairs={}, projects={}), TEAMS)
     order = [name for name in seen if name in ("fsync", "replace")]
-    assert order == ["fsync", "replace", "fsync"] * 3
+    assert order == ["fsync", "replace", "fsync"] * 4
 
 
 @pytest.mark.anyio
@@ -224,3 +227,98 @@ async def test_a_full_disk_is_said_and_made_up_for(tmp_path: Path, monkeypatch: 
     assert mirror.fault is None
     assert verified(mirror.folder / "ssot.json")["generation"] == 2
     await mirror.close()
+
+
+def full_at(monkeypatch: pytest.MonkeyPatch, at: int, *, for_ever: bool) -> list[str]:
+    """The `at`-th change of the file system finds the disk full, or all from it on that need space."""
+    seen: list[str] = []
+
+    def guard(name: str) -> Callable[..., Any]:
+        real = getattr(os, name)
+
+        def act(*args: Any, **kwargs: Any) -> Any:
+            creates = name != "open" or bool(args[1] & (os.O_CREAT | os.O_WRONLY))
+            if creates:
+                seen.append(name)
+                if len(seen) == at + 1 or (for_ever and len(seen) > at):
+                    raise OSError(28, "No space left on device")
+            return real(*args, **kwargs)
+
+        return act
+
+    for name in ("open", "write", "fsync", "replace", "rename", "link", "fchmod", "mkdir"):
+        monkeypatch.setattr(os, name, guard(name))
+    return seen
+
+
+@pytest.mark.parametrize("for_ever", [True, False])
+def test_a_disk_that_is_full_at_any_point_leaves_old_or_new(tmp_path: Path, for_ever: bool) -> None:
+    """P11, P10: no half file is left, what belongs together stays readable, and the next write makes up for it."""
+    points = 0
+    while True:
+        home = tmp_path / str(points)
+        mirror = Mirror(home)
+        mirror.write(snapshot(1, "0"), TEAMS)
+        mirror.write(snapshot(2, "1"), TEAMS)
+        before = mirror.read().registry
+        with pytest.MonkeyPatch.context() as monkeypatch:
+            seen = full_at(monkeypatch, points, for_ever=for_ever)
+            with contextlib.suppress(OSError):
+                mirror.write(snapshot(3, "2"), (*TEAMS, "new"))
+            if len(seen) <= points:
+                break
+        assert not [name for name in files(home) if name.endswith(".json.tmp")], "a full disk holds no half file"
+        read = mirror.read()
+        assert read.faults == () and read.registry is not None and before is not None
+        assert read.registry.pairs == before.pairs or read.registry.teams == (*TEAMS, "new")
+        mirror.write(snapshot(4, "3"), TEAMS)
+        assert mirror.read().registry == Mirror(home).read().registry
+        assert verified(home / "registry/ssot.json")["generation"] == 4
+        assert not [name for name in files(home) if name.endswith((".tmp", ".damaged"))]
+        points += 1
+    assert points > 15
+
+
+@pytest.mark.parametrize("for_ever", [True, False])
+def test_an_atomic_write_on_a_full_disk(tmp_path: Path, for_ever: bool) -> None:
+    """P11: whatever call of it fails: the old file or the new one, and no temporary file."""
+    points = 0
+    while True:
+        path = tmp_path / f"{points}.txt"
+        path.write_bytes(b"old")
+        with pytest.MonkeyPatch.context() as monkeypatch:
+            seen = full_at(monkeypatch, points, for_ever=for_ever)
+            with contextlib.suppress(OSError):
+                atomic_write(path, b"new", 0o600)
+            if len(seen) <= points:
+                break
+        assert path.read_bytes() in (b"old", b"new")
+        assert not list(tmp_path.glob(".*"))
+        points += 1
+    assert points >= 4 and path.read_bytes() == b"new" and path.stat().st_mode & 0o777 == 0o600
+
+
+def test_what_is_no_file_of_ours_is_set_aside(tmp_path: Path) -> None:
+    """P10: a link, a folder, somebody else's file, an older copy put back: kept, and the file written anew."""
+    mirror = Mirror(tmp_path)
+    mirror.write(snapshot(1, "1"), TEAMS)
+    path = mirror.folder / "ssot.json"
+    former = path.read_bytes()
+    mirror.write(snapshot(2, "2"), TEAMS)
+    good = path.read_bytes()
+    harms: list[Callable[[], object]] = [
+        lambda: (path.unlink(), path.symlink_to(mirror.folder / "ssot.json.prev")),
+        lambda: (path.unlink(), path.mkdir()),
+        lambda: path.write_bytes(former),
+        *([lambda: os.chown(path, 65534, 65534)] if os.geteuid() == 0 else []),
+    ]
+    for number, harm in enumerate(harms, 1):
+        harm()
+        Mirror(tmp_path).write(snapshot(2, "2"), TEAMS)
+        assert path.read_bytes() == good and path.stat().st_uid == os.geteuid()
+        assert len(list(mirror.folder.glob("ssot.json.damaged*"))) == number
+    for obstacle in (".ssot.json.tmp", ".ssot.json.prev.tmp", "ssot.json.prev"):
+        (mirror.folder / obstacle).unlink(missing_ok=True)
+        (mirror.folder / obstacle).mkdir()
+    Mirror(tmp_path).write(snapshot(3, "3"), TEAMS)
+    assert verified(path)["generation"] == 3 and verified(mirror.folder / "ssot.json.prev")["generation"] == 2

@@ -26,10 +26,20 @@ ROLES = {
         "port_list",
         "operation_get",
         "operation_list",
+        "event_list",
         "logs",
         "health_check",
     },
-    "member": {"project_create", "deploy", "promote", "rollback", "port_allocate", "port_register", "operation_cancel"},
+    "member": {
+        "project_create",
+        "project_update",
+        "deploy",
+        "promote",
+        "rollback",
+        "port_allocate",
+        "port_register",
+        "operation_cancel",
+    },
     "admin": {"project_delete", "slot_cleanup", "port_release", "port_sync"},
 }
 """the table a person reviews; the catalogue has to agree"""
@@ -37,6 +47,7 @@ ROLES = {
 EXAMPLES: dict[str, dict[str, Any]] = {
     "project_create": {"projectName": "blog"},
     "project_get": {"projectName": "shop"},
+    "project_update": {"projectName": "shop", "watchSeconds": 90},
     "project_delete": {"projectName": "shop", "confirm": "shop"},
     "deploy": {"projectName": "shop", "image": "shop:3"},
     "promote": {"projectName": "shop"},
@@ -56,7 +67,7 @@ CELLS = [(tool.name, role) for tool in TOOLS for role in Role]
 
 def test_the_catalogue_agrees_with_the_table() -> None:
     assert {tool.name: tool.role.value for tool in TOOLS} == {name: role for role, names in ROLES.items() for name in names}
-    assert len(CELLS) == 88
+    assert len(CELLS) == 104
 
 
 async def audit(rig: Rig) -> Any:

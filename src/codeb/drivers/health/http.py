@@ -9,6 +9,10 @@ import httpx2
 
 from codeb.model.specs import Address, Answer
 
+CONNECT_SHARE = 0.9
+"""of the time for a probe, to connect and shake hands: the client closes what it gives up itself, a handshake that is
+cancelled from outside leaks its socket"""
+
 # Only the status line and the headers are read: an endpoint that drips its body has answered.
 REASONS: tuple[tuple[type[Exception], str], ...] = (
     (httpx2.ConnectError, "no connection"),
@@ -45,11 +49,12 @@ class HttpHealth:
             if address.tls:
                 extensions["sni_hostname"] = name.partition(":")[0]
         answer: Answer | None = None
+        limits = httpx2.Timeout(None, connect=seconds * CONNECT_SHARE)
         try:
             async with asyncio.timeout(seconds):
-                async with self._client.stream("GET", url, headers=headers, extensions=extensions) as got:
+                async with self._client.stream("GET", url, headers=headers, extensions=extensions, timeout=limits) as got:
                     answer = Answer(got.status_code, _slot(got.headers))
-        except TimeoutError:
+        except (TimeoutError, httpx2.TimeoutException):
             return answer or Answer(None, reason=f"no answer within {seconds:g} s")
         except (httpx2.HTTPError, httpx2.InvalidURL, OSError, ssl.SSLError) as error:
             return answer or Answer(None, reason=_reason(error))

@@ -1,5 +1,6 @@
 """Images on a Docker Engine, and the fetching of them."""
 
+import asyncio
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -10,11 +11,15 @@ from codeb.model import grammar
 from codeb.model.specs import Image
 
 SILENCE_SECONDS = 60.0
-"""A fetch that reports nothing for so long has nobody at the other end."""
+"""A fetch that gets no further for so long has nobody at the other end. Repeating the same words is no progress."""
 UNNAMED_SECONDS = 120.0
 """For a whole fetch of a reference that names no image registry."""
 
 ABSENT = ("not found", "manifest unknown", "name unknown", "does not exist", "access denied", "no such image")
+
+
+class Stalled(Unavailable):
+    """A fetch that got no further."""
 
 
 class DockerImages:
@@ -52,8 +57,9 @@ class DockerImages:
         if isinstance(failure, Refused) and _says_absent(failure):
             raise _absent(reference, failure.reason) from failure
         where = grammar.image_host(reference) or "The image registry"
+        what = failure.message if isinstance(failure, Stalled) else f"{where} did not give out {reference}."
         raise Unavailable(
-            f"{where} did not give out {reference}, and there is no copy on this server. Nothing was changed.",
+            f"{what} There is no copy on this server. Nothing was changed.",
             code="image_registry_unavailable",
             hint="Check that the image registry runs and that this server reaches it, then try again.",
             details={"reason": _reason(failure)},
@@ -74,17 +80,24 @@ class DockerImages:
         if "@" not in wanted and grammar.image_tag(wanted) is None:
             wanted += ":latest"  # without a tag the engine would fetch every one
         digest = None
-        allowed = limit(total, SILENCE_SECONDS)
-        params = {"fromImage": wanted}
-        async with self._client.stream("POST", "images/create", params=params, allowed=allowed) as response:
-            async for line in response.content:
-                said = json.loads(line)
-                if "error" in said or "errorDetail" in said:
-                    detail = said.get("errorDetail") or {}
-                    raise Refused(0, str(said.get("error") or detail.get("message") or "no reason given"))
-                status = str(said.get("status", ""))
-                if status.startswith("Digest: "):
-                    digest = status.removeprefix("Digest: ").strip()
+        patience, heard = asyncio.timeout(SILENCE_SECONDS), dict[str, object]()
+        fetch = self._client.stream("POST", "images/create", params={"fromImage": wanted}, allowed=limit(total))
+        try:
+            async with patience, fetch as response:
+                async for line in response.content:
+                    said = json.loads(line)
+                    if "error" in said or "errorDetail" in said:
+                        detail = said.get("errorDetail") or {}
+                        raise Refused(0, str(said.get("error") or detail.get("message") or "no reason given"))
+                    status, layer = str(said.get("status", "")), str(said.get("id", ""))
+                    if heard.get(layer) != (news := (status, said.get("progressDetail"))):
+                        heard[layer] = news
+                        patience.reschedule(asyncio.get_running_loop().time() + SILENCE_SECONDS)
+                    if status.startswith("Digest: "):
+                        digest = status.removeprefix("Digest: ").strip()
+        except TimeoutError as silent:
+            where = grammar.image_host(reference) or "The image registry"
+            raise Stalled(f"{where} sent nothing of {reference} for {SILENCE_SECONDS:g} s.") from silent
         return digest
 
 

@@ -1,7 +1,7 @@
 """Caddy as the proxy: static site files, marker files for what moves, a process of its own."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from codeb.drivers.files import atomic_write, sync_folder
@@ -9,8 +9,9 @@ from codeb.drivers.proxy import markers, process
 from codeb.drivers.proxy.admin import Admin
 from codeb.drivers.proxy.caddyfile import PROBE_HEADER, STREAMS_SURVIVE_RELOAD, CaddySettings, Version, render_main, render_site
 from codeb.drivers.proxy.sitefiles import SiteFiles
-from codeb.errors import Conflict, NotFound, Unavailable
+from codeb.errors import Conflict, FenceLost, NotFound, Unavailable
 from codeb.model import names
+from codeb.model.drift import Configured
 from codeb.model.names import Place, Slot
 from codeb.model.specs import Address, Finding, Live, Site
 
@@ -20,17 +21,20 @@ LOOPBACK, EVERYWHERE = "127.0.0.1", ("127.0.0.1", "0.0.0.0", "::")  # noqa: S104
 
 
 class CaddyProxy:
-    """`contracts.proxy.Proxy` on Caddy 2.6 or newer. `start()` first; one CodeB process at a time may change sites.
+    """`Proxy` and `ProxyUpkeep` on Caddy 2.6 or newer. `start()` first; one CodeB process at a time may change sites.
 
     The switch itself (`live`, `set_live`, `set_fallback`) is files and works whether or not Caddy or `start()` ran.
+    `permit` is asked after every wait and before what changes something, and raises when this process may not any more.
     """
 
-    def __init__(self, settings: CaddySettings) -> None:
+    def __init__(self, settings: CaddySettings, permit: Callable[[], None] = lambda: None) -> None:
         self._settings = settings
+        self._permit = permit
         self._admin = Admin(settings.admin)
-        self._files = SiteFiles(settings, self._admin)
+        self._files = SiteFiles(settings, self._admin, permit)
         self._version: Version | None = None
         self._refused = ""
+        self._rendered: dict[Place, tuple[Site, bytes]] = {}
 
     async def start(self) -> None:
         """Have Caddy running on our configuration: adopt the one that answers, else start one that outlives us.
@@ -44,6 +48,7 @@ class CaddyProxy:
         for folder in (settings.dir, settings.sites, settings.slots):
             folder.mkdir(parents=True, exist_ok=True, mode=0o755)
         async with process.only_one(settings.dir):
+            self._permit()
             self._files.tidy()
             pid = process.find(settings.admin)
             self._version = await process.version(process.running_binary(pid, settings.binary), settings.dir)
@@ -52,6 +57,7 @@ class CaddyProxy:
                     f"Caddy {_dotted(self._version)} is too old; CodeB needs 2.6 or newer.",
                     hint="Point CODEB_CADDY_BIN at a newer one, or remove it to use the embedded one.",
                 )
+            self._permit()
             self._files.main = text = render_main(settings, self._version)
             if not settings.main.exists() or settings.main.read_bytes() != text:
                 atomic_write(settings.main, text)
@@ -60,6 +66,11 @@ class CaddyProxy:
                 self._files.note_loaded()
             else:
                 await self._adopt(text)
+
+    async def take_over(self) -> None:
+        """`start()`, where another process may have been stopped in the middle of a change: it may not finish it."""
+        await process.free(self._settings.dir)
+        await self.start()
 
     async def _adopt(self, text: bytes) -> None:
         if await self._admin.runs(text):
@@ -126,11 +137,15 @@ class CaddyProxy:
             markers.flip(folder, None)
         try:
             await self._files.apply(place.key, None)
+        except FenceLost:
+            raise
         except BaseException:
             if known and not was_held:
                 markers.release(folder)
             raise
+        self._permit()
         self._files.forget(place.key)
+        self._rendered.pop(place, None)
         markers.remove(folder)
 
     async def sites(self) -> Sequence[Place]:
@@ -161,6 +176,44 @@ class CaddyProxy:
         except (FileNotFoundError, NotADirectoryError) as error:
             raise _no_site(place) from error
         await asyncio.to_thread(_settle, folder)
+
+    async def runs(self) -> bool:
+        return not await asyncio.to_thread(process.is_down, self._settings)
+
+    async def configured(self, sites: Sequence[Site]) -> Configured:
+        """Under the lock of whoever changes sites: between a load and its files the two differ on purpose.
+
+        Raises `Unavailable` when another process changes them for too long.
+        """
+        if self._version is None:
+            # `start()` never came to its end: nothing is known of what runs, and it is to be tried again.
+            return Configured(await self.runs(), loaded=False)
+        wanted = {site.place.key: (site.place, self._render(site, self._version)) for site in sites}
+        async with process.only_one(self._settings.dir):
+            disk = {name: self._files.read(name) for name in self._files.names()}
+            runs = await self.runs()
+            loaded = await self._admin.runs(self._files.main) if runs and await self._admin.answers() else None
+        return Configured(
+            runs, loaded,
+            missing=frozenset(place for name, (place, _) in wanted.items() if disk.get(name) is None),
+            edited=frozenset(place for name, (place, text) in wanted.items() if disk.get(name) not in (None, text)),
+            strange=tuple(name for name in disk if name not in wanted),
+        )  # fmt: skip
+
+    def _render(self, site: Site, version: Version) -> bytes:
+        """Once per site and version of it: every round of reconciliation asks for all of them."""
+        known = self._rendered.get(site.place)
+        if known is None or known[0] != site:
+            known = self._rendered[site.place] = (site, render_site(site, self._settings, version))
+        return known[1]
+
+    async def prepare(self, site: Site, live: Live) -> None:
+        text = render_site(site, self._settings, self._started())
+        await asyncio.to_thread(markers.create, self._folder(site.place), live)
+        if not await self.runs():
+            async with process.only_one(self._settings.dir):
+                self._permit()
+                self._files.write(site.place.key, text)
 
     def route(self, host: str, *, standing_in: bool = False) -> Address:
         bind, tls = self._settings.bind, self._settings.tls == "auto"

@@ -8,27 +8,40 @@ A bit has a default, so no instant exists in which a request finds no answer; ea
 """
 
 import contextlib
+import logging
 import os
 import shutil
+import stat
 import tempfile
 from pathlib import Path
 
-from codeb.drivers.files import sync_folder
+from codeb.drivers.files import set_aside, sync_folder
 from codeb.model.names import Slot
 from codeb.model.specs import Live
+
+log = logging.getLogger("codeb.proxy")
 
 GREEN, FALLBACK, HOLD = "green", "fallback", "hold"
 
 
 def create_held(folder: Path) -> None:
     """Have the folder; a new one appears with its `hold` already in it, a known one is left as it is."""
+    create(folder, Live(None))
+
+
+def create(folder: Path, live: Live) -> None:
+    """Have the folder; a new one appears with these bits already in it, a known one is left as it is."""
     if folder.is_dir():
         return
+    if os.path.lexists(folder):
+        log.error("%s was no folder; it is kept as %s", folder, set_aside(folder))
     folder.parent.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     # Caddy may run as another user: it must be able to look, only we may change.
     fresh.chmod(0o755)
-    _create(fresh / HOLD)
+    bits = {HOLD: live.slot is None, GREEN: live.slot is Slot.GREEN, FALLBACK: live.slot is not None and live.fallback}
+    for name in (name for name, there in bits.items() if there):
+        _create(fresh / name)
     sync_folder(fresh)
     try:
         fresh.rename(folder)
@@ -51,13 +64,21 @@ def remove(folder: Path) -> None:
 
 def read(folder: Path) -> Live:
     """What Caddy would do with the next request."""
-    if not folder.is_dir() or (folder / HOLD).exists():
+    if not folder.is_dir() or _there(folder / HOLD):
         return Live(None)
-    return Live(Slot.GREEN if (folder / GREEN).exists() else Slot.BLUE, (folder / FALLBACK).exists())
+    return Live(Slot.GREEN if _there(folder / GREEN) else Slot.BLUE, _there(folder / FALLBACK))
 
 
 def held(folder: Path) -> bool:
-    return (folder / HOLD).exists()
+    return _there(folder / HOLD)
+
+
+def _there(path: Path) -> bool:
+    """As Caddy's matcher sees it: a file, also through a link; a folder of this name is no file, nor is what cannot be seen."""
+    try:
+        return not stat.S_ISDIR(path.stat().st_mode)
+    except OSError:
+        return False
 
 
 def flip(folder: Path, slot: Slot | None) -> None:
@@ -88,9 +109,25 @@ def allow_fallback(folder: Path, allowed: bool) -> None:
 
 
 def _create(path: Path) -> None:
-    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644))
+    if path.is_symlink() or path.is_dir():
+        _put_right(path)
+        return
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644))
+
+
+def _put_right(path: Path) -> None:
+    """A file where a folder or a link is. What a link said goes on being said until the file is there."""
+    if not path.is_symlink():
+        log.error("%s was a folder; it is kept as %s", path, set_aside(path))
+    fresh = path.with_name(f".{path.name}.fresh")
+    fresh.unlink(missing_ok=True)
+    os.close(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644))
+    fresh.rename(path)
 
 
 def _unlink(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        log.error("%s was a folder; it is kept as %s", path, set_aside(path))
+        return
     with contextlib.suppress(FileNotFoundError):
         path.unlink()

@@ -3,13 +3,18 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from codeb.errors import Conflict, NotFound
+from codeb.errors import Conflict, NotFound, Unavailable
+from codeb.model.drift import Configured
 from codeb.model.names import Place, Slot
 from codeb.model.specs import Address, Live, Site
 
 
 class MemoryProxy:
-    """Sites and switches as plain values. `down` holds ports that do not answer; `refuse` hosts that are refused."""
+    """`Proxy` and `ProxyUpkeep`: sites and switches as plain values.
+
+    `down` holds ports that do not answer; `refuse` hosts that are refused. What somebody else did: `lost` and `edited` site
+    files, `strange` ones, a `foreign` configuration loaded over ours, `dead`: its process is killed, `stuck`: and stays so.
+    """
 
     def __init__(self) -> None:
         self.loaded: dict[Place, Site] = {}
@@ -18,10 +23,18 @@ class MemoryProxy:
         self.down: set[int] = set()
         self.refuse: set[str] = set()
         self.reloads = 0
+        self.lost: set[Place] = set()
+        self.edited: set[Place] = set()
+        self.strange: set[str] = set()
+        self.foreign = self.dead = self.stuck = False
+
+    def is_so(self, site: Site) -> bool:
+        return self.loaded.get(site.place) == site and site.place not in self.lost | self.edited
 
     async def put_site(self, site: Site) -> bool:
-        if self.loaded.get(site.place) == site:
+        if self.is_so(site):
             return False
+        self._alive()
         taken = {host for place, other in self.loaded.items() if place != site.place for host in _hosts(other)}
         if (taken | self.refuse) & set(_hosts(site)):
             raise Conflict(
@@ -33,11 +46,46 @@ class MemoryProxy:
         if site.place not in self.switch:
             self.switch[site.place] = Live(Slot.BLUE)
             self.held.add(site.place)
-        self.loaded[site.place] = site
+        self._written(site)
         self.reloads += 1
+        self.foreign = False
         return True
 
+    def _written(self, site: Site) -> None:
+        self.loaded[site.place] = site
+        self.lost.discard(site.place)
+        self.edited.discard(site.place)
+
+    def _alive(self) -> None:
+        if self.dead:
+            raise Unavailable("The proxy's admin socket does not answer; it is switched off.", hint="Start it.")
+
+    async def runs(self) -> bool:
+        return not self.dead
+
+    async def configured(self, sites: Sequence[Site]) -> Configured:
+        missing = {site.place for site in sites if site.place in self.lost or site.place not in self.loaded}
+        edited = {site.place for site in sites if site.place not in missing and not self.is_so(site)}
+        known = {site.place for site in sites}
+        strange = self.strange | {place.key for place in self.loaded if place not in known}
+        loaded = None if self.dead else not (self.foreign or missing or edited)
+        return Configured(not self.dead, loaded, frozenset(missing), frozenset(edited), tuple(sorted(strange)))
+
+    async def prepare(self, site: Site, live: Live) -> None:
+        if site.place not in self.switch:
+            self.switch[site.place] = Live(live.slot or Slot.BLUE, live.fallback)
+            if live.slot is None:
+                self.held.add(site.place)
+        if self.dead:
+            self._written(site)
+
+    async def start(self) -> None:
+        if self.dead and self.stuck:
+            raise Unavailable("The proxy could not be started; no site is served by it.", hint="Read its last lines.")
+        self.dead = self.foreign = False
+
     async def remove_site(self, place: Place) -> None:
+        self._alive()
         if self.loaded.pop(place, None) is not None:
             self.reloads += 1
         self.switch.pop(place, None)
@@ -72,6 +120,8 @@ class MemoryProxy:
 
     def answers(self, host: str) -> Slot | None:
         """Which slot a request for `host` would reach now; None for a 404, a 503 page or nobody answering."""
+        if self.dead or self.foreign:
+            return None
         for place, site in self.loaded.items():
             for slot, preview in site.preview_hosts:
                 if preview == host:
@@ -81,7 +131,7 @@ class MemoryProxy:
         return None
 
     def _public(self, place: Place, site: Site) -> Slot | None:
-        now = self.switch[place]
+        now = self.switch.get(place, Live(Slot.BLUE))
         if place in self.held or now.slot is None:
             return None
         wanted = (now.slot, now.slot.other) if now.fallback else (now.slot,)

@@ -20,7 +20,10 @@ from codeb.errors import Unavailable
 
 START_SECONDS = 20.0
 STOP_SECONDS = 10.0
+LOCK = "change.lock"
 LOCK_SECONDS = 30.0
+FREE_SECONDS = 3.0
+"""how long one that begins to lead waits for whoever is changing the proxy: a reload takes a second"""
 VERSION = re.compile(rb"v?([0-9]+)\.([0-9]+)\.([0-9]+)")
 LONGEST_SOCKET_PATH = 107
 """bytes of a unix socket's path on Linux, without the closing NUL"""
@@ -61,6 +64,24 @@ def find(admin: Path) -> int | None:
     return pid or None
 
 
+def is_down(settings: CaddySettings) -> bool:
+    """Whether certainly no Caddy of ours runs; False when it merely does not answer, or nobody can tell."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.settimeout(1)
+            probe.connect(str(settings.admin))
+        except (FileNotFoundError, ConnectionRefusedError):
+            pass
+        except OSError:
+            return False
+        else:
+            return False
+    # Its socket may have been deleted beneath it: then only its process tells.
+    with contextlib.suppress(OSError, ValueError):
+        return not alive(int((settings.dir / "caddy.pid").read_text()))
+    return True
+
+
 def running_binary(pid: int | None, otherwise: Path) -> Path:
     """The program a running process was started from, even when the file was replaced or removed since."""
     link = Path(f"/proc/{pid}/exe")
@@ -70,17 +91,20 @@ def running_binary(pid: int | None, otherwise: Path) -> Path:
 @contextlib.asynccontextmanager
 async def only_one(folder: Path) -> AsyncIterator[None]:
     """Of several CodeB processes on this folder one at a time; freed by the kernel when its holder dies."""
-    handle = os.open(folder / "change.lock", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    handle = _open(folder)
     try:
         async with asyncio.timeout(LOCK_SECONDS):
-            while not _locked(handle):  # noqa: ASYNC110 - another process has no event to wait for
+            while not _locked(handle):
                 await asyncio.sleep(0.1)
+                if not _is_at(handle, folder / LOCK):  # `free` took it away
+                    os.close(handle)
+                    handle = _open(folder)
     except TimeoutError as error:
         os.close(handle)
         raise Unavailable(
             "Another CodeB process has been changing the proxy for too long; nothing was changed.",
             hint="See which process holds the file named in the details.",
-            details={"file": str(folder / "change.lock")},
+            details={"file": str(folder / LOCK)},
         ) from error
     except BaseException:
         os.close(handle)
@@ -89,6 +113,34 @@ async def only_one(folder: Path) -> AsyncIterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+async def free(folder: Path) -> None:
+    """For a process that begins to lead: whoever holds the lock and does not let go may be stopped, and may change nothing.
+
+    It keeps the lock of a file that is there no more. Everybody else's is a new one.
+    """
+    handle = _open(folder)
+    try:
+        end = asyncio.get_running_loop().time() + FREE_SECONDS
+        while not _locked(handle):
+            if asyncio.get_running_loop().time() > end:
+                (folder / LOCK).unlink(missing_ok=True)
+                return
+            await asyncio.sleep(0.1)
+    finally:
+        os.close(handle)
+
+
+def _open(folder: Path) -> int:
+    return os.open(folder / LOCK, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+
+def _is_at(handle: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(handle), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _locked(handle: int) -> bool:

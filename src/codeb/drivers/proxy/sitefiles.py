@@ -3,15 +3,15 @@
 import asyncio
 import contextlib
 import shutil
-from collections.abc import Container, Iterable
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from codeb.drivers.files import atomic_write, sync_folder
+from codeb.drivers.files import atomic_write, discard, make_way, sync_folder
 from codeb.drivers.proxy import process
 from codeb.drivers.proxy.admin import Admin
 from codeb.drivers.proxy.caddyfile import CaddySettings
-from codeb.errors import Conflict
+from codeb.errors import Conflict, FenceLost
 
 SUFFIX = ".caddy"
 
@@ -36,8 +36,9 @@ class SiteFiles:
     main = b""
     """the main Caddyfile, as the driver's `start()` rendered it; it imports all sites in one line"""
 
-    def __init__(self, settings: CaddySettings, admin: Admin) -> None:
+    def __init__(self, settings: CaddySettings, admin: Admin, permit: Callable[[], None] = lambda: None) -> None:
         self._settings = settings
+        self._permit = permit
         self._admin = admin
         self._lock = asyncio.Lock()
         self._pending: list[Change] = []
@@ -70,7 +71,8 @@ class SiteFiles:
     async def apply(self, name: str, content: bytes | None) -> bool:
         """Have this text on disk and loaded; False when both were so already.
 
-        Raises `Conflict` when Caddy refuses it, `Unavailable` when it does not answer; the file is as before then.
+        Raises `Conflict` when Caddy refuses it, `Unavailable` when it does not answer; the file is as before then. Taking
+        a site away needs no Caddy when none runs: it is started on what is on disk.
         """
         if not self._pending and not self._lock.locked() and self._is_so(name, content):
             return False
@@ -109,6 +111,7 @@ class SiteFiles:
     async def _commit(self, batch: list[Change]) -> None:
         # Against another CodeB process, and against the tidying of one that starts.
         async with process.only_one(self._settings.dir):
+            self._permit()
             await self._replace(batch)
 
     async def _replace(self, batch: list[Change]) -> None:
@@ -119,7 +122,15 @@ class SiteFiles:
                 if content is not None:
                     atomic_write(self._fresh(name), content)
             files = {name: text for name, text in (disk | wanted).items() if text is not None}
-            await self._load(self._importing(files, wanted), files)
+            if any(content is not None for content in wanted.values()) or not process.is_down(self._settings):
+                await self._load(self._importing(files, wanted), files)
+            else:
+                self._loaded = None
+            self._permit()
+        except FenceLost:
+            # by now these may be another process's
+            self._loaded = None
+            raise
         except BaseException:
             for name in wanted:
                 self._fresh(name).unlink(missing_ok=True)
@@ -145,13 +156,23 @@ class SiteFiles:
         else:
             self._fresh(name).replace(self._file(name))
 
+    def write(self, name: str, content: bytes) -> None:
+        """Have this text on disk although nobody can load it now. Only under `process.only_one`, while no Caddy runs."""
+        old = self.read(name)
+        if old == content:
+            return
+        if old is not None:
+            atomic_write(self._spare(name), old)
+        atomic_write(self._file(name), content)
+        self._loaded = None
+
     def _is_so(self, name: str, content: bytes | None) -> bool:
-        return self._loaded is not None and self._loaded.get(name) == content == self._read(name)
+        return self._loaded is not None and self._loaded.get(name) == content == self.read(name)
 
     def _disk(self) -> dict[str, bytes]:
         return {name: self._file(name).read_bytes() for name in self.names()}
 
-    def _read(self, name: str) -> bytes | None:
+    def read(self, name: str) -> bytes | None:
         with contextlib.suppress(FileNotFoundError):
             return self._file(name).read_bytes()
         return None
@@ -170,9 +191,16 @@ class SiteFiles:
         for folder in (self._settings.dir, self._settings.sites):
             for pattern in (".*.new", ".*.tmp"):
                 for file in folder.glob(pattern):
-                    file.unlink(missing_ok=True)
+                    discard(file)
         for folder in self._settings.slots.glob(".*"):
-            shutil.rmtree(folder)
+            if folder.is_dir() and not folder.is_symlink():
+                shutil.rmtree(folder)
+            else:
+                folder.unlink()
+        # Caddy imports whatever bears this ending, and refuses everything when it cannot read it.
+        for site in self._settings.sites.glob(f"[!.]*{SUFFIX}"):
+            make_way(site)
+        make_way(self._settings.main)
 
     def forget(self, name: str) -> None:
         """Remove what is left of a site that is gone."""

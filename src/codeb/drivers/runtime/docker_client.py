@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -80,13 +80,15 @@ class DockerClient:
     """Speaks to one engine, by `unix://` socket or `tcp://` address. Opens itself at the first call; `close` ends it.
 
     Every call raises `Unavailable` (code `docker_unavailable`) when the engine cannot be reached, is silent or
-    breaks off; `Refused` when it answers with an error.
+    breaks off; `Refused` when it answers with an error. `permit` is asked just before every call that is more than a look,
+    and raises when this process may change nothing any more: a verb of several calls stops between two of them.
     """
 
-    def __init__(self, url: str = "unix:///var/run/docker.sock") -> None:
+    def __init__(self, url: str = "unix:///var/run/docker.sock", permit: Callable[[], None] = lambda: None) -> None:
         self.url = url
+        self._permit = permit
         self._docker: aiodocker.Docker | None = None
-        self._opening = asyncio.Lock()
+        self._opening: asyncio.Task[aiodocker.Docker] | None = None
 
     @property
     def api_version(self) -> str:
@@ -96,6 +98,12 @@ class DockerClient:
     async def close(self) -> None:
         """Give the connections back. Safe to repeat; the next call opens again."""
         docker, self._docker = self._docker, None
+        opening, self._opening = self._opening, None
+        if opening is not None:
+            opening.cancel()
+            await asyncio.wait({opening})
+            if not opening.cancelled() and opening.exception() is None:
+                docker = opening.result()
         if docker is not None:
             await docker.close()
 
@@ -134,6 +142,8 @@ class DockerClient:
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """The raw answer, closed on leaving the block, however that happens."""
         docker = await self._open()
+        if method != "GET":
+            self._permit()
         try:
             async with _answer(docker, method, path, allowed, params, data, headers) as response:
                 yield response
@@ -145,11 +155,26 @@ class DockerClient:
             raise
 
     async def _open(self) -> aiodocker.Docker:
-        if self._docker is None:
-            async with self._opening:
-                if self._docker is None:
-                    self._docker = await self._negotiated()
-        return self._docker
+        """One negotiation for everybody who asks meanwhile, so that nobody waits for the time-outs of those before."""
+        if self._docker is not None:
+            return self._docker
+        opening = self._opening
+        if opening is None:
+            opening = self._opening = asyncio.create_task(self._negotiated())
+            opening.add_done_callback(self._opened)
+        try:
+            return await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            if opening.cancelled():
+                raise unreachable("the connection was closed while it was being made") from None
+            raise
+
+    def _opened(self, opening: asyncio.Task[aiodocker.Docker]) -> None:
+        if self._opening is not opening:  # closed meanwhile, which looks after it
+            return
+        self._opening = None
+        if not opening.cancelled() and opening.exception() is None:
+            self._docker = opening.result()
 
     async def _negotiated(self) -> aiodocker.Docker:
         docker = self._connection()

@@ -154,6 +154,8 @@ def unit_of(seen: Mapping[str, Any], instance: str) -> Unit:
         health=Health((state.get("Health") or {}).get("Status") or "none"),
         exit_code=None if running or never_started(seen) else int(state["ExitCode"]),
         restarts=int(seen.get("RestartCount", 0)),
+        started="" if never_started(seen) else str(state.get("StartedAt", "")),
+        restarting=bool(state.get("Restarting", False)),
         address=own.get("IPAddress") or None,
         project=found.get("codeb.project", ""),
         environment=found.get("codeb.environment", ""),

@@ -114,6 +114,24 @@ class MemoryRuntime:
             await self._stop(box, seconds)
             await self._delete(box)
 
+    async def restart(self, name: str, seconds: int) -> None:
+        await self.machine.awake()
+        box = self._ours(name)
+        if box is None:
+            raise _gone(name)
+        await self._stop(box, seconds)
+        await self.machine.act(f"start {name}", lambda: self.machine.start(box))
+
+    async def name_back(self, found: str, name: str) -> None:
+        await self.machine.awake()
+        box = self._ours(found)
+        if box is not None:
+            await self._rename(box, name)
+
+    async def networks(self) -> Sequence[str]:
+        await self.machine.awake()
+        return sorted(name for name, (owner, _) in self.machine.networks.items() if owner == self._instance)
+
     async def remove_network(self, project: str) -> None:
         await self.machine.awake()
         name = names.network(project)
@@ -167,6 +185,8 @@ class MemoryRuntime:
             health=_health(box),
             exit_code=None if box.status in ("running", "created") else box.exit_code,
             restarts=box.restarts,
+            started=str(box.lives) if box.lives else "",
+            restarting=box.status == "restarting",
             address=box.address if spec else None,
             project=spec.project if spec else "",
             environment=spec.environment if spec else "",
@@ -176,6 +196,10 @@ class MemoryRuntime:
             version=spec.version if spec else "",
             published=box.published,
         )
+
+
+def _gone(name: str) -> NotFound:
+    return NotFound(f"There is no container {name}.", code="container_not_found", hint="Deploy again; somebody removed it.")
 
 
 def _health(box: Box) -> Health:

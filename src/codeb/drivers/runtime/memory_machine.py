@@ -54,6 +54,8 @@ class Box:
     policy: str = "no"
     stopped_by_hand: bool = False
     restarts: int = 0
+    lives: int = 0
+    """how often its process was started"""
     address: str | None = None
     looks: int = 0
     probes: int = 0
@@ -117,6 +119,7 @@ class Machine:
             box.status = "exited"
         else:
             box.restarts += 1
+            box.lives += 1
 
     def reboot(self) -> None:
         """Everything stops; what has a policy and was not stopped by hand comes back."""
@@ -126,6 +129,7 @@ class Machine:
                 box.status, box.exit_code = "exited", 137
             elif back and box.status == "exited":
                 box.status = "running"
+                box.lives += 1
 
     def answer(self, address: Address) -> Answer:
         """What an HTTP probe finds, by published port or by the container's own address. Fits `MemoryHealth.answers`."""
@@ -174,6 +178,8 @@ class Machine:
         if not box.behaviour.starts:
             raise Conflict(f"Docker refused to run {box.name}.", code="start_refused", hint="Look at its command.")
         box.status, box.stopped_by_hand, box.looks, box.probes = "running", False, 0, 0
+        box.lives += 1
+        box.restarts = 0
         self._count += 1
         box.address = f"172.30.{self._count // 250}.{self._count % 250 + 2}"
         self.say(box, "stdout", *box.behaviour.log)

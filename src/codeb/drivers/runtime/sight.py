@@ -8,6 +8,8 @@ from codeb.contracts.world import World
 from codeb.errors import PublicError
 
 FRESH_SECONDS = 1.0
+LOOK_SECONDS = 10.0
+"""for the whole look, however many calls it is made of"""
 
 
 class CachedSight:
@@ -28,8 +30,11 @@ class CachedSight:
                 return self._seen
             at = self._world.now()
             try:
-                self._seen = Seen(at, {unit.name: unit for unit in await self._runtime.units()})
+                async with asyncio.timeout(LOOK_SECONDS):
+                    self._seen = Seen(at, {unit.name: unit for unit in await self._runtime.units()})
             except PublicError as fault:
                 self._seen = Seen(at, fault=fault.message)
+            except TimeoutError:
+                self._seen = Seen(at, fault=f"Docker did not describe its containers within {LOOK_SECONDS:g} s.")
             self._until = self._world.monotonic() + FRESH_SECONDS
             return self._seen

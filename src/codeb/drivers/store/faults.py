@@ -4,6 +4,7 @@ import logging
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 
 from sqlalchemy import Index, PrimaryKeyConstraint, UniqueConstraint
 from sqlalchemy.exc import DataError as BadData
@@ -16,6 +17,9 @@ from codeb.errors import CodebError, Conflict, InternalFault, Unavailable
 log = logging.getLogger("codeb.store")
 
 Columns = frozenset[str]
+
+UNDEFINED_TABLE = "42P01"
+"""as PostgreSQL says it; SQLite's is an `OperationalError`"""
 
 TAKEN: dict[Columns, tuple[str, str]] = {
     frozenset({"projects.name"}): ("project_exists", "The project name is taken."),
@@ -77,13 +81,36 @@ def conflict_of(error: IntegrityError) -> CodebError:
     return InternalFault(f"a constraint of the store was violated: {error.orig}")
 
 
+_QUIETLY: ContextVar[bool] = ContextVar("quietly", default=False)
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Without a line in the log for each try: that the database is away has been said."""
+    token = _QUIETLY.set(True)
+    try:
+        yield
+    finally:
+        _QUIETLY.reset(token)
+
+
+class Moved(Unavailable):
+    """The database went away under this transaction; nothing of it counts, and the copy has taken over."""
+
+
+def said(fault: BaseException) -> str:
+    """Why, in the driver's first line."""
+    cause = fault.__cause__ or fault
+    return str(getattr(cause, "orig", cause)).partition("\n")[0][:300]
+
+
 def unavailable(error: BaseException) -> Unavailable:
     """The 503 for a database that does not answer, is locked, full or unreadable; the reason goes to the log."""
-    log.error("the store does not answer: %s", error)
+    log.log(logging.DEBUG if _QUIETLY.get() else logging.ERROR, "the store does not answer: %s", error)
     return Unavailable(
-        "The store does not answer; nothing of this call was recorded, and what runs is not touched.",
+        "The store does not answer, so this call was given up; what runs is not touched.",
         code="store_unavailable",
-        hint="Call health_check; look at the database, its disk and the server's log, then try again.",
+        hint="Call health_check; look at the database, its disk and the server's log. Then see what is there and try again.",
     )
 
 
@@ -95,7 +122,8 @@ def translated() -> Iterator[None]:
     except IntegrityError as error:
         raise conflict_of(error) from error
     except (ProgrammingError, BadData) as error:
-        if error.connection_invalidated:
+        # A table that is not there was dropped with the rest of the database, or that was replaced by another.
+        if error.connection_invalidated or getattr(error.orig, "sqlstate", None) == UNDEFINED_TABLE:
             raise unavailable(error) from error
         log.error("the store refused a statement", exc_info=error)
         raise InternalFault(f"the store refused a statement: {error.orig}") from error

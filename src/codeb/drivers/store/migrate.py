@@ -1,11 +1,13 @@
 """Bring a database to the schema of this version. Alembic is loaded only when there is something to do."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, Engine, inspect, text
 
-from codeb.errors import Unavailable
+from codeb.errors import InternalFault, Unavailable
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -34,12 +36,29 @@ def config(connection: Connection | None = None) -> "Config":
     return made
 
 
+@contextmanager
+def _beginning(engine: Engine) -> Iterator[Connection]:
+    """A transaction in which a table of SQLite can be made anew: dropping the old one would else delete what hangs on it."""
+    with engine.connect() as connection:
+        if connection.dialect.name == "sqlite":
+            # Inside a transaction it has no effect, and the connection is thrown away afterwards.
+            connection.connection.cursor().execute("PRAGMA foreign_keys=OFF")
+        with connection.begin():
+            yield connection
+
+
+def _check_ties(connection: Connection) -> None:
+    """Raises `InternalFault` when a migration left a row whose owner is gone."""
+    if connection.dialect.name == "sqlite" and (loose := connection.exec_driver_sql("PRAGMA foreign_key_check").all()):
+        raise InternalFault(f"the migration would leave rows without what they belong to: {loose[:3]}")
+
+
 def upgrade(engine: Engine) -> None:
     """To `HEAD`, in one transaction that excludes other starters: all of it or nothing. Forward only.
 
     Raises `Unavailable` (`store_newer`) for a revision this version does not know, and what SQLAlchemy raises.
     """
-    with engine.begin() as connection:
+    with _beginning(engine) as connection:
         if connection.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(7778742049)"))
         former = recorded(connection)
@@ -56,3 +75,4 @@ def upgrade(engine: Engine) -> None:
                 code="store_newer", hint="Start the newer version again, or restore a backup made by this one.",
             )  # fmt: skip
         command.upgrade(settings, "head")
+        _check_ties(connection)

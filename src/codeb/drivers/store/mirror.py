@@ -1,8 +1,10 @@
 """The registry as files an operator can read: `{home}/registry/ssot.json`, `slots/*.json`, `api-keys.json`, `teams.json`.
 
 Each file is old or new, never partial, and has one copy of what it said before (`.prev`). It carries the generation of
-its last change and `checksum`, the SHA-256 of the canonical JSON of everything else in it. Nothing here is read back as
-truth; a file that does not verify is set aside (`.damaged`) and written anew.
+its last change and `checksum`, the SHA-256 of the canonical JSON of everything else in it. `manifest.json`, written last,
+names the files that belong together by their checksums; what it names is always there, as the file or as its `.prev`.
+While the store is sound nothing here is read back as truth: a file that does not verify is set aside (`.damaged`) and
+written anew. When the store is lost, `read()` gives what it is rebuilt from.
 """
 
 import asyncio
@@ -10,131 +12,59 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Collection
 from contextlib import suppress
-from dataclasses import asdict
-from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from codeb.contracts.store import Snapshot
-from codeb.drivers.files import sync_folder
+from codeb.drivers.files import discard, owners_of, set_aside, sync_folder
+from codeb.drivers.store import shelf
+from codeb.drivers.store.migrate import HEAD
+from codeb.drivers.store.mirrored import KEYS, MANIFEST, Damaged, Document, canonical, checksum, documents, verified
 from codeb.drivers.store.session import through
 from codeb.errors import Unavailable
-from codeb.model.slots import Pair, SlotRow
+
+__all__ = ["Damaged", "Mirror", "checksum", "verified"]
 
 log = logging.getLogger("codeb.mirror")
-
-Document = dict[str, Any]
 
 SECONDS = 0.1
 """how long changes are gathered before they are written"""
 RETRY_SECONDS = 5.0
 
 
-class Damaged(ValueError):
-    """The file is not what was written."""
-
-
-def canonical(document: Mapping[str, Any]) -> bytes:
-    return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
-
-
-def checksum(document: Mapping[str, Any]) -> str:
-    """Over everything but itself."""
-    return hashlib.sha256(canonical({key: value for key, value in document.items() if key != "checksum"})).hexdigest()
-
-
-def verified(path: Path) -> Document:
-    """The content of a mirror file. Raises `Damaged`, or `FileNotFoundError` when it is not there."""
-    try:
-        document = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise Damaged(f"{path} is not JSON") from error
-    if not isinstance(document, dict) or document.get("checksum") != checksum(document):
-        raise Damaged(f"{path} does not match its checksum")
-    return document
-
-
-# what the files say
-
-
-def _camel(name: str) -> str:
-    head, *rest = name.split("_")
-    return head + "".join(word.capitalize() for word in rest)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, datetime):
-        return value.isoformat()
-    if isinstance(value, frozenset):
-        return sorted(value)
-    if isinstance(value, Mapping):
-        return {_camel(key): _plain(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
-    return value
-
-
-def _slot(row: SlotRow) -> Document:
-    fields = {name: getattr(row, name) for name in row.__dataclass_fields__ if name not in ("place", "slot")}
-    return {**_plain(fields), "container": row.container}
-
-
-def _slots(pair: Pair) -> Document:
-    place = pair.place
-    return {
-        "project": place.project, "environment": place.environment,
-        "active": pair.active.slot.value if pair.active else None,
-        "blue": _slot(pair.blue), "green": _slot(pair.green),
-    }  # fmt: skip
-
-
-def _summary(pair: Pair) -> Document:
-    return {row.slot.value: {"port": row.port, "state": row.state.value, "version": row.version} for row in pair.rows}
-
-
-def documents(snapshot: Snapshot, teams: tuple[str, ...]) -> dict[str, Document]:
-    """Every file below the registry folder with its content, without generation and checksum."""
-    projects = {name: _plain(asdict(project)) for name, project in snapshot.projects.items()}
-    for place, pair in snapshot.pairs.items():
-        if place.project in projects:
-            projects[place.project].setdefault("slots", {})[place.environment] = _summary(pair)
-    keys = {
-        key.id: {**_plain({name: getattr(key, name) for name in key.__dataclass_fields__}), "role": key.role.value}
-        for key in snapshot.keys.values()
-    }
-    return {
-        "ssot.json": {"projects": projects, "leases": [_plain(asdict(lease)) for lease in snapshot.leases]},
-        "api-keys.json": {"keys": keys},
-        "teams.json": {"teams": list(teams)},
-        **{f"slots/{place.key}.json": _slots(pair) for place, pair in snapshot.pairs.items()},
-    }
-
-
-# how they are written
-
-
 def _replace(path: Path, document: Document, mode: int, *, keep: bool) -> None:
     """New content in one rename; `keep` makes what was there the previous copy. At no moment is `path` absent or partial."""
     fresh = path.with_name(f".{path.name}.tmp")
     text = json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
-    fresh.unlink(missing_ok=True)
+    discard(fresh)
     handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
-    with os.fdopen(handle, "wb") as file:
-        os.fchmod(handle, mode)
-        file.write(text.encode())
-        file.flush()
-        os.fsync(handle)
-    if keep:
-        former = path.with_name(f".{path.name}.prev.tmp")
-        former.unlink(missing_ok=True)
-        former.hardlink_to(path)
-        former.replace(path.with_name(f"{path.name}.prev"))
-        # A rename of one file onto itself (after a crash just here, the time before) does nothing.
-        former.unlink(missing_ok=True)
-    fresh.replace(path)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            os.fchmod(handle, mode)
+            file.write(text.encode())
+            file.flush()
+            os.fsync(handle)
+        if keep:
+            _keep(path)
+        fresh.replace(path)
+    except OSError:
+        # a full disk is no place for half a file
+        with suppress(OSError):
+            fresh.unlink()
+        raise
     sync_folder(path.parent)
+
+
+def _keep(path: Path) -> None:
+    former, previous = path.with_name(f".{path.name}.prev.tmp"), path.with_name(f"{path.name}.prev")
+    discard(former)
+    former.hardlink_to(path)
+    if previous.is_dir():
+        set_aside(previous)
+    former.replace(previous)
+    # A rename of one file onto itself (after a crash just here, the time before) does nothing.
+    former.unlink(missing_ok=True)
 
 
 class Mirror:
@@ -142,13 +72,22 @@ class Mirror:
 
     def __init__(self, home: Path) -> None:
         self.folder = home / "registry"
+        self.home = home
         self.fault: str | None = None
         """why the files are behind, when they are"""
+        self.home_id: str | None = None
+        """the id of this home, kept here too; None: as it was"""
         self._due: tuple[Snapshot, tuple[str, ...]] | None = None
         self._written: dict[str, str] = {}
         """digest of the content each file is known to hold"""
+        self._manifest: Document | None = None
+        """as last written; None: not read yet"""
         self._turn = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
+
+    def read(self) -> shelf.Reading:
+        """What the files say now. Never raises: a file that is not sound is said."""
+        return shelf.read(self.folder, owners_of(self.home))
 
     def dirty(self, snapshot: Snapshot, teams: tuple[str, ...]) -> None:
         """This is what is true now; it is in the files within a moment. Never blocks, never raises."""
@@ -197,44 +136,100 @@ class Mirror:
 
     def write(self, snapshot: Snapshot, teams: tuple[str, ...]) -> None:
         """Bring the files to this state: only those that change, and none of places that are gone."""
+        owners = owners_of(self.home)
         slots = self.folder / "slots"
+        for folder in (self.folder, slots):
+            if os.path.lexists(folder) and (folder.is_symlink() or not folder.is_dir()):
+                log.error("%s is not a folder; it is set aside", folder)
+                set_aside(folder)
+                self._written.clear()
         slots.mkdir(parents=True, exist_ok=True)
         for left in self.folder.glob(".*.tmp"):  # by a crash; only one mirror works in a home
-            left.unlink()
+            discard(left)
+        if self._manifest is None:
+            self._manifest = self._last(owners)
+            for former in (*self.folder.glob("*.prev"), *slots.glob("*.prev")):
+                self._look_at(former, owners)
         wanted = documents(snapshot, teams)
-        for name, content in wanted.items():
-            digest = hashlib.sha256(canonical(content)).hexdigest()
-            if self._written.get(name) != digest:
-                self._put(name, content, digest, snapshot.generation)
-        stems = {Path(name).name for name in wanted if name.startswith("slots/")}
+        sums = {name: self._put(name, content, snapshot.generation, owners) for name, content in wanted.items()}
+        about = {
+            "files": sums, "format": HEAD, "registryId": snapshot.registry_id or None, "instance": snapshot.instance or None,
+            "home": self.home_id or self._manifest.get("home"),
+        }  # fmt: skip
+        self._finish(about, snapshot.generation, owners)
+        self._tidy(slots, {Path(name).name for name in wanted if name.startswith("slots/")})
+
+    def _look_at(self, former: Path, owners: Collection[int]) -> None:
+        """A previous copy that is none is kept apart: it would be replaced unseen."""
+        try:
+            verified(former, owners)
+        except Damaged as fault:
+            log.error("%s; it is kept as %s", fault, set_aside(former))
+
+    def _last(self, owners: Collection[int]) -> Document:
+        """The manifest on disk; empty when there is none to go by."""
+        try:
+            return verified(self.folder / MANIFEST, owners)
+        except (FileNotFoundError, Damaged):
+            return {}
+
+    def _finish(self, about: Document, generation: int, owners: Collection[int]) -> None:
+        path = self.folder / MANIFEST
+        document = {**about, "generation": generation}
+        document["checksum"] = checksum(document)
+        try:
+            former = verified(path, owners)
+        except FileNotFoundError:
+            former = {}
+        except Damaged as fault:
+            self._aside(path, str(fault))
+            former = {}
+        if former != document or path.stat().st_mode & 0o777 != _mode(MANIFEST):
+            _replace(path, document, _mode(MANIFEST), keep=bool(former))
+        self._manifest = document
+
+    def _tidy(self, slots: Path, stems: Collection[str]) -> None:
         gone = [path for path in slots.iterdir() if path.name.removesuffix(".prev") not in stems and ".damaged" not in path.name]
         for path in gone:
-            path.unlink()
+            discard(path)
             self._written.pop(f"slots/{path.name}", None)
         if gone:
             sync_folder(slots)
 
-    def _put(self, name: str, content: Document, digest: str, generation: int) -> None:
-        path = self.folder / name
-        keep = True
+    def _put(self, name: str, content: Document, generation: int, owners: Collection[int]) -> str:
+        """Have the file say this; gives its checksum."""
+        digest = hashlib.sha256(canonical(content)).hexdigest()
+        path, listed = self.folder / name, (self._manifest or {}).get("files", {}).get(name)
+        if listed is not None and self._written.get(name) == digest:
+            return str(listed)
         try:
-            former = verified(path)
+            former = verified(path, owners)
         except FileNotFoundError:
-            keep = False
+            former = {}
         except Damaged as fault:
-            log.error("%s; it is set aside and written anew from the store", fault)
-            path.replace(path.with_name(f"{path.name}.damaged"))
-            keep = False
-        else:
-            mode = path.stat().st_mode & 0o777
-            same = {key: value for key, value in former.items() if key not in ("generation", "checksum")} == content
-            if same and mode == _mode(name):
-                self._written[name] = digest
-                return
+            self._aside(path, str(fault))
+            former = {}
+        if former and _content(former) == content and path.stat().st_mode & 0o777 == _mode(name):
+            self._written[name] = digest
+            return str(former["checksum"])
+        listing = former.get("checksum") == listed
+        if former and listed is not None and not listing and former["generation"] <= (self._manifest or {})["generation"]:
+            self._aside(path, f"{path} is not the copy that was written last")
+            former = {}
+        # what the manifest names stays readable until the next manifest is there: nothing else is kept in its place
         document = {**content, "generation": generation}
-        _replace(path, {**document, "checksum": checksum(document)}, _mode(name), keep=keep)
+        document["checksum"] = checksum(document)
+        _replace(path, document, _mode(name), keep=bool(former) and (listed is None or listing))
         self._written[name] = digest
+        return str(document["checksum"])
+
+    def _aside(self, path: Path, why: str) -> None:
+        log.error("%s; it is kept as %s and written anew from the store", why, set_aside(path))
+
+
+def _content(document: Document) -> Document:
+    return {key: value for key, value in document.items() if key not in ("generation", "checksum")}
 
 
 def _mode(name: str) -> int:
-    return 0o600 if name == "api-keys.json" else 0o644
+    return 0o600 if name == KEYS else 0o644

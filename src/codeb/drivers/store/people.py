@@ -58,7 +58,9 @@ class SqlAudit:
 
     async def add(self, rows_: Sequence[AuditRow]) -> None:
         if rows_:
-            await self._tx.write(insert(audit_logs), [rows.audit_values(row) for row in rows_])
+            added = [rows.audit_values(row) for row in rows_]
+            await self._tx.write(insert(audit_logs), added)
+            self._tx.audited += added
 
     async def latest(self, limit: int) -> Sequence[AuditRow]:
         """Newest first."""

@@ -60,17 +60,27 @@ def _ordered(leases: Sequence[Lease]) -> tuple[Lease, ...]:
 
 
 async def generation(tx: Transaction) -> int:
-    row = (await tx.read(select(meta.c.generation))).one
-    return int(row["generation"]) if row else 0
+    return (await _birth(tx)).generation
+
+
+async def _birth(tx: Transaction) -> Snapshot:
+    """A snapshot that holds nothing but whose it is."""
+    row = (await tx.read(select(meta))).one
+    if row is None:
+        return EMPTY.snapshot
+    return replace(
+        EMPTY.snapshot, generation=int(row["generation"]), registry_id=row["registry_id"], instance=row["instance"] or ""
+    )
 
 
 async def whole(tx: Transaction) -> Recalled:
     """Everything, as this transaction sees it."""
-    number = await generation(tx)
+    bare = await _birth(tx)
     found, pairs, leases = await _part(tx, None)
     keys, teams = await _keys(tx)
     operations = {each.id: each for each in await SqlJournal(tx).open_ones()}
-    return Recalled(Snapshot(number, found, pairs, keys, _running(operations), _ordered(leases)), teams, operations)
+    filled = replace(bare, projects=found, pairs=pairs, keys=keys, running=_running(operations), leases=_ordered(leases))
+    return Recalled(filled, teams, operations)
 
 
 async def after(tx: Transaction, former: Recalled, *, doubt: bool) -> Recalled:

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager, suppress
 from datetime import datetime
 from typing import TypeVar
 
+from sqlalchemy import select, update
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
@@ -20,7 +21,7 @@ from codeb.drivers.store.mirror import Mirror
 from codeb.drivers.store.people import SqlAnswers, SqlAudit, SqlKeys
 from codeb.drivers.store.registry import SqlDeployments, SqlLeases, SqlProjects, SqlSlots
 from codeb.drivers.store.schema import meta
-from codeb.drivers.store.session import Database, Session, through
+from codeb.drivers.store.session import Database, through
 from codeb.drivers.store.sqlite import open_sqlite
 from codeb.drivers.store.transaction import Transaction
 from codeb.errors import InternalFault, InvalidParams, PublicError, Unavailable
@@ -60,6 +61,10 @@ class SqlStore:
         self._turn = asyncio.Lock()
         self._writer: asyncio.Task[object] | None = None
         self._closed = False
+        self.on_lead: list[Callable[[], Awaitable[None]]] = []
+        """called whenever this process begins to lead; one that is alone always has"""
+        self.own_instance = ""
+        """what `begin` puts on record as the id on the installation's containers, where there is none yet"""
 
     @property
     def snapshot(self) -> Snapshot:
@@ -82,6 +87,11 @@ class SqlStore:
                 tx.over = True
 
     @asynccontextmanager
+    async def _writing(self) -> AsyncIterator[Transaction]:
+        async with self._database.writing() as session:
+            yield Transaction(session, self._database.name, self._now, writes=True, known=self._recalled.operations)
+
+    @asynccontextmanager
     async def write(self) -> AsyncIterator[SqlRegistry]:
         """Raises what the block raises, after rolling back; `Unavailable` when it cannot be committed, or when closed.
 
@@ -93,22 +103,22 @@ class SqlStore:
             self._refuse_closed()
             self._writer = asyncio.current_task()
             try:
-                async with self._database.writing() as session:
-                    tx = Transaction(
-                        session, self._database.name, self._now, writes=True, known=self._recalled.operations
-                    )  # fmt: skip
+                async with self._writing() as tx:
                     try:
                         yield SqlRegistry(tx)
                     except BaseException:
-                        await through(self._roll_back(session, tx))
+                        await through(self._roll_back(tx))
                         raise
-                    await through(self._commit(session, tx))
+                    await through(self._commit(tx))
             finally:
                 self._writer = None
 
     async def transact(self, act: Callable[[SqlRegistry], Awaitable[T]]) -> T:
         async with self.write() as registry:
             return await act(registry)
+
+    async def append(self, act: Callable[[SqlRegistry], Awaitable[T]]) -> T:
+        return await self.transact(act)
 
     async def consult(self, act: Callable[[SqlRegistry], Awaitable[T]]) -> T:
         async with self.read() as registry:
@@ -122,29 +132,34 @@ class SqlStore:
         if self._closed:
             raise Unavailable("CodeB is stopping; its store is closed.", code="store_closed", hint="Try again in a moment.")
 
-    async def _roll_back(self, session: Session, tx: Transaction) -> None:
+    async def _roll_back(self, tx: Transaction) -> None:
         tx.over = True
         with suppress(Unavailable), translated():
-            await session.rollback()
+            await tx.session.rollback()
 
-    async def _commit(self, session: Session, tx: Transaction) -> None:
+    async def _commit(self, tx: Transaction) -> None:
         try:
-            if tx.broken:
-                raise InternalFault("a transaction one of whose statements failed is not committed")
-            coming = self._recalled
-            if tx.wrote:
-                coming = await recall.after(tx, self._recalled, doubt=self._doubt)
+            coming = await self._coming(tx)
         except BaseException:
-            await self._roll_back(session, tx)
+            await self._roll_back(tx)
             raise
         tx.over = True
         try:
             with translated():
-                await session.commit()
+                await tx.session.commit()
         except BaseException:
             self._doubt = True
-            await self._roll_back(session, tx)
+            await self._roll_back(tx)
             raise
+        self._landed(tx, coming)
+
+    async def _coming(self, tx: Transaction) -> recall.Recalled:
+        """What will be true once `tx` is committed."""
+        if tx.broken:
+            raise InternalFault("a transaction one of whose statements failed is not committed")
+        return await recall.after(tx, self._recalled, doubt=self._doubt) if tx.wrote else self._recalled
+
+    def _landed(self, tx: Transaction, coming: recall.Recalled) -> None:
         changed = coming.snapshot.generation != self._recalled.snapshot.generation
         self._recalled = coming
         if tx.wrote:
@@ -190,20 +205,32 @@ class SqlStore:
             self._closed = True
             if self._mirror is not None:
                 await self._mirror.close()
-            await self._database.close()
+            await self._let_go()
+
+    async def _let_go(self) -> None:
+        await self._database.close()
 
     async def begin(self) -> None:
         """Make sure that the one row of `meta` is there, and read everything."""
         async with self._turn, self._database.writing() as session:
             tx = Transaction(session, self._database.name, self._now, writes=True, known={})
-            first = tx.insert(meta).values(id=1, generation=0, registry_id=secrets.token_hex(16), created_at=self._now())
-            await tx.write(first.on_conflict_do_nothing())
+            await born(tx, self.own_instance)
             with translated():
                 await session.commit()
         await self.refresh()
 
 
-async def open_store(url: str, *, mirror: Mirror | None, now: Callable[[], datetime]) -> SqlStore:
+async def born(tx: Transaction, instance: str) -> None:
+    """Give the registry its one row of `meta`, and its containers an id, unless it has them. Two first starts may meet."""
+    there = (await tx.read(select(meta))).one
+    if there is None:
+        first = {"id": 1, "generation": 0, "registry_id": secrets.token_hex(16), "created_at": tx.now(), "instance": instance}
+        await tx.write(tx.insert(meta).values(**first).on_conflict_do_nothing())
+    elif not there["instance"] and instance:
+        await tx.write(update(meta).values(instance=instance))
+
+
+async def open_store(url: str, *, mirror: Mirror | None, now: Callable[[], datetime], instance: str = "") -> SqlStore:
     """Migrate to this version's schema, then open. `sqlite:////absolute/path`, `sqlite://` (memory), `postgresql://…`.
 
     Raises `Unavailable` (`store_unavailable`; `store_newer` when a newer CodeB has migrated it) and `InvalidParams`
@@ -231,6 +258,7 @@ async def open_store(url: str, *, mirror: Mirror | None, now: Callable[[], datet
         else:
             raise InvalidParams(f"A store of the kind {kind} is not known.", hint="Use sqlite:///path or postgresql://…")
     store = SqlStore(database, mirror, now)
+    store.own_instance = instance
     try:
         await store.begin()
     except BaseException:

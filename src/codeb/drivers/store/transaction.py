@@ -1,7 +1,9 @@
 """The roles bound to one transaction, and what that transaction will have changed once it is committed."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import Executable, Insert, Table, text
 from sqlalchemy.dialects import postgresql, sqlite
@@ -10,8 +12,8 @@ from sqlalchemy.dialects.sqlite import Insert as SqliteInsert
 from sqlalchemy.exc import IntegrityError
 
 from codeb.drivers.store.faults import conflict_of, translated
-from codeb.drivers.store.session import Parameters, Rows, Session
-from codeb.errors import InternalFault
+from codeb.drivers.store.session import Database, Parameters, Rows, Session, through
+from codeb.errors import InternalFault, Unavailable
 from codeb.model.journal import Operation
 
 SAVE, BACK, RELEASE = text("SAVEPOINT claim"), text("ROLLBACK TO SAVEPOINT claim"), text("RELEASE SAVEPOINT claim")
@@ -29,6 +31,28 @@ def upsert(dialect: str, table: Table) -> Insert:
     return statement.on_conflict_do_update(index_elements=key, set_=rest)
 
 
+@asynccontextmanager
+async def writing(database: Database, now: Callable[[], datetime]) -> AsyncIterator["Transaction"]:
+    """A transaction apart from the store's own, committed when the block ends. Raises `Unavailable`."""
+    async with database.writing() as session:
+        tx = Transaction(session, database.name, now, writes=True, known={})
+        try:
+            yield tx
+        except BaseException:
+            with suppress(Unavailable), translated():
+                await through(session.rollback())
+            raise
+        with translated():
+            await through(session.commit())
+
+
+@asynccontextmanager
+async def reading(database: Database, now: Callable[[], datetime]) -> AsyncIterator["Transaction"]:
+    """One state of the database. Raises `Unavailable`."""
+    async with database.reading() as session:
+        yield Transaction(session, database.name, now, writes=False, known={})
+
+
 class Transaction:
     """One transaction: its statements, and notes of what they change, which count only after the commit.
 
@@ -36,7 +60,14 @@ class Transaction:
     """
 
     def __init__(
-        self, session: Session, dialect: str, now: Callable[[], datetime], *, writes: bool, known: dict[str, Operation]
+        self,
+        session: Session,
+        dialect: str,
+        now: Callable[[], datetime],
+        *,
+        writes: bool,
+        known: dict[str, Operation],
+        written: str = "",
     ) -> None:
         self.now = now
         self.dialect = dialect
@@ -48,7 +79,15 @@ class Transaction:
         self.broken = False
         """a statement failed, so the database may have dropped part of it: only rolling back is right"""
         self.over = False
-        self._session = session
+        self.away = False
+        """a statement failed because the database did not answer"""
+        self.written = written
+        """the name under which the feed notes what this transaction changes"""
+        self.made: list[Any] = []
+        """what the feed of the database notes of this transaction and of others since the copy's position"""
+        self.audited: list[dict[str, Any]] = []
+        """rows of the audit log that it adds: the feed does not note those"""
+        self.session = session
         self._writes = writes
 
     async def read(self, statement: Executable, parameters: Parameters | None = None) -> Rows:
@@ -57,9 +96,10 @@ class Transaction:
             raise InternalFault("the transaction is over")
         try:
             with translated():
-                return await self._session.run(statement, parameters)
-        except BaseException:
+                return await self.session.run(statement, parameters)
+        except BaseException as error:
             self.broken = True
+            self.away = isinstance(error, Unavailable)
             raise
 
     async def write(self, statement: Executable, parameters: Parameters | None = None) -> int:
@@ -73,15 +113,19 @@ class Transaction:
         """A write that a constraint may refuse: raises the `Conflict` for it, and the transaction can go on."""
         await self.write(SAVE)
         try:
-            rows = await self._session.run(statement, parameters)
+            rows = await self.session.run(statement, parameters)
         except IntegrityError as error:
             await self.write(BACK)
             await self.write(RELEASE)
             raise conflict_of(error) from error
         except BaseException as error:
             self.broken = True
-            with translated():
-                raise error
+            try:
+                with translated():
+                    raise error
+            except Unavailable:
+                self.away = True
+                raise
         await self.write(RELEASE)
         return rows.count
 

@@ -45,16 +45,27 @@ def command(tool: ToolView, name: str) -> click.Command:
     return Later(name, make=lambda: options(tool), callback=call, help=about, short_help=tool.title)
 
 
-def families() -> dict[str, click.Group]:
-    """A group for every family of tools that no hand-made command stands for."""
-    found: dict[str, click.Group] = {}
+ABOUT = {
+    "project": "Projects", "slot": "Blue and green slots", "port": "Ports", "operation": "Operations", "event": "Events",
+    "conflict": "What a replay could not add",
+}  # fmt: skip
+
+
+def families() -> dict[str, click.Command]:
+    """A group for every family of tools that no hand-made command stands for; a tool that is one word is a command."""
+    found: dict[str, click.Command] = {}
     for tool in tools():
-        if tool.name not in FRONT:
-            about = {"project": "Projects", "slot": "Blue and green slots", "port": "Ports", "operation": "Operations"}
-            family = found.setdefault(tool.family, Commands(tool.family, help=f"{about.get(tool.family, tool.family.title())}."))
-            family.add_command(command(tool, tool.verb))
-    for name, group in found.items():
-        group.short_help = f"{(group.help or name).rstrip('.')}: {', '.join(group.commands)}"
+        if tool.name in FRONT:
+            continue
+        if not tool.verb:
+            found[tool.name] = command(tool, tool.name)
+            continue
+        family = found.setdefault(tool.family, Commands(tool.family, help=f"{ABOUT.get(tool.family, tool.family.title())}."))
+        assert isinstance(family, Commands)
+        family.add_command(command(tool, tool.verb))
+    for name, each in found.items():
+        if isinstance(each, Commands):
+            each.short_help = f"{(each.help or name).rstrip('.')}: {', '.join(each.commands)}"
     return found
 
 

@@ -19,7 +19,8 @@ STOP_SECONDS = 35.0
 TAIL_LINES = 15
 
 
-def _missing(fault: ImportError) -> int:
+def missing(fault: ImportError) -> int:
+    """Say that this command needs the server part; gives the exit code."""
     show.err(click.style(f"✗ The server part of CodeB is not installed here ({fault.name} is missing).", fg="red"))
     show.err("  Install the package with its extra `server`; the command line alone speaks to servers elsewhere (CODEB_API_URL).")
     return exits.FAILED
@@ -35,7 +36,7 @@ def up(session: Session, detach: bool) -> int:
         from codeb.entry import server
         from codeb.errors import PublicError
     except ImportError as fault:
-        return _missing(fault)
+        return missing(fault)
     try:
         said = config.load()
         if not detach:
@@ -157,7 +158,7 @@ def _stop_proxy() -> int:
         from codeb import config
         from codeb.drivers.proxy import process
     except ImportError as fault:
-        return _missing(fault)
+        return missing(fault)
     admin = config.load().proxy_dir / "admin.sock"
     pid = process.find(admin)
     if pid is None:

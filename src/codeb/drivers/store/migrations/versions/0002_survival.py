@@ -30,11 +30,10 @@ END $$
 
 
 def upgrade() -> None:
-    with op.batch_alter_table("meta") as batch:
-        batch.add_column(sa.Column("instance", sa.Text()))
-    with op.batch_alter_table("projects") as batch:
-        batch.add_column(sa.Column("auto_rollback", sa.Boolean(), nullable=False, server_default=sa.true()))
-        batch.add_column(sa.Column("watch_seconds", sa.Integer(), nullable=False, server_default="60"))
+    # Not in a batch: on SQLite that makes the table anew and drops the old one, and with it what its foreign keys cascade to.
+    op.add_column("meta", sa.Column("instance", sa.Text()))
+    op.add_column("projects", sa.Column("auto_rollback", sa.Boolean(), nullable=False, server_default=sa.true()))
+    op.add_column("projects", sa.Column("watch_seconds", sa.Integer(), nullable=False, server_default="60"))
     op.create_table(
         "events",
         sa.Column("id", ID, nullable=False),
@@ -101,8 +100,6 @@ def downgrade() -> None:
         op.execute("DROP FUNCTION codeb_note_change()")
     for table in ("leadership", "changes", "conflicts", "events"):
         op.drop_table(table)
-    with op.batch_alter_table("projects") as batch:
-        batch.drop_column("watch_seconds")
-        batch.drop_column("auto_rollback")
-    with op.batch_alter_table("meta") as batch:
-        batch.drop_column("instance")
+    op.drop_column("projects", "watch_seconds")
+    op.drop_column("projects", "auto_rollback")
+    op.drop_column("meta", "instance")

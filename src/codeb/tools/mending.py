@@ -1,0 +1,104 @@
+"""One round of mending: what was found is put right, each environment under its own lock, and then looked at again."""
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from codeb.contracts.kit import Kit
+from codeb.contracts.store import Registry
+from codeb.errors import Conflict, PublicError
+from codeb.flows import mend
+from codeb.flows.observers import Survey, survey
+from codeb.model.drift import Mismatch
+from codeb.model.names import Place
+from codeb.tools.call import Call
+
+PLACES_AT_ONCE = 4
+WAIT_SECONDS = 300.0
+
+CallFor = Callable[[Place | None], Call]
+"""in whose name an environment is mended; None: what belongs to no environment"""
+
+
+@dataclass
+class Tried:
+    """What came of it, by key of the mismatch. `again` is the look afterwards."""
+
+    operations: dict[str, str] = field(default_factory=dict)
+    why_not: dict[str, str] = field(default_factory=dict)
+    parts: dict[str, str] = field(default_factory=dict)
+    """who had found it"""
+    again: Survey | None = None
+
+    def mended(self, each: Mismatch) -> bool:
+        """Whether it was to be mended and is no longer so. What could not be looked at again is not mended."""
+        if self.again is None or not each.mendable:
+            return False
+        now = self.again.by_part.get(self.parts.get(each.key, ""), ())
+        return not any(left.kind == "unseen" or left.key == each.key for left in now)
+
+
+async def mend_all(kit: Kit, seen: Survey, chosen: Sequence[Mismatch], call_for: CallFor) -> Tried:
+    """Mend the chosen ones of what was seen. What fails is told in `why_not`; nothing is raised for it."""
+    tried = Tried(parts={each.key: part for part, found in seen.by_part.items() for each in found})
+    todo = [each for each in chosen if each.mendable]
+    if not todo:
+        return tried
+    whole = {each.kind: each for each in todo if each.place is None}
+    if dead := whole.get("proxy_dead"):
+        # before everything else: no site is served
+        await _proxy(kit, dead, tried)
+    places: dict[Place, list[Mismatch]] = {}
+    for each in todo:
+        if each.place is not None:
+            places.setdefault(each.place, []).append(each)
+    turns = asyncio.Semaphore(PLACES_AT_ONCE)
+    await asyncio.gather(*(_place(kit, seen, place, found, call_for(place), tried, turns) for place, found in places.items()))
+    if differs := whole.get("proxy_differs") or (dead if dead and dead.key in tried.why_not else None):
+        # after the sites: what is on disk is what it should be by now
+        await _proxy(kit, differs, tried)
+    await _networks(kit, (each for each in todo if each.kind == "network_of_nobody"), tried)
+    tried.again = await survey(kit, only=places.keys())
+    for left in tried.again.found:
+        if left.key in {each.key for each in todo}:
+            tried.why_not.setdefault(left.key, "it is still so; it is tried again later")
+    return tried
+
+
+async def _place(
+    kit: Kit, seen: Survey, place: Place, found: list[Mismatch], call: Call, tried: Tried, turns: asyncio.Semaphore
+) -> None:
+    async def decide(registry: Registry) -> mend.MendInput:
+        project, pair = await registry.projects.get(place.project), await registry.slots.pair(place)
+        if project is not None and project.state != "ready":
+            raise Conflict(
+                f"Project {place.project} is being deleted.", code="project_deleting", hint="Finish with project_delete."
+            )
+        return mend.mending(place, project, pair, found, seen.units, kit.policy)
+
+    try:
+        async with turns:
+            operation = await call.open(mend.SAGA, (place,), decide, part=f"#{place.key}")
+            tried.operations |= {each.key: operation.id for each in found}
+            operation, _ = await call.ended(operation.id, WAIT_SECONDS)
+        if operation.warnings:
+            tried.why_not |= {each.key: " ".join(operation.warnings) for each in found}
+    except PublicError as fault:
+        tried.why_not |= {each.key: fault.message for each in found}
+
+
+async def _proxy(kit: Kit, each: Mismatch, tried: Tried) -> None:
+    try:
+        await kit.proxy_upkeep.start()
+        tried.why_not.pop(each.key, None)
+    except PublicError as fault:
+        said = fault.details.get("log")
+        tried.why_not[each.key] = fault.message + (f" {said[-1]}" if said else "")
+
+
+async def _networks(kit: Kit, found: Iterable[Mismatch], tried: Tried) -> None:
+    for each in found:
+        try:
+            await kit.networks.remove_network(each.subject)
+        except PublicError as fault:
+            tried.why_not[each.key] = fault.message

@@ -1,0 +1,91 @@
+"""What the fault sweep interrupts: at least one scene per tool that changes something, most tools from several states."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from codeb.drivers.runtime.memory_machine import Behaviour
+from codeb.model.events import Unreplayed
+from tests.flows.crash import SCENES, SITE, WHERE, Scene
+from tests.kit import Process, Rig
+
+
+@dataclass(frozen=True)
+class Led(Scene):
+    """A scene in which something else goes on already; `lead` begins it and says what the call is to be about."""
+
+    lead: Callable[[Process, Rig], Awaitable[dict[str, Any]]] | None = None
+
+
+def _late(rig: Rig) -> None:
+    rig.clock.jumped += timedelta(hours=49)
+
+
+def _occupied(rig: Rig) -> None:
+    rig.machine.add_foreign("somebody", 4100)
+
+
+def _slow(rig: Rig) -> None:
+    rig.machine.add_image("shop:slow", Behaviour(answers_after=40))
+
+
+def _nobody(rig: Rig) -> None:
+    rig.health.broken.add(SITE)
+
+
+def _begun(tool: str, seconds: float, **params: Any) -> Callable[[Process, Rig], Awaitable[dict[str, Any]]]:
+    """Begin it, let so many seconds of it pass, cancel that one."""
+
+    async def lead(process: Process, rig: Rig) -> dict[str, Any]:
+        body = await process.ok(tool, **WHERE, wait=False, **params)
+        if seconds:
+            await asyncio.sleep(seconds)
+        return {"operationId": body["operationId"]}
+
+    return lead
+
+
+async def _ended(process: Process, rig: Rig) -> dict[str, Any]:
+    body = await process.ok("deploy", **WHERE, image="shop:3")
+    return {"operationId": body["operationId"]}
+
+
+async def _conflict(process: Process, rig: Rig) -> dict[str, Any]:
+    changes = ({"table": "project_slots", "after": {"project": "shop"}},)
+    left = Unreplayed("cf_" + "0" * 28, rig.clock.now(), "01", "another version is active", changes=changes)
+    async with rig.store.write() as registry:
+        await registry.conflicts.add(left)
+    listed = await process.ok("conflict_list")
+    return {"conflictId": listed["conflicts"][0]["conflictId"]}
+
+
+STAGING = {"projectName": "shop", "environment": "staging"}
+CREATE = {"projectName": "shop", "containerPort": 8080, "environments": ["production", "staging"]}
+
+MORE: dict[str, Scene] = {
+    "deploy, not waited for": Scene("active", "deploy", {**WHERE, "image": "shop:2", "wait": False}),
+    "promote, not waited for": Scene("ready", "promote", {**WHERE, "wait": False}),
+    "deploy and promote, after a rollback": Scene(
+        "back", "deploy", {**WHERE, "image": "shop:3", "autoPromote": True}, parts=({**WHERE, "image": "shop:3"},)
+    ),
+    "cleanup of expired": Scene("grace", "slot_cleanup", {}, spoil=_late),
+    "project_create": Scene("empty", "project_create", CREATE),
+    "project_create, one more environment": Scene("active", "project_create", CREATE),
+    "project_update": Scene("active", "project_update", {"projectName": "shop", "autoRollback": False, "watchSeconds": 5}),
+    "project_delete, new": Scene("new", "project_delete", {"projectName": "shop", "confirm": "shop"}),
+    "port_allocate": Scene("active", "port_allocate", STAGING),
+    "port_register": Scene("new", "port_register", {**WHERE, "blue": 4200, "green": 4201}),
+    "port_release": Scene("new", "port_release", WHERE),
+    "port_sync": Scene("new", "port_sync", {"fix": True}, spoil=_occupied),
+    "operation_cancel, at once": Led("active", "operation_cancel", {}, lead=_begun("deploy", 0, image="shop:2")),
+    "operation_cancel, waiting for health": Led(
+        "grace", "operation_cancel", {}, spoil=_slow, lead=_begun("deploy", 0.05, image="shop:slow")
+    ),
+    "operation_cancel, during the switch": Led("ready", "operation_cancel", {}, spoil=_nobody, lead=_begun("promote", 1)),
+    "operation_cancel, ended": Led("active", "operation_cancel", {}, lead=_ended),
+    "conflict_settle": Led("active", "conflict_settle", {}, lead=_conflict),
+}
+
+ALL: dict[str, Scene] = SCENES | MORE

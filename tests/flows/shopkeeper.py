@@ -1,0 +1,375 @@
+"""One CodeB in memory beside the reference model: does a call to both and looks whether they still agree."""
+
+import asyncio
+import re
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
+
+from codeb.drivers import world as system
+from codeb.drivers.runtime.memory_machine import Behaviour
+from codeb.drivers.world import SystemWorld
+from codeb.entry.timer import end_graces
+from codeb.gate import Answer
+from codeb.model.slots import SlotRow
+from tests.flows.faults import LEAK, Fault, flaky, flaky_store
+from tests.flows.model import Ask, At, Env, Shop, Side, expect
+from tests.flows.watch import Watch
+from tests.kit import OWNER, START, Clock, Died, Process, Rig, World, begin
+
+OWN = ("duration", "timestamp", "correlationId", "summary", "next", "warnings", "steps", "state")
+
+
+class JumpyWorld(World):
+    """The real world's clock over a wall clock that a test sets forward and back."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__(clock)
+        self._given(clock)
+        self._system = SystemWorld()
+
+    def now(self) -> datetime:
+        self._given(self.clock)
+        return self._system.now()
+
+    @staticmethod
+    def _given(clock: Clock) -> None:
+        system.datetime = SimpleNamespace(now=lambda _: clock.now())  # type: ignore[assignment, misc]
+        system.time = SimpleNamespace(  # type: ignore[assignment]
+            clock_gettime=lambda _: clock.spent, CLOCK_BOOTTIME=7, monotonic=lambda: clock.spent
+        )
+
+
+@dataclass
+class Asked:
+    """A call that was made, to be repeated."""
+
+    ask: Ask
+    key: str
+    said: Answer | None
+
+
+class Shopkeeper:
+    """Raises `AssertionError` where CodeB and the model part."""
+
+    def __init__(self) -> None:
+        self.stack = AsyncExitStack()
+        self.shop = Shop({})
+        self.hurt: set[str] = set()
+        self.asked: list[Asked] = []
+        self.fault = Fault()
+        self.number = 0
+        self.offset = timedelta(0)
+        """how far the wall clock had been set when this process began: what it takes for the time"""
+        self.rig: Rig
+        self.process: Process
+
+    async def open(self) -> None:
+        self.rig = await self.stack.enter_async_context(begin("empty"))
+        self.rig.world_of = JumpyWorld
+        for version in ("1", "2", "3"):
+            self.rig.image(version)
+        self.rig.image("bad", status=500, log=("no database",))
+        self.rig.image("exits", exits=3)
+        self.boot()
+
+    async def close(self) -> None:
+        try:
+            async with self.rig.store.read() as registry:
+                trail = repr(await registry.audit.latest(10_000))
+            assert OWNER.reveal() not in trail
+            assert LEAK not in trail
+        finally:
+            await self.stack.aclose()
+
+    def boot(self) -> None:
+        """The next start; it takes the wall clock as it is."""
+        self.offset = self.rig.clock.jumped
+        self.fault = Fault()
+        self.process = self.rig.boot(flaky(self.fault))
+        self.rig.store._now = lambda: self.process.world.now()
+        self.fault.limited = lambda: not self.rig.store.snapshot.running
+
+    @property
+    def now(self) -> float:
+        return self.rig.clock.spent + self.offset.total_seconds()
+
+    # calls
+
+    def _wire(self, ask: Ask) -> tuple[str, dict[str, Any]]:
+        """The call in CodeB's words."""
+        name, where = ask.tool, {"projectName": ask.project, "environment": ask.environment}
+        if name == "project_create":
+            return name, {"projectName": ask.project, "environments": [ask.environment], "containerPort": 8080}
+        if name == "project_delete":
+            return name, {"projectName": ask.project, "confirm": ask.project}
+        if name == "deploy":
+            return name, {**where, "image": f"shop:{ask.version}", "autoPromote": ask.yes, "timeout": 5}
+        if name == "slot_cleanup":
+            return name, {} if ask.slot is None else {**where, "slot": ask.slot, "force": ask.yes}
+        if name == "promote" and ask.slot is not None:
+            return name, {**where, "slot": ask.slot}
+        return name, where
+
+    async def _ask(self, ask: Ask, key: str) -> Answer | None:
+        if ask.tool == "timer":
+            for operation in await end_graces(self.process.kit, self.process.engine):
+                await self.process.engine.wait(operation, 900)
+            return None
+        name, params = self._wire(ask)
+        said = await self.process.ask(name, **params, idem=key)
+        text = str(said.body)
+        assert LEAK not in text, text
+        assert said.status != 500 or said.body["code"] == "internal", text
+        return said
+
+    def _expect(self, ask: Ask, shop: Shop | None = None) -> tuple[bool, list[Shop]]:
+        return expect(shop or self.shop, ask, self.now, self._is_hurt)
+
+    def _is_hurt(self, at: At, slot: str) -> bool:
+        return f"{at[0]}-{at[1]}-{slot}" in self.hurt
+
+    def _note(self, ask: Ask, said: Answer | None, key: str) -> None:
+        self.asked = [*self.asked[-4:], Asked(ask, key, said)]
+
+    def _key(self) -> str:
+        self.number += 1
+        return f"call-{self.number}"
+
+    async def call(self, ask: Ask) -> None:
+        """Undisturbed: it succeeds when the model says so, and ends where the model says."""
+        ok, ends = self._expect(ask)
+        began, key = self.now, self._key()
+        with self._watched():
+            said = await self._ask(ask, key)
+            await self.process.settle()
+        if said is not None:
+            assert said.ok == ok, (ask, said.body)
+        self._note(ask, said, key)
+        await self._compare(began, [ends[-1] if ok else ends[0]], ask)
+
+    async def disturbed(self, ask: Ask, number: int, way: str, part: str) -> None:
+        """The n-th call to the outside fails: one of the right states."""
+        _, ends = self._expect(ask)
+        began, key = self.now, self._key()
+        fault = self.fault
+        fault.number, fault.way, fault.only, fault.fitting = number, way, part, True
+        fault.calls, fault.hit, fault.on = [], "", True
+        with self._watched(), flaky_store(self.rig, fault):
+            said = await self._ask(ask, key)
+            await self.process.settle()
+        fault.on = False
+        await self._pick_up()
+        self._note(ask, said, key)
+        await self._compare(began, ends, ask)
+
+    async def both(self, one: Ask, other: Ask) -> None:
+        """Two at once: those that succeed did so in one order or the other."""
+        began, ends = self.now, [self.shop]
+        for first, second in ((one, other), (other, one)):
+            for between in self._expect(first)[1]:
+                ends += [between, *self._expect(second, between)[1]]
+            ends += self._expect(second)[1]
+        with self._watched():
+            await asyncio.gather(self._ask(one, self._key()), self._ask(other, self._key()))
+            await self.process.settle()
+        await self._compare(began, ends, one, other)
+
+    async def killed(self, ask: Ask, number: int, again: int, retry: bool) -> None:
+        """Dies at the n-th point; the next start too, at that point of its recovery. The client asks once more if it likes."""
+        _, ends = self._expect(ask)
+        began, key = self.now, self._key()
+        await self._until_death(number, lambda: self._ask(ask, key))
+        if self.process.world.dead:
+            await self._reborn()
+            await self._until_death(again, self.process.engine.resume)
+            if self.process.world.dead:
+                await self._reborn()
+        await self._pick_up()
+        if retry:
+            # a new start may take the time for another one, so a grace may be over now
+            ends = [*ends, *self._expect(ask)[1]]
+            with self._watched():
+                said = await self._ask(ask, key)
+                await self.process.settle()
+            self._note(ask, said, key)
+        await self._compare(began, ends, ask)
+
+    async def _until_death(self, number: int, act: Callable[[], Any]) -> None:
+        process, points = self.process, 0
+        with self._watched() as watch:
+
+            def see(point: str) -> None:
+                nonlocal points
+                if process.world.dead:
+                    raise Died("a dead process does nothing")
+                watch.look(point)
+                points += 1
+                if points == number:
+                    process.world.dead = True
+                    raise Died(point)
+
+            process.world.at_point = self.rig.machine.trap = see
+            task = asyncio.ensure_future(act())
+            await asyncio.wait({task}, timeout=3600)
+            if process.world.dead:
+                task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            await process.settle()
+
+    async def _reborn(self) -> None:
+        self.rig.machine.trap = None
+        await self.rig.store.refresh()
+        self.boot()
+
+    async def repeat(self, which: int) -> None:
+        """P8: a call that succeeded, with its key: the same answer, nothing done again."""
+        done = [each for each in self.asked if each.said is not None and each.said.ok]
+        if not done:
+            return
+        asked = done[which % len(done)]
+        there = self.rig.print()
+        self.rig.effects()
+        said = await self._ask(asked.ask, asked.key)
+        await self.process.settle()
+        assert said is not None
+        assert asked.said is not None
+        assert _data(said) == _data(asked.said), (asked.ask, said.body, asked.said.body)
+        assert self.rig.print() == there
+        assert self.rig.effects() == []
+
+    # the world
+
+    async def restart(self) -> None:
+        await self.process.settle()
+        await self._reborn()
+        await self._pick_up()
+        await self._compare(self.now, [self.shop])
+
+    async def wait(self, hours: float) -> None:
+        self.rig.clock.spent += hours * 3600
+        await self._compare(self.now, [self.shop])
+
+    async def jump(self, hours: float) -> None:
+        """The wall clock is set; nothing CodeB believes may follow it before its next start."""
+        self.rig.clock.jumped += timedelta(hours=hours)
+        seen = (self.process.world.now() - START).total_seconds()
+        assert abs(seen - self.now) < 1, (seen, self.now)
+        await self._compare(self.now, [self.shop])
+
+    async def hurts(self, which: int, how: str) -> None:
+        """Somebody removes or stops a container by hand, or its application turns bad."""
+        boxes = [box for box in self.rig.machine.boxes.values() if box.instance]
+        if not boxes:
+            return
+        box = boxes[which % len(boxes)]
+        self.hurt.add(box.name)
+        if how == "removed":
+            del self.rig.machine.boxes[box.name]
+        elif how == "stopped":
+            self.rig.machine.stop(box, 1)
+        else:
+            box.behaviour = Behaviour(status=500)
+        await self._compare(self.now, [self.shop])
+
+    # agreement
+
+    def _watched(self) -> "_Watched":
+        return _Watched(self)
+
+    async def _pick_up(self) -> None:
+        """What a process does every few seconds."""
+        await self.process.engine.resume()
+        await self.process.settle()
+        await self.process.ask("project_list")
+        await self.process.audit.flush()
+
+    async def _compare(self, began: float, ends: list[Shop], *asks: Ask) -> None:
+        found = self._found()
+        plain = [_without_times(each) for each in ends]
+        assert _without_times(found) in plain, f"{asks} left {found}\nbefore: {self.shop}\nright: {plain}"
+        self._graces(began, found)
+        self.hurt = {name for name in self.hurt if self._still_hurt(name, found)}
+        faults = [fault for fault in await self.rig.faults() if not self._explained(fault)]
+        assert faults == [], (asks, faults)
+        ids = [row.deployment_id for pair in self.rig.store.snapshot.pairs.values() for row in pair.rows if row.deployment_id]
+        assert len(ids) == len(set(ids))
+        self.shop = found
+
+    def _found(self) -> Shop:
+        """The registry in the model's words."""
+        snapshot = self.rig.store.snapshot
+        assert all(project.state == "ready" for project in snapshot.projects.values())
+        envs = {}
+        for place, pair in snapshot.pairs.items():
+            assert pair.green.port == pair.blue.port + 1
+            envs[place.project, place.environment] = Env(pair.blue.port, _side(pair.blue), _side(pair.green))
+        return Shop(envs, frozenset(snapshot.projects))
+
+    def _graces(self, began: float, found: Shop) -> None:
+        """A grace that was there keeps its end to the microsecond; a new one lasts as long as was promised."""
+        promised = self.rig.policy.grace_hours * 3600
+        for at, env in found.envs.items():
+            for slot in ("blue", "green"):
+                side, former = env.side(slot), self.shop.envs[at].side(slot) if at in self.shop.envs else Side()
+                if side.state != "grace":
+                    continue
+                assert side.ends is not None
+                if former.state == "grace" and former.version == side.version and side.ends == former.ends:
+                    continue
+                least, most = sorted((began, self.now))
+                assert least - 1 <= side.ends - promised <= most + 1, (at, slot, side, former, began, self.now)
+
+    def _still_hurt(self, name: str, found: Shop) -> bool:
+        """Whether the slot still holds what was broken by hand."""
+        box = self.rig.machine.boxes.get(name)
+        project, environment, slot = name.split("-")
+        env = found.envs.get((project, environment))
+        if env is None or env.side(slot).state == "empty":
+            return False
+        return box is None or not box.running or box.behaviour.status == 500
+
+    def _explained(self, fault: str) -> bool:
+        places = {name.rpartition("-")[0] for name in self.hurt}
+        if any(name in fault for name in self.hurt):
+            return True
+        return bool(re.match(r"the (proxy|public host)", fault)) and any(place in fault for place in places)
+
+
+class _Watched:
+    """Looks at the traffic at every point meanwhile."""
+
+    def __init__(self, keeper: Shopkeeper) -> None:
+        self.keeper = keeper
+
+    def __enter__(self) -> Watch:
+        self.watch = Watch(self.keeper.rig)
+        self.watch.hurt = self.keeper.hurt
+        self.watch.on(self.keeper.process)
+        return self.watch
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        self.keeper.rig.machine.trap = None
+        self.keeper.process.world.at_point = lambda point: None
+        if kind is None:
+            assert self.watch.faults == []
+
+
+def _data(answer: Answer) -> dict[str, Any]:
+    return {name: value for name, value in answer.body.items() if name not in OWN}
+
+
+def _side(row: SlotRow) -> Side:
+    ends = None if row.grace_expires_at is None else (row.grace_expires_at - START).total_seconds()
+    return Side(row.state.value, row.version or "", ends)
+
+
+def _without_times(shop: Shop) -> Shop:
+    envs = {
+        at: env.put(blue=replace(env.blue, ends=None), green=replace(env.green, ends=None))
+        for at, env in sorted(shop.envs.items())
+    }
+    return replace(shop, envs=envs)

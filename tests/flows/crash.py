@@ -178,7 +178,8 @@ class Sweep:
             self._watch(process, rig, "")
             await self.scene.start(process, rig)
             rig.machine.trap = None
-            self.ends.append(rough(rig.print()))
+            if not self.scene.again:
+                self.ends.append(rough(rig.print()))
             await self._judge(rig, "undisturbed")
         while self._todo and len(self.faults) < 20:
             name, left = self._todo.popleft()

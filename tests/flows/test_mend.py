@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import pytest
 
+from codeb.entry.reconciler import Reconciler
 from codeb.model.names import Slot
-from tests.kit import PROD, Process, Rig, begin
+from tests.kit import PROD, Process, Rig, add_key, begin
 
 pytestmark = pytest.mark.anyio
 BLUE, GREEN = "shop-production-blue", "shop-production-green"
@@ -112,3 +114,232 @@ async def test_it_is_found_mended_and_then_nothing(name: str) -> None:
 
         assert (await process.ok("reconcile"))["findings"] == []
         assert rig.effects() == []
+
+
+# what is reported, and what stands outside every environment
+
+
+async def test_what_a_person_decides_is_reported_and_left() -> None:
+    async with begin("ready") as rig:
+        process = rig.boot()
+        rig.machine.boxes[BLUE].published += (("0.0.0.0", 4100),)
+        rig.machine.boxes.pop(GREEN)
+        rig.machine.add_foreign("shop-preview-blue", 5000)
+        rig.proxy.strange.add("ghost-production")
+        before = rig.print()
+        body = await process.ok("reconcile")
+        found = {each["kind"]: each for each in body["findings"]}
+        assert set(found) == {"published_beyond", "container_gone", "not_leased", "site_of_nobody"}
+        assert all(not each["mended"] and each["policy"] == "reported" and each["whyNot"] for each in found.values())
+        assert "beyond" in body["warnings"][0]
+        assert rig.print() == before
+        assert rig.effects() == []
+
+
+async def test_a_dead_proxy_is_started_before_all_else_and_a_foreign_configuration_replaced() -> None:
+    async with begin("active") as rig:
+        process = rig.boot()
+        rig.proxy.dead = True
+        rig.machine.boxes.pop(BLUE)
+        rig.effects()
+        assert (await process.ok("reconcile"))["left"] == 0
+        assert rig.effects()[0] == "proxy start"
+        rig.proxy.foreign = True
+        assert await kinds(process) == {"proxy_differs", "route_dead"}
+        await process.ok("reconcile")
+        assert await kinds(process) == set()
+
+
+async def test_a_network_of_nobody_goes_and_one_in_use_says_why_not() -> None:
+    async with begin("active") as rig:
+        process = rig.boot()
+        rig.machine.networks["codeb-ghost"] = ("memory", "ghost")
+        assert (await process.ok("reconcile"))["mended"] == 1
+        assert set(rig.machine.networks) == {"codeb-shop"}
+        box = rig.machine.boxes[BLUE]
+        assert box.spec
+        spec = replace(box.spec, name="hand", network="codeb-ghost")
+        rig.machine.networks["codeb-ghost"] = ("memory", "ghost")
+        rig.machine.boxes["hand"] = replace(box, id="x", name="hand", spec=spec, published=(), instance="")
+        (found,) = (await process.ok("reconcile"))["findings"]
+        assert (found["mended"], "attached" in found["whyNot"]) == (False, True)
+
+
+async def test_a_part_that_does_not_answer_is_a_finding_and_nothing_is_mended_on_a_guess() -> None:
+    async with begin("grace") as rig:
+        process, before = rig.boot(), rig.print()
+        rig.machine.down = True
+        body = await process.ok("reconcile")
+        assert {each["kind"] for each in body["findings"]} == {"unseen"}
+        assert rig.print() == before
+        await process.refused("port_sync", 503, "not_looked_at")
+
+
+async def test_an_environment_with_an_operation_under_way_is_left_alone() -> None:
+    async with begin("active") as rig:
+        process = rig.boot()
+        rig.machine.boxes.pop(BLUE)
+        running = process.kit.store.snapshot.running
+        object.__setattr__(process.kit.store.snapshot, "running", {PROD: object()})
+        assert await kinds(process) == set()
+        object.__setattr__(process.kit.store.snapshot, "running", running)
+        assert "container_gone" in await kinds(process)
+
+
+async def test_what_cannot_be_mended_says_why() -> None:
+    """A foreign container stands under the name: it is nobody's to remove."""
+    async with begin("active") as rig:
+        process = rig.boot()
+        rig.machine.boxes.pop(BLUE)
+        rig.machine.add_foreign(BLUE, 4900)
+        found = {each["kind"]: each for each in (await process.ok("reconcile"))["findings"]}
+        assert "was left as it is" in found["container_gone"]["whyNot"]
+        assert rig.machine.boxes[BLUE].instance == ""
+
+
+async def test_an_image_that_is_gone_is_fetched_again_or_it_says_so() -> None:
+    async with begin("active") as rig:
+        process = rig.boot()
+        box = rig.machine.boxes.pop(BLUE)
+        rig.machine.behaviours.pop(box.image_id)
+        found = {each["kind"]: each for each in (await process.ok("reconcile"))["findings"]}
+        assert (found["container_gone"]["mended"], "Image not found" in found["container_gone"]["whyNot"]) == (False, True)
+
+
+async def test_it_is_scoped_like_everything_else() -> None:
+    async with begin("active") as rig:
+        process = rig.boot()
+        rig.machine.boxes.pop(BLUE)
+        rival, narrow = await add_key(rig, team="rivals"), await add_key(rig, projects=frozenset({"other"}))
+        rig.proxy.strange.add("ghost-production")
+        for key in (rival, narrow):
+            body = await process.ok("reconcile", key=key)
+            assert {each["kind"] for each in body["findings"]} <= {"site_of_nobody"}
+        assert (await process.ok("reconcile", key=narrow))["findings"] == []
+        await process.refused("reconcile", 400, "invalid_params", environment="production")
+        await process.refused("reconcile", 404, "project_not_found", projectName="shoq")
+        assert (await process.ok("reconcile", projectName="shop"))["mended"] == 1
+
+
+# scan
+
+
+async def test_scan_says_what_stands_in_the_way_of_a_deploy() -> None:
+    async with begin("active") as rig:
+        process = rig.boot()
+        well = await process.ok("scan", **WHERE)
+        lines = {each["name"]: each["status"] for each in well["checks"]}
+        assert list(lines) == [
+            "project", "ports", "image", "proxy site", "public route", "containers", "disk", "drift", "database",
+        ]  # fmt: skip
+        assert {name for name, status in lines.items() if status != "pass"} <= {"image", "disk"}
+        rig.machine.boxes.pop(BLUE)
+        rig.machine.sockets.add(4101)
+        rig.proxy.lost.add(PROD)
+        bad = {each["name"]: each for each in (await process.ok("scan", **WHERE))["checks"]}
+        assert {name: each["status"] for name, each in bad.items() if name not in ("image", "disk")} == {
+            "project": "pass", "ports": "fail", "proxy site": "warn", "public route": "fail", "containers": "fail",
+            "drift": "warn", "database": "pass",
+        }  # fmt: skip
+        assert all(each["fix"] for each in bad.values() if each["status"] != "pass")
+
+
+async def test_scan_before_the_first_deploy() -> None:
+    async with begin("new") as rig:
+        process = rig.boot()
+        body = await process.ok("scan", projectName="shop", environment="staging")
+        assert (body["ready"], body["checks"][0]["status"]) == (True, "warn")
+        await process.refused("scan", 404, "project_not_found", projectName="nobody")
+
+
+# the loop
+
+
+def loop(process: Process) -> Reconciler:
+    return Reconciler(process.kit, process.engine, process.audit)
+
+
+async def events(rig: Rig) -> list[str]:
+    async with rig.store.read() as registry:
+        found = await registry.events.latest(team=None, project=None, limit=100, before=None)
+    return [f"{each.kind} {each.data['kind']}" for each in reversed(list(found)) if each.kind.startswith("drift_")]
+
+
+@pytest.mark.parametrize("state", ["empty", "new", "deployed", "active", "ready", "grace", "back"])
+async def test_a_clean_system_is_left_alone_and_says_nothing(state: str) -> None:
+    async with begin(state) as rig:
+        process, before = rig.boot(), rig.print()
+        for _ in range(2):
+            await loop(process).round()
+        assert (await events(rig), rig.effects(), rig.print()) == ([], [], before)
+        assert process.kit.drift.at is not None
+        assert process.kit.drift.left == ()
+
+
+async def test_the_loop_mends_tells_once_and_leaves_an_audit_row() -> None:
+    async with begin("active") as rig:
+        process = rig.boot()
+        rounds = loop(process)
+        rig.machine.boxes.pop(BLUE)
+        rig.proxy.strange.add("ghost-production")
+        for _ in range(3):
+            await rounds.round()
+        assert sorted(await events(rig)) == [
+            "drift_found container_gone", "drift_found route_dead", "drift_found site_of_nobody", "drift_gone route_dead",
+            "drift_mended container_gone",
+        ]  # fmt: skip
+        assert [each.kind for each in process.kit.drift.left] == ["site_of_nobody"]
+        async with rig.store.read() as registry:
+            rows = [each for each in await registry.audit.latest(50) if each.entry == "timer"]
+        assert [(each.tool, each.ok, each.key_id, each.team) for each in rows] == [("reconcile", True, None, "main")]
+        rig.proxy.strange.clear()
+        await rounds.round()
+        assert (await events(rig))[-1] == "drift_gone site_of_nobody"
+
+
+async def test_what_cannot_be_mended_is_tried_again_with_growing_pauses() -> None:
+    async with begin("active") as rig:
+        process = rig.boot()
+        rounds, tries = loop(process), []
+        rig.proxy.dead = rig.proxy.stuck = True
+        real = rig.proxy.start
+
+        async def start() -> None:
+            tries.append(rig.clock.spent)
+            await real()
+
+        rig.proxy.start = start  # type: ignore[method-assign]
+        for _ in range(60):
+            await rounds.round()
+            rig.clock.spent += 20
+        pauses = [round(later - sooner, -1) for sooner, later in pairwise(sorted(set(tries)))]
+        assert 4 <= len(pauses) < 10
+        assert pauses == sorted(pauses)
+        assert pauses[-1] >= 300
+        assert (await events(rig)).count("drift_not_mended proxy_dead") == 1
+        rig.proxy.stuck = False
+        rig.clock.spent += 600
+        await rounds.round()
+        assert "drift_mended proxy_dead" in await events(rig)
+
+
+async def test_somebody_who_undoes_it_again_and_again_is_not_fought_every_round() -> None:
+    async with begin("active") as rig:
+        process = rig.boot()
+        rounds, mended = loop(process), 0
+        for _ in range(30):
+            rig.proxy.edited.add(PROD)
+            await rounds.round()
+            mended += PROD not in rig.proxy.edited
+            rig.clock.spent += 20
+        assert 5 <= mended < 15
+
+
+async def test_only_the_process_that_leads_acts(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with begin("active") as rig:
+        process = rig.boot()
+        rig.machine.boxes.pop(BLUE)
+        standing = replace(rig.store.standing, leads=False)
+        monkeypatch.setattr(type(rig.store), "standing", property(lambda self: standing))
+        await loop(process).round()
+        assert (await events(rig), rig.effects()) == ([], [])

@@ -45,7 +45,9 @@ async def undo_all(
         while True:
             turn.tries += 1
             left = end - kept - world.monotonic()
-            turn.problem = await attempt(turn, max(min(left, share) if yields else left, LEAST_SECONDS))
+            # One try that hangs may not have it all: its effect may be there by now, and the next one find it done.
+            most = share if yields else seconds / 2
+            turn.problem = await attempt(turn, max(min(left, most), LEAST_SECONDS))
             if turn.problem is None:
                 break
             away, pause = isinstance(turn.problem, Unavailable), min(0.3 * turn.tries, 2.0)

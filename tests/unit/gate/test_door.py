@@ -29,6 +29,7 @@ CHANGING: dict[str, tuple[str, dict[str, Any]]] = {
     "port_register": ("active", {"projectName": "shop", "environment": "staging", "blue": 4600, "green": 4601}),
     "port_release": ("new", WHERE),
     "port_sync": ("active", {"fix": True}),
+    "reconcile": ("active", WHERE),
     "project_delete": ("grace", {"projectName": "shop", "confirm": "shop"}),
 }
 

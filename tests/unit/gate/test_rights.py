@@ -29,6 +29,7 @@ ROLES = {
         "event_list",
         "logs",
         "health_check",
+        "scan",
     },
     "member": {
         "project_create",
@@ -40,7 +41,7 @@ ROLES = {
         "port_register",
         "operation_cancel",
     },
-    "admin": {"project_delete", "slot_cleanup", "port_release", "port_sync"},
+    "admin": {"project_delete", "slot_cleanup", "port_release", "port_sync", "reconcile"},
 }
 """the table a person reviews; the catalogue has to agree"""
 
@@ -53,6 +54,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "promote": {"projectName": "shop"},
     "rollback": {"projectName": "shop"},
     "slot_status": {"projectName": "shop"},
+    "scan": {"projectName": "shop"},
     "port_allocate": {"projectName": "shop", "environment": "staging"},
     "port_get": {"projectName": "shop"},
     "port_check": {"port": 4100},

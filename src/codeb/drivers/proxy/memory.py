@@ -68,7 +68,7 @@ class MemoryProxy:
         edited = {site.place for site in sites if site.place not in missing and not self.is_so(site)}
         known = {site.place for site in sites}
         strange = self.strange | {place.key for place in self.loaded if place not in known}
-        loaded = None if self.dead else not (self.foreign or missing or edited)
+        loaded = None if self.dead else not (self.foreign or self.lost or self.edited)
         return Configured(not self.dead, loaded, frozenset(missing), frozenset(edited), tuple(sorted(strange)))
 
     async def prepare(self, site: Site, live: Live) -> None:

@@ -157,13 +157,14 @@ class SqlStore:
         """What will be true once `tx` is committed."""
         if tx.broken:
             raise InternalFault("a transaction one of whose statements failed is not committed")
-        return await recall.after(tx, self._recalled, doubt=self._doubt) if tx.wrote else self._recalled
+        if not tx.wrote and not self._doubt:
+            return self._recalled
+        return await recall.after(tx, self._recalled, doubt=self._doubt)
 
     def _landed(self, tx: Transaction, coming: recall.Recalled) -> None:
         changed = coming.snapshot.generation != self._recalled.snapshot.generation
         self._recalled = coming
-        if tx.wrote:
-            self._doubt = False
+        self._doubt = False
         if changed:
             self._tell_mirror()
 

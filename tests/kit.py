@@ -140,7 +140,9 @@ class Rig:
                 for box in self.machine.boxes.values()
             },
             "switch": dict(self.proxy.switch), "held": set(self.proxy.held), "sites": dict(self.proxy.loaded),
-            "spoilt": self.proxy.spoilt(), "networks": sorted(self.machine.networks),
+            "spoilt": self.proxy.spoilt(),
+            # a project's own may stay when its first deploy failed: the next one uses it
+            "networks": sorted(name for name, (_, owner) in self.machine.networks.items() if owner not in found.projects),
         }  # fmt: skip
 
     async def faults(self) -> list[str]:

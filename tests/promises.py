@@ -12,16 +12,25 @@ EVERY = (
 SHOWN: dict[str, tuple[str, ...]] = {
     "P1": ("flows/test_crash_everywhere.py", "flows/test_promote.py"),
     "P2": ("flows/test_crash_everywhere.py", "flows/test_fault_sweep.py", "e2e/test_crash_matrix.py"),
-    "P3": ("flows/test_engine.py", "flows/test_fault_sweep.py"),
-    "P4": ("flows/test_deploy.py", "flows/test_promote.py", "flows/test_crash_everywhere.py"),
-    "P5": ("flows/test_rollback.py",),
-    "P6": ("flows/test_engine.py",),
+    "P3": ("flows/test_engine.py", "flows/test_fault_sweep.py", "e2e/test_deadlines.py", "flows/test_deadlines.py"),
+    "P4": (
+        "flows/test_deploy.py",
+        "flows/test_promote.py",
+        "flows/test_crash_everywhere.py",
+        "flows/test_watch.py",
+        "e2e/test_supervision.py",
+    ),
+    "P5": ("flows/test_rollback.py", "e2e/test_outage.py"),
+    "P6": ("flows/test_engine.py", "contracts/test_leader.py", "e2e/test_two_processes.py"),
     "P7": ("unit/model/test_ports.py", "unit/tools/test_ports.py"),
-    "P8": ("unit/gate/test_door.py", "flows/test_engine.py"),
+    "P8": ("unit/gate/test_door.py", "flows/test_engine.py", "flows/test_answers_lost.py"),
+    "P9": ("contracts/test_store_twin.py", "e2e/test_outage.py"),
     "P10": ("e2e/test_leftovers.py",),
+    "P11": ("e2e/test_disk_full.py", "unit/drivers/test_mirror.py"),
     "P12": ("flows/test_cleanup.py",),
-    "P13": ("flows/test_engine.py",),
-    "P14": ("unit/gate/test_door.py",),
+    "P13": ("flows/test_engine.py", "e2e/test_stop_under_load.py"),
+    "P14": ("unit/gate/test_door.py", "contracts/test_store_outages.py"),
+    "P15": ("flows/test_mend.py", "e2e/test_reconcile.py"),
     "S1": ("unit/drivers/test_files_and_shell.py",),
     "S2": ("entry/test_bad_input.py",),
     "S3": ("entry/test_bad_input.py",),
@@ -34,6 +43,7 @@ SHOWN: dict[str, tuple[str, ...]] = {
     "S11": ("unit/model/test_plans_and_secret.py", "unit/gate/test_door.py"),
     "S15": ("unit/drivers/test_caddyfile.py",),
     "S16": ("unit/drivers/test_caddyfile.py",),
+    "S17": ("e2e/test_doctor.py",),
     "S19": ("contracts/test_runtime_docker.py",),
     "S20": ("contracts/test_runtime_docker.py",),
     "S31": ("contracts/test_store.py",),
@@ -41,20 +51,15 @@ SHOWN: dict[str, tuple[str, ...]] = {
 }
 
 PARTLY: dict[str, str] = {
-    "P4": "later: issue 3 (the watch window after a promote)",
-    "P5": "later: issue 3 (with the database down)",
+    "S17": "later: issue 4 (reached for from inside a tenant's container)",
     "P14": "later: issue 4 (append-only, hash-chained)",
     "S9": "later: issue 4 (keys that mint keys, the last owner)",
 }
 """what of a promise that is shown is not shown yet"""
 
 LATER: dict[str, str] = {
-    "P9": "later: issue 3",
-    "P11": "later: issue 3",
-    "P15": "later: issue 3",
     "P16": "later: issue 5",
     "S14": "later: issue 5 (other outbound URLs; health probes go to our own containers only)",
-    "S17": "later: issue 3 (reached for from inside a tenant's container)",
     "S21": "later: issue 5 (no caller names a path yet)",
     "S12": "later: issue 4",
     "S13": "later: issue 4",

@@ -136,6 +136,7 @@ async def test_after_an_absence_the_follower_lets_the_leader_come_back(machine: 
     with psycopg.connect(machine.address) as direct:
         direct.execute("UPDATE leadership SET renewed_at = clock_timestamp() - interval '1 minute'")
     async with cut_off(machine, one):
+        two._lead._looked -= leader.LEASE_SECONDS
         machine.at.set("open")
         await until(lambda: not two.standing.degraded, 8)
         await asyncio.sleep(2.5)

@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +13,7 @@ from codeb.drivers.proxy import process
 from codeb.drivers.proxy.admin import Admin
 from codeb.drivers.proxy.caddy import CaddyProxy
 from codeb.drivers.proxy.memory import MemoryProxy
+from codeb.drivers.sockets.listening import listening_ports
 from codeb.model.drift import Configured
 from codeb.model.names import Place, Slot
 from codeb.model.specs import Live
@@ -39,7 +41,10 @@ async def kill(on: Rig) -> None:
     pid = process.find(on.settings.admin)
     assert pid
     os.kill(pid, signal.SIGKILL)
-    while process.alive(pid):
+    # its first thread may be gone while another one still holds the sockets
+    while Path(f"/proc/{pid}/task").is_dir() and len(list(Path(f"/proc/{pid}/task").iterdir())) > 1:
+        await asyncio.sleep(0.02)
+    while on.http_port in await listening_ports():
         await asyncio.sleep(0.02)
 
 

@@ -66,7 +66,7 @@ async def test_params_may_be_left_out(door: Door) -> None:
 
 async def test_health_needs_no_key_and_compares_versions(door: Door) -> None:
     said = await door.get("/health", None)
-    assert (said.status_code, said.json()) == (200, {"status": "ok", "version": VERSION})
+    assert (said.status_code, said.json()) == (200, {"status": "ok", "version": VERSION, "degraded": False, "leads": True})
     assert "versionWarning" in (await door.get("/health?v=0.0.1", None)).json()
     for same in (VERSION, "99.0.0", "", "x", "0.0.1\n", "0" * 5000, "-1.0.0", "0.0", "٠.٠.١"):
         assert "versionWarning" not in (await door.client.get("/health", params={"v": same})).json(), same

@@ -61,8 +61,7 @@ class Ends:
 
         slots = {name: (*row[:2], alike(row[2]), *row[3:]) for name, row in rough(printed)["slots"].items()}
         boxes = {name: (*row[:3], alike(row[3])) for name, row in printed["boxes"].items()}
-        # a network of a project that is there may stay; one of nobody is a fault of the rig
-        return {name: value for name, value in printed.items() if name != "networks"} | {"slots": slots, "boxes": boxes}
+        return printed | {"slots": slots, "boxes": boxes}
 
 
 class Stage:
@@ -279,21 +278,19 @@ async def test_any_one_call_may_fail(name: str) -> None:
     assert faults == [], "\n".join(faults)
 
 
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", [name for name, scene in ALL.items() if not isinstance(scene, Led)])
 async def test_a_dry_run_that_fails_changes_nothing(name: str) -> None:
+    """Where nothing else runs beside it: another operation changes things by itself."""
     scene = ALL[name]
     dry = type(scene)(**{**vars(scene), "params": {**scene.params, "dryRun": True}})
     async with begin(dry.state) as rig:
         stage = Stage(dry, rig, Fault())
-        await stage.lead()
         await stage.call()
         calls = stage.fault.calls
     for number, way in list(cells(calls))[:: 1 if FULL else 6]:
         async with begin(dry.state) as rig:
             stage = Stage(dry, rig, Fault(number, way))
-            await stage.lead()
-            if not isinstance(dry, Led):
-                before = rig.print()
-                await stage.call()
-                assert rig.print() == before, (number, way)
-                assert rig.effects() == []
+            before = rig.print()
+            await stage.call()
+            assert rig.print() == before, (number, way)
+            assert rig.effects() == []

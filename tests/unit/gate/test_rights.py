@@ -41,7 +41,15 @@ ROLES = {
         "port_register",
         "operation_cancel",
     },
-    "admin": {"project_delete", "slot_cleanup", "port_release", "port_sync", "reconcile"},
+    "admin": {
+        "project_delete",
+        "slot_cleanup",
+        "port_release",
+        "port_sync",
+        "reconcile",
+        "conflict_list",
+        "conflict_settle",
+    },
 }
 """the table a person reviews; the catalogue has to agree"""
 
@@ -62,6 +70,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "port_register": {"projectName": "shop", "environment": "staging", "blue": 4600, "green": 4601},
     "logs": {"projectName": "shop"},
     "operation_get": {"operationId": "op_" + "0" * 26},
+    "conflict_settle": {"conflictId": "cf_" + "0" * 28},
     "operation_cancel": {"operationId": "op_" + "0" * 26},
 }
 CELLS = [(tool.name, role) for tool in TOOLS for role in Role]
@@ -69,7 +78,7 @@ CELLS = [(tool.name, role) for tool in TOOLS for role in Role]
 
 def test_the_catalogue_agrees_with_the_table() -> None:
     assert {tool.name: tool.role.value for tool in TOOLS} == {name: role for role, names in ROLES.items() for name in names}
-    assert len(CELLS) == 104
+    assert len(CELLS) == 112
 
 
 async def audit(rig: Rig) -> Any:

@@ -12,9 +12,11 @@ from typing import Any
 import psycopg
 import pytest
 
+from codeb.contracts.store import AuditRow
 from codeb.drivers.store import feed
 from codeb.drivers.store import postgres as driver
 from codeb.drivers.store.local import LocalCopy
+from codeb.drivers.store.registry import SqlProjects
 from codeb.drivers.store.transaction import reading
 from codeb.drivers.store.twin import TwinStore
 from codeb.errors import Conflict, FenceLost, Unavailable
@@ -287,7 +289,6 @@ async def test_a_database_restored_from_before_is_followed_and_what_is_new_is_ad
 
 
 async def test_audit_rows_of_the_time_without_it_are_passed_on(machine: Machine) -> None:
-    from codeb.contracts.store import AuditRow
 
     twin = await machine.start()
     row = AuditRow(twin._now(), "c1", "test", "deploy", True, "", None, None, None, None, 1.0)
@@ -363,9 +364,11 @@ async def test_a_leader_that_is_cut_off_goes_on_until_another_takes_over(machine
         await one.transact(lambda registry: registry.projects.set_watch("shop", auto_rollback=False, watch_seconds=9))
         await until(lambda: two.standing.leads, 15)
         assert not one.standing.leads
+        assert (one.standing.owed, two.standing.owed) == ("", "one")
         with pytest.raises(FenceLost):
             await one.transact(lambda registry: registry.projects.set_state("shop", "deleting"))
         await shop(two, "blog")
+    await until(lambda: not two.standing.owed, 8)
     await until(lambda: not one.standing.degraded, 8)
     await until(lambda: two.snapshot.projects["shop"].watch_seconds == 9, 5)
     assert not one.standing.leads and set(one.snapshot.projects) == {"blog", "shop"}
@@ -377,7 +380,6 @@ async def test_the_copy_notes_nothing_while_it_follows(tmp_path: Path, clock: Cl
     copy = await LocalCopy.open(tmp_path / "local.db", clock)
     async with copy.writing() as tx:
         tx.touch("shop")
-        from codeb.drivers.store.registry import SqlProjects
 
         await SqlProjects(tx).add(project())
     assert await copy.pending() == []
@@ -386,9 +388,8 @@ async def test_the_copy_notes_nothing_while_it_follows(tmp_path: Path, clock: Cl
 
 async def test_a_port_is_never_leased_twice_across_the_switch(machine: Machine) -> None:
     """P7, in and out of the time without the database."""
-    twin = await machine.start()
+    twin, lease = await machine.start(), Lease("local", 4100, "shop", "production", "blue")
     await shop(twin)
-    lease = Lease("local", 4100, "shop", "production", "blue")
     await twin.transact(lambda registry: registry.leases.add(lease))
     await machine.lose(twin)
     with pytest.raises(Conflict):

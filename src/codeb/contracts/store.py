@@ -282,6 +282,8 @@ class Standing:
     """whether this process is the one that may change things"""
     leader: str = ""
     """where the leading process is reached, when it is not this one"""
+    owed: str = ""
+    """another process that did things without the database which are not in it yet: the registry may be behind the world"""
 
     @property
     def degraded(self) -> bool:

@@ -134,7 +134,7 @@ def ground_of(kit: Kit, snapshot: Snapshot, units: dict[str, Unit] | None) -> Gr
     worked_on = {place.project for place in snapshot.running}
     pairs = {place: pair for place, pair in snapshot.pairs.items() if place not in busy}
     half = tuple(sorted(deleting - worked_on))
-    return Ground(kit.world.now(), snapshot.projects, pairs, busy, units, half)
+    return Ground(kit.world.now(), snapshot.projects, pairs, busy, units, kit.store.standing.owed, half)
 
 
 async def survey(kit: Kit, only: Collection[Place] | None = None, parts: Collection[str] | None = None) -> Survey:

@@ -75,6 +75,8 @@ class Ground:
     busy: frozenset[Place] = frozenset()
     units: Mapping[str, Unit] | None = None
     """containers of this installation by name; None: nobody could say"""
+    owed: str = ""
+    """who did things without the database that the registry does not have yet"""
     half_deleted: tuple[str, ...] = ()
     """projects that are being deleted, and nobody works on it"""
 
@@ -303,9 +305,11 @@ def of_switches(ground: Ground, live: Mapping[Place, Live]) -> list[Mismatch]:
         wanted = wanted_live(pair, ground.units)
         if now.slot is not wanted.slot:
             text = f"The switch of {place.key} says {now.slot or 'nobody'}, the registry {wanted.slot or 'nobody'}"
+            repair, policy = "it is set again", Remedy.MENDED
+            if ground.owed and now.slot is not None:
+                repair, policy = f"wait for {ground.owed}, which changed things without the database", Remedy.REPORTED
             found.append(
-                Mismatch("switch_wrong", place.key, text, "it is set again", Remedy.MENDED, place, wanted.slot,
-                         severity=Severity.ALARM)
+                Mismatch("switch_wrong", place.key, text, repair, policy, place, wanted.slot, severity=Severity.ALARM)
             )  # fmt: skip
         elif now.slot is not None and now.fallback and (pair.grace is None or (ground.units is not None and not wanted.fallback)):
             text = f"{now.slot.other} of {place.key} may stand in and is no version that may have traffic"

@@ -172,6 +172,14 @@ def test_switches(name: str) -> None:
     assert told(drift.of_switches(ground(stands, *units), {SHOP: live})) == expected
 
 
+def test_what_another_process_switched_without_the_database_is_not_undone() -> None:
+    """A leader that was cut off promoted; whoever leads now has a registry that does not know it yet."""
+    behind = replace(ground(READY, WELL, BESIDE), owed="h1")
+    assert told(drift.of_switches(behind, {SHOP: Live(Slot.GREEN)})) == [("switch_wrong", REPORTED)]
+    # nobody has the traffic: that is nobody's doing
+    assert told(drift.of_switches(behind, {SHOP: Live(None)})) == [("switch_wrong", MENDED)]
+
+
 def test_without_a_word_of_the_runtime_a_grace_keeps_its_fallback() -> None:
     blind = ground(GRACE, units=None)
     assert drift.of_switches(blind, {SHOP: Live(Slot.GREEN, True)}) == []

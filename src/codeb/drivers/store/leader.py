@@ -6,6 +6,7 @@ and woken, finds out before it touches the containers and the proxy of this mach
 """
 
 import asyncio
+import contextlib
 import json
 import logging
 import math
@@ -29,6 +30,8 @@ log = logging.getLogger("codeb.leader")
 LEASE_SECONDS = 10.0
 """how long a leader that says nothing still leads"""
 RENEW_SECONDS = 2.0
+DEBT_SECONDS = 3600.0
+"""how long what a cut-off leader did is waited for before the registry is taken at its word"""
 AGAIN_SECONDS = 1.0
 LEFT_SECONDS = 1e8
 """a leader that says goodbye leaves a stamp that is older than this"""
@@ -73,6 +76,10 @@ class Leadership:
         self._fence = fence
         self._renewed = 0.0
         self._read: tuple[tuple[int, int], dict[str, Any]] = ((0, 0), {})
+        self._debts = fence.with_name(f"{fence.name}.owes")
+        self._owes = False
+        self.owed = ""
+        """the home that did things without the database which it does not have yet, where that is not this one"""
         self._looked = 0.0
         self._back_since = -math.inf
         """when (monotonic) the database began to answer again after it had not"""
@@ -126,6 +133,32 @@ class Leadership:
         written = self._written()
         if str(written.get("owner", "")).partition(":")[0] == self.owner.partition(":")[0] and written.get("term"):
             self._sign(int(written["term"]))
+
+    def owe(self) -> None:
+        """Leave word beside the proxy that this home does things the database does not know of. Never raises."""
+        if not self._owes:
+            with contextlib.suppress(OSError):
+                self._debts.mkdir(exist_ok=True, mode=0o755)
+                (self._debts / self._home).touch()
+            self._owes = True
+
+    def owe_nothing(self) -> None:
+        """The database has it all."""
+        with contextlib.suppress(OSError):
+            (self._debts / self._home).unlink(missing_ok=True)
+        self._owes = False
+
+    def see_debts(self) -> None:
+        """Whether another home left such word. Old word is of one that will not come back."""
+        self.owed = ""
+        with contextlib.suppress(OSError):
+            for each in self._debts.iterdir():
+                if each.name != self._home and time.time() - each.stat().st_mtime < DEBT_SECONDS:
+                    self.owed = each.name
+
+    @property
+    def _home(self) -> str:
+        return self.owner.partition(":")[0]
 
     async def holds(self, tx: Transaction, see_whose: Callable[[str | None], None]) -> None:
         """At the start of each write: name it for the feed, see whose registry this is, and that nobody else leads.

@@ -14,7 +14,6 @@ import logging
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
@@ -29,6 +28,7 @@ from codeb.drivers.store.mirror import Mirror
 from codeb.drivers.store.postgres import BRIEF, PostgresDatabase, open_postgres
 from codeb.drivers.store.session import Session
 from codeb.drivers.store.sql import SqlRegistry, SqlStore
+from codeb.drivers.store.stands import as_it_stands
 from codeb.drivers.store.transaction import Transaction, reading, writing
 from codeb.errors import CodebError, PublicError, Unavailable
 from codeb.model.events import Event
@@ -76,7 +76,7 @@ class TwinStore(SqlStore):
     def standing(self) -> Standing:
         return Standing(
             away_since=self._local.away_since, why=self._local.why, pending=self._pending, conflicts=self._conflicts,
-            last_gap_seconds=self._gap, leads=self._lead.mine, leader=self._lead.other,
+            last_gap_seconds=self._gap, leads=self._lead.mine, leader=self._lead.other, owed=self._lead.owed,
         )  # fmt: skip
 
     def _lose(self, fault: BaseException) -> None:
@@ -134,7 +134,9 @@ class TwinStore(SqlStore):
     async def _commit(self, tx: Transaction) -> None:
         if tx.dialect != self._remote.name:
             await super()._commit(tx)
-            self._pending += tx.wrote
+            if tx.wrote:
+                self._pending += 1
+                self._lead.owe()
             return
         try:
             coming = await self._coming(tx)
@@ -150,6 +152,7 @@ class TwinStore(SqlStore):
             self._lead.refuse_in_doubt(silent)
             await self._local.adopt(tx.made, tx.written, tx.audited)
             self._pending += 1
+            self._lead.owe()
         else:
             await self._followed(tx.made)
         self._landed(tx, coming)
@@ -296,6 +299,7 @@ class TwinStore(SqlStore):
             self._lose(fault)
             return
         self._lead.see(seat)
+        self._lead.see_debts()
         if self._lead.due(seat):
             await self._attend()
         if newest > self._local.position.applied:
@@ -310,6 +314,7 @@ class TwinStore(SqlStore):
         async with self._turn:
             gained = await self._lead.attend(self._remote, self._now)
         if gained:
+            self._lead.see_debts()
             await self._catch_up()
             if self._watching is not None:
                 await self._duties.begin()
@@ -339,6 +344,7 @@ class TwinStore(SqlStore):
             self._database = self._remote
         self._tell_mirror()
         self._pending = 0
+        self._lead.owe_nothing()
         await self._count()
         if since is not None and not quietly:
             self._gap = round((self._now() - since).total_seconds(), 3)
@@ -367,17 +373,7 @@ class TwinStore(SqlStore):
 
     async def check(self) -> Finding:
         await self._count()
-        stands, found = self.standing, await super().check()
-        if stands.degraded:
-            text = (
-                f"{self._remote.about} is away since {stands.away_since:%Y-%m-%d %H:%M:%S} UTC ({stands.why}); the local copy "
-                f"stands in, {stands.pending} transactions wait for it."
-            )
-            return Finding("store", "fail", text, "Bring the database back; what waits is added to it by itself.")
-        if stands.conflicts:
-            fix = "See conflict_list; put right what is wrong, then conflict_settle."
-            return Finding("store", "warn", f"{found.text} {stands.conflicts} transactions could not be added to it.", fix)
-        return replace(found, text=found.text + ("" if stands.leads else f" {stands.leader or 'Nobody'} leads."))
+        return as_it_stands(await super().check(), self.standing, self._remote.about)
 
 
 async def open_twin(

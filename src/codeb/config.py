@@ -62,6 +62,7 @@ class Settings(BaseSettings):
     deploy_timeout: float = Field(600, ge=1, le=840)
     switch_timeout: float = Field(60, ge=1, le=600)
     undo_timeout: float = Field(30, ge=3, le=50)
+    reconcile_seconds: float = Field(20, ge=1, le=60)
     ports_production: Span = "4100-4499"
     ports_staging: Span = "4500-4999"
     ports_preview: Span = "5000-5499"

@@ -79,6 +79,7 @@ def policy_of(settings: Settings) -> Policy:
         public_url=settings.public_url, ranges=settings.ranges, grace_hours=settings.grace_hours,
         health_seconds=settings.health_timeout, deploy_seconds=settings.deploy_timeout,
         switch_seconds=settings.switch_timeout, undo_seconds=settings.undo_timeout,
+        reconcile_seconds=settings.reconcile_seconds,
     )  # fmt: skip
 
 

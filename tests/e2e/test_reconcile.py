@@ -18,6 +18,8 @@ from tests.stage import Stage
 
 pytestmark = [pytest.mark.docker, pytest.mark.proxy]
 
+EVERY = 20 if os.environ.get("CODEB_TEST_SIZE") == "full" else 4
+"""seconds between two rounds; the default, or fewer, so that this does not take minutes"""
 WITHIN = 60.0
 """seconds, as promised"""
 
@@ -25,7 +27,7 @@ WITHIN = 60.0
 @pytest.fixture(scope="module")
 def town(images: dict[str, str]) -> Iterator[Stage]:
     """One server; its project has v2 active in green and v1 in grace in blue."""
-    with Stage() as stage:
+    with Stage(RECONCILE_SECONDS=str(EVERY)) as stage:
         where = {"projectName": stage.project, "environment": "production"}
         stage.call("project_create", projectName=stage.project, healthPath="/health")
         # whoever watches the active version would send traffic back to the version in grace: that is shown elsewhere
@@ -108,7 +110,7 @@ class Town:
 
 def test_a_clean_system_gets_no_event(town: Stage) -> None:
     with Town(town) as here:
-        time.sleep(25)
+        time.sleep(EVERY + 5)
         assert [each["kind"] for each in oracle.rows(town, "select * from events") if each["kind"].startswith("drift")] == []
         here.nothing_left()
 
@@ -197,7 +199,7 @@ def test_strays(town: Stage, images: dict[str, str]) -> None:
         here.until("the odd one is reported", lambda: bool(found()))
         (finding,) = town.call("reconcile")["findings"]
         assert (finding["kind"], finding["mended"], finding["policy"]) == ("container_stray", False, "reported")
-        time.sleep(25)
+        time.sleep(EVERY + 5)
         assert len(found()) == 1, "told once, not every round"
         here.docker("DELETE", f"/containers/{made['Id']}?force=1")
 

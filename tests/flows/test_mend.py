@@ -1,6 +1,6 @@
 """P15, P2: what somebody else did to an environment is found and mended under its lock, or reported; twice changes nothing."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
@@ -219,6 +219,70 @@ async def test_it_is_scoped_like_everything_else() -> None:
         await process.refused("reconcile", 400, "invalid_params", environment="production")
         await process.refused("reconcile", 404, "project_not_found", projectName="shoq")
         assert (await process.ok("reconcile", projectName="shop"))["mended"] == 1
+
+
+async def test_a_stray_that_is_another_one_by_now_is_left() -> None:
+    async with begin("active") as rig:
+        process = rig.boot()
+        stray(rig)
+
+        def replaced(point: str) -> None:
+            box = rig.machine.boxes[GREEN]
+            if point == "mend.accept.do.before" and box.spec:
+                box.spec = replace(box.spec, operation_id="op_of_somebody_newer")
+
+        process.world.at_point = replaced
+        await process.ok("reconcile")
+        assert GREEN in rig.machine.boxes
+
+
+async def test_what_moved_while_it_was_looked_at_is_no_finding() -> None:
+    """An operation begins after the containers were listed: what it took away is not missing."""
+    async with begin("active") as rig:
+        process = rig.boot()
+        rig.machine.boxes.pop(BLUE)
+        networks = process.kit.upkeep.networks
+
+        async def meanwhile() -> Sequence[str]:
+            object.__setattr__(process.kit.store.snapshot, "running", {PROD: object()})
+            return await networks()
+
+        process.kit.upkeep.networks = meanwhile  # type: ignore[method-assign]
+        assert await kinds(process) == set()
+
+
+async def test_nothing_of_a_half_deleted_project_is_mended() -> None:
+    async with begin("active") as rig:
+        process = rig.boot()
+        async with rig.store.write() as registry:
+            await registry.projects.set_state("shop", "deleting")
+        rig.machine.boxes.pop(BLUE)
+        rig.effects()
+        assert {each["kind"] for each in (await process.ok("reconcile"))["findings"]} == {"deletion_unfinished"}
+        assert rig.effects() == []
+
+
+async def test_what_could_not_be_looked_at_again_is_not_called_mended() -> None:
+    async with begin("active") as rig:
+        process = rig.boot()
+        rig.machine.boxes.pop(BLUE)
+
+        def away(point: str) -> None:
+            rig.machine.down |= point == "mend.strays.do.effect"
+
+        process.world.at_point = away
+        found = {each["kind"]: each for each in (await process.ok("reconcile"))["findings"]}
+        assert rig.machine.boxes[BLUE].running
+        assert not found["container_gone"]["mended"]
+
+
+async def test_a_key_for_staging_neither_sees_nor_mends_production() -> None:
+    async with begin("active") as rig:
+        process = rig.boot()
+        rig.machine.boxes.pop(BLUE)
+        key = await add_key(rig, environments=frozenset({"staging"}))
+        assert (await process.ok("reconcile", key=key))["findings"] == []
+        assert BLUE not in rig.machine.boxes
 
 
 # scan

@@ -131,8 +131,6 @@ async def _containers(run: Run[MendInput]) -> dict[str, Any]:
         assert value.pair is not None
         row = value.pair[slot]
         try:
-            if row.state is State.GRACE:
-                await _not_a_fallback_yet(run.kit, row)
             done[row.container] = await _raised(run, row)
             await _answers(run, row)
         except PublicError as fault:
@@ -140,13 +138,6 @@ async def _containers(run: Run[MendInput]) -> dict[str, Any]:
     if faults:
         raise faults[0]
     return done
-
-
-async def _not_a_fallback_yet(kit: Kit, row: SlotRow) -> None:
-    """A container that is about to start gets no traffic until it has answered."""
-    unit = await kit.runtime.look(row.container)
-    if (unit is None or not unit.running) and (await kit.proxy.live(row.place)).fallback:
-        await kit.proxy.set_fallback(row.place, False)
 
 
 async def _raised(run: Run[MendInput], row: SlotRow) -> str:
@@ -192,9 +183,7 @@ async def _made(run: Run[MendInput], row: SlotRow) -> Unit:
         return await run.kit.runtime.run(spec)
     except NotFound:
         # Somebody removed the image as well: whoever gave it out may still have it.
-        image = await run.kit.images.resolve(pinned(row.image or "", row.digest, row.image_id))
-        if image.id != row.image_id:
-            raise
+        await run.kit.images.resolve(pinned(row.image or "", row.digest, row.image_id))
         return await run.kit.runtime.run(spec)
 
 

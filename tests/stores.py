@@ -11,6 +11,7 @@ from sqlalchemy.engine import make_url
 from codeb.drivers.store.mirror import Mirror
 from codeb.drivers.store.sql import SqlStore, open_store
 from codeb.drivers.store.twin import TwinStore, open_twin
+from codeb.errors import Unavailable
 from codeb.model.journal import Operation, OpState
 from codeb.model.names import Place, Slot
 from codeb.model.slots import Pair, SlotRow
@@ -83,6 +84,7 @@ async def opener(url: str, clock: Clock, tmp_path: Path) -> AsyncIterator[Opener
         opened.append(twin)
         if kind == "twin-away":
             at.set("shut")
+            twin._lose(Unavailable("nobody listens there any more"))
         return twin
 
     with line(int(make_url(address).port or 0) if address else 0) as at:

@@ -95,8 +95,14 @@ def test_every_cell_survives(matrix: Matrix, what: str, situation: str) -> None:
     assert lived
 
 
+BESIDE = {"mend", "restart"}
+
+
 def test_the_matrix_covers_every_step() -> None:
-    """A step that no cell kills at would be a hole in the matrix."""
+    """A step that no cell kills at would be a hole in the matrix.
+
+    What nobody calls by name is killed elsewhere: mend in memory (`flows/test_crash_everywhere.py`), restart has one step.
+    """
     everything = [cell for what, situation in SMALL_GROUPS + MORE_GROUPS for cell in group(what, situation)]
     covered = {cell.point.split(".do.")[0] for cell in everything if ".do." in cell.point}
-    assert covered == {f"{saga.name}.{step.name}" for saga in BY_NAME.values() for step in saga.steps}
+    assert covered == {f"{saga.name}.{step.name}" for saga in BY_NAME.values() for step in saga.steps if saga.name not in BESIDE}

@@ -21,7 +21,7 @@ log = logging.getLogger("codeb.drift")
 
 GLANCE_SECONDS = 2.0
 """between two looks whether the proxy's process is there: without it no site is served"""
-FIRST_PAUSE, LONGEST_PAUSE = 20.0, 600.0
+FIRST_PAUSE, LONGEST_PAUSE = 5.0, 600.0
 """after a try that did not mend: doubled each time"""
 OFTEN = 5
 """mends of the same thing in a row after which somebody else is taken to undo them: then it is left for a while too"""

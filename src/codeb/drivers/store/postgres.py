@@ -51,11 +51,14 @@ def _connect_args(seconds: float) -> dict[str, Any]:
 class _Transaction:
     """A `Session` on a connection of `source`, taken with the first statement."""
 
-    def __init__(self, source: AsyncEngine, stack: AsyncExitStack, seconds: float, *, alone: bool) -> None:
+    def __init__(
+        self, source: AsyncEngine, stack: AsyncExitStack, seconds: float, strays: "set[asyncio.Future[None]]", *, alone: bool
+    ) -> None:  # fmt: skip
         self._source = source
         self._stack = stack
         self._seconds = seconds
         self._alone = alone
+        self._strays = strays
         self._connection: AsyncConnection | None = None
         self._socket = -1
         self._pool: Pool | None = None
@@ -69,8 +72,7 @@ class _Transaction:
         """A connection that answers. One from the pool may be to a server that has been restarted since: then a new one."""
         for last in (False, True):
             self._pool = self._source.pool
-            connection = await asyncio.wait_for(self._source.connect(), self._seconds + 2)
-            self._connection = connection
+            connection = self._connection = await self._open()
             raw = await connection.get_raw_connection()
             assert raw.driver_connection is not None
             self._socket = raw.driver_connection.pgconn.socket
@@ -81,10 +83,37 @@ class _Transaction:
                 if last or isinstance(error, TimeoutError) or not error.connection_invalidated:
                     raise
                 await self._source.dispose()
+            except BaseException:
+                await self._drop()
+                raise
             else:
                 self._stack.push_async_callback(self._give_back)
                 return connection
         raise AssertionError("the second round returns or raises")
+
+    async def _open(self) -> AsyncConnection:
+        """A connection of the pool. Whoever is cancelled or tired of waiting leaves none behind."""
+        connection = self._source.connect()
+        opening = asyncio.ensure_future(connection.start())
+        try:
+            await asyncio.wait({opening}, timeout=self._seconds + 2)
+        except BaseException:
+            self._leave(opening, connection)
+            raise
+        if not opening.done():
+            self._leave(opening, connection)
+            raise TimeoutError("the database let nobody in in time")
+        return opening.result()
+
+    def _leave(self, opening: "asyncio.Future[AsyncConnection]", connection: AsyncConnection) -> None:
+        async def put_away() -> None:
+            await asyncio.wait({opening})
+            if opening.exception() is None:
+                await _destroy(connection)
+
+        stray = asyncio.ensure_future(put_away())
+        self._strays.add(stray)
+        stray.add_done_callback(self._strays.discard)
 
     async def _bounded(self, work: Awaitable[T]) -> T:
         """Raises `TimeoutError` when there is no answer in time; whoever is cancelled meanwhile also leaves at once."""
@@ -124,10 +153,7 @@ class _Transaction:
         """Never give this connection back: its state is not known."""
         connection, self._connection = self._connection, None
         if connection is not None:
-            with contextlib.suppress(Exception):
-                await connection.invalidate()
-            with contextlib.suppress(Exception):
-                await connection.close()
+            await _destroy(connection)
 
     async def commit(self) -> None:
         if self._connection is not None:
@@ -143,12 +169,21 @@ class _Transaction:
             raise
 
 
+async def _destroy(connection: AsyncConnection) -> None:
+    with contextlib.suppress(Exception):
+        await connection.invalidate()
+    with contextlib.suppress(Exception):
+        await connection.close()
+
+
 class PostgresDatabase:
     name = "postgresql"
 
     def __init__(self, url: URL, seconds: float = PATIENT) -> None:
         self.url = url
         self.seconds = seconds
+        self._strays: set[asyncio.Future[None]] = set()
+        """connections that are still being opened and that nobody waits for any more"""
         self.about = f"PostgreSQL at {url.host or 'its socket'}, database {url.database}"
         shape: dict[str, Any] = {"pool_timeout": seconds, "connect_args": _connect_args(seconds)}
         self._writer = create_async_engine(url, pool_size=1, max_overflow=1, **shape)
@@ -163,7 +198,7 @@ class PostgresDatabase:
     @asynccontextmanager
     async def _begin(self, source: AsyncEngine, *, alone: bool) -> AsyncIterator[Session]:
         stack = AsyncExitStack()
-        transaction = _Transaction(source, stack, self.seconds, alone=alone)
+        transaction = _Transaction(source, stack, self.seconds, self._strays, alone=alone)
         try:
             yield transaction
         finally:
@@ -185,6 +220,8 @@ class PostgresDatabase:
         await self._reader.dispose()
 
     async def close(self) -> None:
+        if self._strays:
+            await asyncio.wait(self._strays, timeout=self.seconds)
         await self.forget()
 
 

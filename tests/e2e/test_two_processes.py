@@ -191,8 +191,8 @@ def test_pauses_at_any_instant_under_writes(shop: Shop) -> None:
         calls = shop.pair.everywhere(write, 6)
         time.sleep(chance.uniform(0.3, 2.0))
         leader.pause()
-        shop.took_over("paused under writes", follower, time.monotonic())
         over.set()
+        shop.took_over("paused under writes", follower, time.monotonic())
         oracle.settle(shop.pair, 30)  # type: ignore[arg-type]
         time.sleep(2)
         before = shop.pair.world()

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import re
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
@@ -16,6 +17,8 @@ log = logging.getLogger("codeb.audit")
 API_KEY = re.compile(r"codeb_[a-z0-9-]{1,40}_(viewer|member|admin|owner)_[A-Za-z0-9_-]+")
 EVERY_SECONDS = 0.25
 MOST_HELD = 20_000
+TELL_SECONDS = 10.0
+"""between two lines in the log about rows that wait"""
 
 
 def without_keys(value: Any) -> Any:
@@ -37,6 +40,7 @@ class AuditLog:
         self._store = store
         self._rows: list[AuditRow] = []
         self._writing = asyncio.Lock()
+        self._told = -TELL_SECONDS
 
     def add(self, row: AuditRow) -> None:
         if len(self._rows) >= MOST_HELD:
@@ -67,7 +71,9 @@ class AuditLog:
             try:
                 await self._store.append(lambda registry: registry.audit.add(rows))
             except Exception as fault:
-                log.warning("audit: %d rows wait: %s", len(rows), fault, exc_info=not isinstance(fault, PublicError))
+                if time.monotonic() - self._told > TELL_SECONDS:
+                    self._told = time.monotonic()
+                    log.warning("audit: %d rows wait: %s", len(rows), fault, exc_info=not isinstance(fault, PublicError))
                 self._rows = rows + self._rows
 
     async def run(self) -> None:

@@ -22,7 +22,7 @@ KINDS = [
     "sqlite-file",
     "sqlite-memory",
     pytest.param("postgres", marks=pytest.mark.postgres),
-    pytest.param("twin", marks=pytest.mark.postgres),
+    pytest.param("twin", marks=[pytest.mark.postgres, pytest.mark.long]),
     pytest.param("twin-away", marks=pytest.mark.postgres),
 ]
 SHARED = ["sqlite-file", pytest.param("postgres", marks=pytest.mark.postgres)]

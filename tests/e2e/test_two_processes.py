@@ -172,7 +172,7 @@ def _active(shop: Shop) -> str:
     return next(slot for slot, state in shop.slots().items() if state == "active")
 
 
-@pytest.mark.skipif(not FULL, reason="takes ten minutes")
+@pytest.mark.long
 def test_pauses_at_any_instant_under_writes(shop: Shop) -> None:
     """P6: also with the writers' lock in hand, or between a commit and its answer; take-over stays below 15 s."""
     chance = random.Random(4)
@@ -226,6 +226,7 @@ def test_a_leader_cut_off_goes_on_until_another_takes_over(shop: Shop) -> None:
         _works(shop, follower)
 
 
+@pytest.mark.long
 def test_a_follower_cut_off_changes_nothing(shop: Shop) -> None:
     leader, follower = shop.up()
     shop.pair.line_of(follower).set("silent")
@@ -239,6 +240,7 @@ def test_a_follower_cut_off_changes_nothing(shop: Shop) -> None:
     assert shop.pair.roles() == (leader, follower)
 
 
+@pytest.mark.long
 def test_with_the_database_away_for_both_the_leader_goes_on(shop: Shop) -> None:
     """P9: whoever led leads afterwards, and what it did meanwhile is in the database, with nobody's act in between."""
     for _ in range(5 if FULL else 1):
@@ -261,7 +263,7 @@ def test_with_the_database_away_for_both_the_leader_goes_on(shop: Shop) -> None:
         assert shop.pair.query("SELECT reason FROM conflicts WHERE settled_at IS NULL") == []
 
 
-@pytest.mark.skipif(not FULL, reason="takes minutes")
+@pytest.mark.long
 @pytest.mark.parametrize("which", ["leader", "both"])
 def test_a_line_that_comes_and_goes(shop: Shop, which: str) -> None:
     """P6, P9: what was answered with success is so at the end, or is on record as a conflict; one leads."""
@@ -304,6 +306,7 @@ def test_a_line_that_comes_and_goes(shop: Shop, which: str) -> None:
     pair.query("UPDATE conflicts SET settled_at = now() RETURNING id")
 
 
+@pytest.mark.long
 def test_ports_and_answers_across_a_take_over(shop: Shop) -> None:
     """P7: 64 callers on both, the leader is killed among them: no port twice, and whatever was answered with success is so."""
     leader, follower = shop.up()

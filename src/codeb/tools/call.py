@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from codeb.contracts.kit import Kit
 from codeb.contracts.store import Registry, Remembered, Standing
-from codeb.errors import Conflict, NotFound, OperationFailed, PublicError, Unavailable
+from codeb.errors import Busy, Conflict, NotFound, OperationFailed, PublicError, Unavailable
 from codeb.model.access import Actor
 from codeb.model.journal import Operation, OpState, StepRow
 from codeb.model.names import Place, did_you_mean
@@ -22,6 +22,7 @@ T = TypeVar("T")
 
 log = logging.getLogger("codeb.tools")
 
+UPKEEP, UPKEEP_SECONDS = ("reconcile", "restart"), 15.0
 WAIT_SECONDS = 900.0
 """longer than any operation's own deadline and its undoing"""
 
@@ -169,7 +170,10 @@ class Call:
     async def open(
         self, saga: Saga[I], places: tuple[Place, ...], decide: Callable[[Registry], Awaitable[I]], part: str = ""
     ) -> Operation:
-        """Begin an operation, or find the one this idempotency key began. `part` tells several of one call apart."""
+        """Begin an operation, or find the one this idempotency key began. `part` tells several of one call apart.
+
+        Upkeep that CodeB does by itself holds a place for moments that nobody asked for: it is waited for.
+        """
 
         async def claim(registry: Registry, operation_id: str) -> str | None:
             earlier = await self._earlier(registry, part)
@@ -183,7 +187,15 @@ class Call:
             return await decide(registry)
 
         request = Request(self.tool, places, self.actor.team, self.actor.name)
-        return await self.engine.open(saga, request, decided, claim if self.idempotency_key else None)
+        end = self.kit.world.monotonic() + UPKEEP_SECONDS
+        while True:
+            try:
+                return await self.engine.open(saga, request, decided, claim if self.idempotency_key else None)
+            except Busy as held:
+                left = end - self.kit.world.monotonic()
+                if held.details.get("tool") not in UPKEEP or self.tool in UPKEEP or left <= 0:
+                    raise
+                await self.engine.wait(str(held.details["operationId"]), left)
 
     async def ended(self, operation_id: str, seconds: float = WAIT_SECONDS) -> tuple[Operation, list[StepRow]]:
         """Wait for an operation.

@@ -176,7 +176,7 @@ def test_an_operation_of_a_procedure_that_changed_is_handed_to_a_person(home: Re
     settled(home)
     found = home.call("operation_get", operationId=operation)["operation"]
     assert (found["state"], found["error"]["code"]) == ("failed", "unknown_saga_version"), found
-    assert f"version 77 of {midst.tool}" in found["error"]["message"] and "deploy again" in found["error"]["hint"]
+    assert f"version 77 of {midst.tool}" in found["error"]["message"] and "call again" in found["error"]["hint"]
     assert home.public(f"{home.project}-b.localhost")[1]["x-codeb-slot"] == midst.live
     home.call("deploy", **where(home, "b"), image="codebtest-app:v1", autoPromote=True)
     assert oracle.judge(home, where(home, "b")["projectName"]) == []

@@ -153,7 +153,8 @@ class Attack:
     def base(self, tool: str) -> dict[str, Any]:
         """A call of this tool that would be taken."""
         known = {
-            "projectName": self.stage.project, "operationId": self.operation, "port": 4100, "blue": 20000, "green": 20001,
+            "projectName": self.stage.project, "operationId": self.operation, "conflictId": "cf_" + "0" * 28,
+            "port": 4100, "blue": 20000, "green": 20001,
             "version": "v1", "image": "codebtest-app:v1", "environment": "production", "confirm": self.stage.project,
         }  # fmt: skip
         names = BY_NAME[tool].params.model_json_schema(by_alias=True)["properties"]

@@ -142,15 +142,19 @@ class Field:
                     yield from STRINGS
                 yield from ONLY.get("since" if (self.tool, self.name) == ("logs", "after") else self.name, ())
             case "integer":
-                yield from NOT_INTEGERS
+                yield from self._but_null(NOT_INTEGERS)
             case "number":
-                yield from NOT_NUMBERS
+                yield from self._but_null(NOT_NUMBERS)
             case "boolean":
-                yield from NOT_BOOLS
+                yield from self._but_null(NOT_BOOLS)
             case "array":
-                yield from NOT_LISTS
+                yield from self._but_null(NOT_LISTS)
         if self.kind == "string" and not self.nullable:
             yield None
+
+    def _but_null(self, values: tuple[Any, ...]) -> Iterator[Any]:
+        """Without null where that means: as it is."""
+        yield from (value for value in values if value is not None or not self.nullable)
 
     def words(self) -> Iterator[str]:
         """What is taken literally, or refused, and nothing else, by a field for words."""

@@ -67,7 +67,9 @@ def test_words_are_only_words(attack: Attack, field: Field) -> None:
     for value in chosen(field, list(field.words())):
         status, said = attack.put(field, value, dry=True)
         # a call may be in order and still not be possible now
-        assert status in (200, 400, 409), f"{field} = {value[:100]!r}: {said}"
+        # there is no conflict to settle here, and one cannot be made from outside
+        right = (200, 400, 404, 409) if field.tool == "conflict_settle" else (200, 400, 409)
+        assert status in right, f"{field} = {value[:100]!r}: {said}"
     attack.nothing_moved()
 
 

@@ -11,6 +11,7 @@ from sqlalchemy.engine import make_url
 from codeb.drivers.store.mirror import Mirror
 from codeb.drivers.store.sql import SqlStore, open_store
 from codeb.drivers.store.twin import TwinStore, open_twin
+from codeb.drivers.world import SystemWorld
 from codeb.errors import Unavailable
 from codeb.model.journal import Operation, OpState
 from codeb.model.names import Place, Slot
@@ -100,7 +101,7 @@ async def twin_of(
     (folder / home).mkdir(exist_ok=True)
     return await open_twin(
         address, home=folder / home, fence=folder / "leader", owner=f"{home}:{boot}", address=f"http://{home}.test",
-        mirror=mirror, now=clock,
+        mirror=mirror, now=clock, new_id=SystemWorld().new_id,
     )  # fmt: skip
 
 

@@ -166,7 +166,7 @@ async def _store(settings: Settings, mirror: Mirror, world: SystemWorld, home_id
 
     return await open_twin(
         settings.store_url, home=settings.home, fence=settings.proxy_dir / "leader", owner=owner,
-        address=f"http://{settings.host}:{settings.port}", mirror=mirror, now=world.now, instance=home_id,
+        address=f"http://{settings.host}:{settings.port}", mirror=mirror, now=world.now, new_id=world.new_id, instance=home_id,
     )  # fmt: skip
 
 

@@ -1,7 +1,6 @@
 """P9: what outages of a real server on a real PostgreSQL brought to light (`tests/e2e/outages.py`), each held fast here."""
 
 from collections import Counter
-from contextvars import ContextVar
 from typing import Any
 
 import psycopg
@@ -9,6 +8,7 @@ import pytest
 
 from codeb.contracts.store import AuditRow
 from codeb.drivers.store import postgres as driver
+from tests.contracts.silence import unanswered
 from tests.contracts.test_store_twin import Machine, clock, machine, postgres, same, shop, until
 
 __all__ = ["clock", "machine", "postgres"]
@@ -26,24 +26,10 @@ async def test_audit_rows_whose_commit_brought_no_answer_are_there_once(
 ) -> None:
     """P14: the feed does not tell of the audit log, and yet none is lost and none is there twice."""
     twin = await machine.start()
-    commit = driver._Transaction.commit
-    ours = ContextVar("ours", default=False)
-
-    async def lost(self: Any) -> None:
-        if not ours.get():
-            await commit(self)
-            return
-        if landed:
-            await commit(self)
-        machine.at.set("shut")
-        raise TimeoutError("the answer was lost")
-
     rows = [audit_row(machine, number) for number in range(3)]
     await twin.append(lambda registry: registry.audit.add(rows[:1]))
-    monkeypatch.setattr(driver._Transaction, "commit", lost)
-    ours.set(True)
-    await twin.append(lambda registry: registry.audit.add(rows[1:2]))
-    ours.set(False)
+    with unanswered(machine.at, monkeypatch, landed):
+        await twin.append(lambda registry: registry.audit.add(rows[1:2]))
     assert twin.standing.degraded
     await twin.append(lambda registry: registry.audit.add(rows[2:]))
     await machine.find(twin)

@@ -4,7 +4,6 @@ here is what happens at the moments in between."""
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from contextvars import ContextVar
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,6 @@ import pytest
 
 from codeb.contracts.store import AuditRow
 from codeb.drivers.store import feed
-from codeb.drivers.store import postgres as driver
 from codeb.drivers.store.local import LocalCopy
 from codeb.drivers.store.registry import SqlProjects
 from codeb.drivers.store.transaction import reading
@@ -24,6 +22,7 @@ from codeb.model.access import Key, Role
 from codeb.model.journal import OpState
 from codeb.model.ports import Lease
 from codeb.model.slots import State
+from tests.contracts.silence import unanswered
 from tests.line import Line, line
 from tests.postgres import Server, postgres
 from tests.stores import PROD, STAGE, Clock, clock, operation, pair, project, through, twin_of
@@ -105,7 +104,7 @@ async def same(twin: TwinStore) -> None:
     async with asyncio.timeout(5):  # the event of a return may be told between the two looks
         while await rows_of(twin, copy=True) != await rows_of(twin, copy=False):
             await asyncio.sleep(0.05)
-    fresh = TwinStore(twin._remote, twin._local, twin._lead, None, twin._now)
+    fresh = TwinStore(twin._remote, twin._local, twin._lead, None, twin._now, str)
     await fresh.refresh()
     assert fresh.snapshot == twin.snapshot
 
@@ -186,22 +185,8 @@ async def test_a_commit_without_an_answer_counts_once(machine: Machine, monkeypa
     """The caller hears of success; if the database had it after all, it is not added a second time."""
     twin = await machine.start()
     await shop(twin)
-    commit = driver._Transaction.commit
-    ours = ContextVar("ours", default=False)
-
-    async def lost(self: Any) -> None:
-        if not ours.get():
-            await commit(self)
-            return
-        if landed:
-            await commit(self)
-        machine.at.set("shut")
-        raise TimeoutError("the answer was lost")
-
-    monkeypatch.setattr(driver._Transaction, "commit", lost)
-    ours.set(True)
-    await shop(twin, "blog")
-    ours.set(False)
+    with unanswered(machine.at, monkeypatch, landed):
+        await shop(twin, "blog")
     assert twin.standing.degraded and "blog" in twin.snapshot.projects
     await twin.transact(lambda registry: registry.projects.set_state("blog", "deleting"))
     await machine.find(twin)

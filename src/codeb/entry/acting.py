@@ -5,8 +5,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from codeb.contracts.kit import Kit
-from codeb.contracts.store import AuditRow, Registry
-from codeb.errors import Busy, Conflict, FenceLost, PublicError, Unavailable
+from codeb.contracts.store import Registry
+from codeb.entry.untold import Untold
+from codeb.errors import Busy, Conflict, PublicError, Unavailable
 from codeb.flows import promote, restart, rollback
 from codeb.gate import AuditLog
 from codeb.model.access import Actor, Role
@@ -20,7 +21,6 @@ from codeb.tools.call import Call
 
 log = logging.getLogger("codeb.watch")
 
-MOST_HELD = 1000
 WAIT_SECONDS = 300.0
 NOT_NOW = frozenset({"state_moved", "no_grace", "grace_expired", "nothing_active"})
 """refusals that say nothing about the slot: what was decided about is not there any more"""
@@ -48,7 +48,7 @@ class Acting:
         self._kit = kit
         self._engine = engine
         self._audit = audit
-        self._untold: list[Event] = []
+        self._untold = Untold(kit.store)
 
     @property
     def stopping(self) -> bool:
@@ -113,12 +113,9 @@ class Acting:
             return fault
         spent = (kit.world.monotonic() - began) * 1000
         params = {"projectName": place.project, "environment": place.environment, "slot": case.row.slot.value, **said}
-        self._audit.add(
-            AuditRow(
-                at=kit.world.now(), correlation_id=call.correlation_id, entry="watch", tool=tool, ok=fault is None,
-                code=fault.code if fault else "", key_id=actor.key_id, team=actor.team, role=actor.role.value, ip=None,
-                duration_ms=round(spent, 3), params=params, summary=summary[:500],
-            )
+        self._audit.record_automatic(
+            tool, kit.world.now(), call.correlation_id, summary, params, team=actor.team, code=fault.code if fault else "",
+            duration_ms=spent, by=actor, entry="watch",
         )  # fmt: skip
         await self._audit.flush()
         return fault
@@ -136,27 +133,20 @@ class Acting:
     def alarm(self, case: Case, text: str) -> None:
         self.acts.alarms += 1
         log.error("%s: %s", case.row.place.key, text)
-        self._untold.append(self._event(case, "watch_alarm", Severity.ALARM, text))
+        self._untold.add(self._event(case, "watch_alarm", Severity.ALARM, text))
 
     def recovered(self, case: Case) -> None:
-        self._untold.append(self._event(case, "watch_recovered", Severity.INFO, "It has been well for a minute again."))
+        self._untold.add(self._event(case, "watch_recovered", Severity.INFO, "It has been well for a minute again."))
 
     def died(self, case: Case, restarts: int, deaths: int) -> None:
         """It died and the runtime, or a person, started it again."""
         text = "its container died and was started again by the container runtime"
         event = self._event(case, "container_restarted", Severity.WARN, text, by="runtime", restarts=restarts, deaths=deaths)
-        self._untold.append(event)
+        self._untold.add(event)
 
     async def tell(self) -> None:
-        """Write what is not written yet; what cannot be, waits. Never raises for the store."""
-        told, self._untold = self._untold[-MOST_HELD:], []
-        if not told:
-            return
-        try:
-            await self._kit.store.transact(lambda registry: registry.events.add(*told))
-        except (FenceLost, PublicError) as fault:
-            log.warning("%d events wait: %s", len(told), fault)
-            self._untold = told + self._untold
+        """Write the events that wait. Never raises for the store."""
+        await self._untold.tell()
 
     def _event(self, case: Case, kind: str, severity: Severity, text: str, **data: Any) -> Event:
         row, world = case.row, self._kit.world

@@ -5,8 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from codeb.contracts.kit import Kit
-from codeb.contracts.store import Registry
-from codeb.errors import PublicError
+from codeb.entry.untold import Untold
 from codeb.flows.observers import survey
 from codeb.gate import AuditLog
 from codeb.model.access import Actor, Role
@@ -26,8 +25,6 @@ FIRST_PAUSE, LONGEST_PAUSE = 5.0, 600.0
 OFTEN = 5
 """mends of the same thing in a row after which somebody else is taken to undo them: then it is left for a while too"""
 FORGET_SECONDS = 600.0
-MOST_HELD = 1000
-"""events that wait for the store; beyond it the oldest go"""
 
 
 @dataclass
@@ -49,7 +46,7 @@ class Reconciler:
         self._audit = audit
         self._tries: dict[str, Tries] = {}
         self._told: dict[str, Mismatch] = {}
-        self._untold: list[Event] = []
+        self._untold = Untold(kit.store)
 
     async def run(self) -> None:
         """At once, and then for ever."""
@@ -85,7 +82,7 @@ class Reconciler:
         self._tell_gone({each.key for each in (*found, *left)})
         self._forget()
         self._kit.drift.at, self._kit.drift.left = self._kit.world.now(), tuple(left)
-        await self._publish()
+        await self._untold.tell()
         await self._audit.flush()
 
     def _call_for(self, place: Place | None) -> Call:
@@ -144,7 +141,7 @@ class Reconciler:
     def _tell(self, each: Mismatch, kind: str, severity: Severity, text: str, tried: Tried | None = None) -> None:
         place = each.place
         data = {"kind": each.kind, "where": each.where, "policy": each.policy.value, **_place(each)}
-        self._untold.append(
+        self._untold.add(
             Event(
                 id=self._kit.world.new_id("ev"), at=self._kit.world.now(), kind=kind, severity=severity, text=text,
                 team=self._team(each), project=place.project if place else None,
@@ -156,22 +153,6 @@ class Reconciler:
     def _team(self, each: Mismatch) -> str | None:
         project = self._kit.store.snapshot.projects.get(each.place.project) if each.place else None
         return project.team if project else None
-
-    async def _publish(self) -> None:
-        """What could not be written is kept for the next round."""
-        if not self._untold:
-            return
-        events = list(self._untold)
-
-        async def act(registry: Registry) -> None:
-            await registry.events.add(*events)
-
-        try:
-            await self._kit.store.transact(act)
-            del self._untold[: len(events)]
-        except PublicError as fault:
-            log.warning("%d events wait: %s", len(events), fault)
-            del self._untold[:-MOST_HELD]
 
 
 def _place(each: Mismatch) -> dict[str, str]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from codeb.contracts.store import AuditRow, Store
 from codeb.errors import PublicError
+from codeb.model.access import Actor
 
 log = logging.getLogger("codeb.audit")
 
@@ -52,13 +53,14 @@ class AuditLog:
 
     def record_automatic(
         self, tool: str, at: datetime, correlation_id: str, summary: str, params: Mapping[str, Any], *,
-        team: str | None, code: str = "", duration_ms: float = 0.0,
+        team: str | None, code: str = "", duration_ms: float = 0.0, entry: str = "timer", by: Actor | None = None,
     ) -> None:  # fmt: skip
         """What CodeB changed by itself, without anybody's key; a `code` says why it did not succeed."""
         self.add(
             AuditRow(
-                at=at, correlation_id=correlation_id, entry="timer", tool=tool, ok=not code, code=code, key_id=None, team=team,
-                role=None, ip=None, duration_ms=round(duration_ms, 3), params=params, summary=summary[:500],
+                at=at, correlation_id=correlation_id, entry=entry, tool=tool, ok=not code, code=code,
+                key_id=by.key_id if by else None, team=team, role=by.role.value if by else None,
+                ip=None, duration_ms=round(duration_ms, 3), params=params, summary=summary[:500],
             )
         )  # fmt: skip
 

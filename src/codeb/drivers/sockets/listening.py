@@ -27,14 +27,17 @@ async def listening_ports() -> frozenset[int]:
 
 def _read() -> frozenset[int]:
     # The kernel's own tables: psutil would also look who holds each socket, through every process there is (100 ms).
-    found = set(_listeners(TABLE))
-    if TABLE_6.exists():
-        found.update(_listeners(TABLE_6))
-    return frozenset(found)
+    tables = (TABLE, TABLE_6) if TABLE_6.exists() else (TABLE,)
+    return frozenset(port_of(words) for table in tables for words in listeners(table))
 
 
-def _listeners(table: Path) -> Iterator[int]:
+def listeners(table: Path) -> Iterator[list[str]]:
+    """The words of each line about a listening socket in a table of the kernel: local address is [1], its inode [9]."""
     for line in table.read_text("ascii").splitlines()[1:]:
-        _, local, _, state = line.split(maxsplit=4)[:4]
-        if state == LISTENS:
-            yield int(local.rpartition(":")[2], 16)
+        words = line.split()
+        if words[3] == LISTENS:
+            yield words
+
+
+def port_of(words: list[str]) -> int:
+    return int(words[1].rpartition(":")[2], 16)

@@ -43,10 +43,13 @@ class DoesNotFit(Exception):
 class Comeback:
     """What is to be done between the moment the database answers and the moment it is the truth again. Safe to repeat."""
 
-    def __init__(self, remote: PostgresDatabase, local: LocalCopy, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self, remote: PostgresDatabase, local: LocalCopy, now: Callable[[], datetime], new_id: Callable[[str], str]
+    ) -> None:
         self._remote = remote
         self._local = local
         self._now = now
+        self._new_id = new_id
         self.replayed = 0
         self.conflicts: list[str] = []
         self.instance = ""
@@ -64,7 +67,7 @@ class Comeback:
         severity = Severity.ALARM if self.conflicts else Severity.WARN
         told = f"The database was away for {seconds:.1f} s ({why}); {self.summary()}."
         data = {"seconds": seconds, "replayed": self.replayed, "conflicts": len(self.conflicts)}
-        return Event(_id("ev", self._now()), since, "database_away", severity, told, data=data)
+        return Event(self._new_id("ev"), since, "database_away", severity, told, data=data)
 
     def told(self) -> None:
         self.replayed, self.conflicts = 0, []
@@ -178,7 +181,7 @@ class Comeback:
         self.conflicts.append(reason)
         operation = next((str(each.key["id"]) for each in made if each.table.name == "operations"), None)
         told = Unreplayed(
-            id=_id("cf", self._now()), at=self._now(), written=written, reason=reason, operation_id=operation,
+            id=self._new_id("cf"), at=self._now(), written=written, reason=reason, operation_id=operation,
             changes=tuple(_shown(each) for each in made),
         )  # fmt: skip
         name = secrets.token_hex(12)
@@ -198,11 +201,6 @@ class Comeback:
                 return
             while made := await feed.after(tx, self._local.position.applied):
                 await self._local.follow(made)
-
-
-def _id(prefix: str, at: datetime) -> str:
-    """As `World.new_id` makes them."""
-    return f"{prefix}_{int(at.timestamp() * 1000):012x}{secrets.token_hex(8)}"
 
 
 def _shown(change: Change) -> dict[str, object]:

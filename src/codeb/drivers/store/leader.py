@@ -63,6 +63,11 @@ class Seat:
     silent: float
 
 
+def home_of(owner: str) -> str:
+    """Of `{home id}:{boot id}` what outlives a start."""
+    return owner.partition(":")[0]
+
+
 class Leadership:
     """This process's part in it. `owner` reads `{home id}:{boot id}`."""
 
@@ -131,7 +136,7 @@ class Leadership:
     def claim_without_database(self) -> None:
         """At a start without the database: whoever led on this machine goes on doing so, if it was this home."""
         written = self._written()
-        if str(written.get("owner", "")).partition(":")[0] == self.owner.partition(":")[0] and written.get("term"):
+        if home_of(str(written.get("owner", ""))) == self._home and written.get("term"):
             self._sign(int(written["term"]))
 
     def owe(self) -> None:
@@ -158,7 +163,7 @@ class Leadership:
 
     @property
     def _home(self) -> str:
-        return self.owner.partition(":")[0]
+        return home_of(self.owner)
 
     async def holds(self, tx: Transaction, see_whose: Callable[[str | None], None]) -> None:
         """At the start of each write: name it for the feed, see whose registry this is, and that nobody else leads.
@@ -182,7 +187,7 @@ class Leadership:
         # Where the database was away, its leader could say nothing: it has as long again to come back, with what it did.
         if min(seat.silent, time.monotonic() - self._back_since) > LEASE_SECONDS:
             return True
-        return seat.owner.partition(":")[0] == self.owner.partition(":")[0]
+        return home_of(seat.owner) == self._home
 
     def see(self, seat: Seat | None) -> None:
         """What the database says of it. Somebody else's newer number ends ours, also where the file is not shared."""

@@ -173,17 +173,21 @@ class Mirror:
         except (FileNotFoundError, Damaged):
             return {}
 
+    def _former(self, path: Path, owners: Collection[int]) -> Document:
+        """What the file says now; empty when it is not there, or could not be trusted and is set aside."""
+        try:
+            return verified(path, owners)
+        except FileNotFoundError:
+            return {}
+        except Damaged as fault:
+            self._aside(path, str(fault))
+            return {}
+
     def _finish(self, about: Document, generation: int, owners: Collection[int]) -> None:
         path = self.folder / MANIFEST
         document = {**about, "generation": generation}
         document["checksum"] = checksum(document)
-        try:
-            former = verified(path, owners)
-        except FileNotFoundError:
-            former = {}
-        except Damaged as fault:
-            self._aside(path, str(fault))
-            former = {}
+        former = self._former(path, owners)
         if former != document or path.stat().st_mode & 0o777 != _mode(MANIFEST):
             _replace(path, document, _mode(MANIFEST), keep=bool(former))
         self._manifest = document
@@ -202,13 +206,7 @@ class Mirror:
         path, listed = self.folder / name, (self._manifest or {}).get("files", {}).get(name)
         if listed is not None and self._written.get(name) == digest:
             return str(listed)
-        try:
-            former = verified(path, owners)
-        except FileNotFoundError:
-            former = {}
-        except Damaged as fault:
-            self._aside(path, str(fault))
-            former = {}
+        former = self._former(path, owners)
         if former and _content(former) == content and path.stat().st_mode & 0o777 == _mode(name):
             self._written[name] = digest
             return str(former["checksum"])

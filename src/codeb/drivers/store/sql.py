@@ -147,11 +147,20 @@ class SqlStore:
         try:
             with translated():
                 await tx.session.commit()
-        except BaseException:
-            self._doubt = True
-            await self._roll_back(tx)
-            raise
-        self._landed(tx, coming)
+        except BaseException as silent:
+            await self._unanswered(tx, silent)
+        else:
+            await self._answered(tx)
+        self._landed(coming)
+
+    async def _unanswered(self, tx: Transaction, silent: BaseException) -> None:
+        """The commit brought no answer. Raises `silent`: the caller has to know; returns where it counts all the same."""
+        self._doubt = True
+        await self._roll_back(tx)
+        raise silent
+
+    async def _answered(self, tx: Transaction) -> None:
+        """The database has it."""
 
     async def _coming(self, tx: Transaction) -> recall.Recalled:
         """What will be true once `tx` is committed."""
@@ -161,7 +170,7 @@ class SqlStore:
             return self._recalled
         return await recall.after(tx, self._recalled, doubt=self._doubt)
 
-    def _landed(self, tx: Transaction, coming: recall.Recalled) -> None:
+    def _landed(self, coming: recall.Recalled) -> None:
         changed = coming.snapshot.generation != self._recalled.snapshot.generation
         self._recalled = coming
         self._doubt = False

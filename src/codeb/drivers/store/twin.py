@@ -21,7 +21,7 @@ from typing import TypeVar
 from codeb.contracts.store import Standing
 from codeb.drivers.store import feed, recall
 from codeb.drivers.store.comeback import AT_ONCE, FEW, Comeback, Strange
-from codeb.drivers.store.faults import Moved, quietly, said, translated
+from codeb.drivers.store.faults import Moved, quietly, said
 from codeb.drivers.store.leader import Duties, Leadership
 from codeb.drivers.store.local import NAME, NOTE, STOP_NOTING, LocalCopy, nothing_to_go_on
 from codeb.drivers.store.mirror import Mirror
@@ -50,14 +50,15 @@ class TwinStore(SqlStore):
     """See `contracts.store.Store`. `begin()` first; `close()` ends it."""
 
     def __init__(
-        self, remote: PostgresDatabase, local: LocalCopy, lead: Leadership, mirror: Mirror | None, now: Callable[[], datetime]
+        self, remote: PostgresDatabase, local: LocalCopy, lead: Leadership, mirror: Mirror | None, now: Callable[[], datetime],
+        new_id: Callable[[str], str],
     ) -> None:  # fmt: skip
         super().__init__(remote, mirror, now)
         self._remote = remote
         self._local = local
         self._lead = lead
         self._duties = Duties(lead, self.on_lead)
-        self._comeback = Comeback(remote, local, now)
+        self._comeback = Comeback(remote, local, now, new_id)
         self._looks = 0
         self._pending = 0
         self._conflicts = 0
@@ -131,38 +132,30 @@ class TwinStore(SqlStore):
                 coming = await recall.whole(tx)
         return coming
 
-    async def _commit(self, tx: Transaction) -> None:
+    async def _unanswered(self, tx: Transaction, silent: BaseException) -> None:
+        if tx.dialect != self._remote.name or not isinstance(silent, Unavailable):
+            await super()._unanswered(tx, silent)
+            return
+        self._lose(silent)
+        self._lead.refuse_in_doubt(silent)
+        await self._local.adopt(tx.made, tx.written, tx.audited)
+        self._owe()
+
+    async def _answered(self, tx: Transaction) -> None:
+        """A copy that cannot follow is behind until it can: the next time it takes all since."""
         if tx.dialect != self._remote.name:
-            await super()._commit(tx)
             if tx.wrote:
-                self._pending += 1
-                self._lead.owe()
+                self._owe()
             return
         try:
-            coming = await self._coming(tx)
-        except BaseException:
-            await self._roll_back(tx)
-            raise
-        tx.over = True
-        try:
-            with translated():
-                await tx.session.commit()
-        except Unavailable as silent:
-            self._lose(silent)
-            self._lead.refuse_in_doubt(silent)
-            await self._local.adopt(tx.made, tx.written, tx.audited)
-            self._pending += 1
-            self._lead.owe()
-        else:
-            await self._followed(tx.made)
-        self._landed(tx, coming)
-
-    async def _followed(self, made: list[feed.Change]) -> None:
-        """A copy that cannot follow is behind until it can: the next time it takes all since."""
-        try:
-            await self._local.follow(made)
+            await self._local.follow(tx.made)
         except PublicError as fault:
             log.error("the local copy does not follow: %s", fault)
+
+    def _owe(self) -> None:
+        """One transaction more that the database does not have."""
+        self._pending += 1
+        self._lead.owe()
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[SqlRegistry]:
@@ -378,14 +371,14 @@ class TwinStore(SqlStore):
 
 async def open_twin(
     url: str, *, home: Path, fence: Path, owner: str, address: str, mirror: Mirror | None, now: Callable[[], datetime],
-    instance: str = "",
+    new_id: Callable[[str], str], instance: str = "",
 ) -> TwinStore:  # fmt: skip
     """A PostgreSQL registry with its copy in `home`. `fence`: the file that every process with the same proxy shares.
 
     Raises `Unavailable` when there is neither the database nor a copy.
     """
     local = await LocalCopy.open(home / NAME, now)
-    store = TwinStore(open_postgres(url, BRIEF), local, Leadership(owner, address, fence), mirror, now)
+    store = TwinStore(open_postgres(url, BRIEF), local, Leadership(owner, address, fence), mirror, now, new_id)
     store.own_instance = instance
     try:
         await store.begin()

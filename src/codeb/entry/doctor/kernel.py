@@ -7,8 +7,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from codeb.drivers.sockets import listening
+
 PROC = Path("/proc")
-LISTENS = "0A"
 SOCKET = re.compile(r"socket:\[([0-9]+)\]")
 ESCAPE = re.compile(r"\\([0-7]{3})")
 
@@ -53,11 +54,8 @@ def listeners() -> list[Listener]:
 
 
 def _listeners(table: Path) -> Iterator[Listener]:
-    for line in table.read_text("ascii").splitlines()[1:]:
-        words = line.split()
-        if words[3] == LISTENS:
-            address, _, port = words[1].rpartition(":")
-            yield Listener(_address(address), int(port, 16), words[9])
+    for words in listening.listeners(table):
+        yield Listener(_address(words[1].rpartition(":")[0]), listening.port_of(words), words[9])
 
 
 def _address(text: str) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
-from codeb.model.access import Key
+from codeb.model.access import Key, Member, Team
 from codeb.model.events import Event, Unreplayed
 from codeb.model.journal import Operation, OpState, StepRow
 from codeb.model.names import Place, Slot
@@ -139,6 +139,8 @@ class Remembered:
     created_at: datetime
     operation_id: str | None = None
     answer: Mapping[str, Any] | None = None
+    sealed: str | None = None
+    """the answer, encrypted, where it holds a secret"""
 
 
 class Answers(Protocol):
@@ -160,6 +162,10 @@ class Keys(Protocol):
 
     async def teams(self) -> Sequence[str]: ...
 
+    async def team_rows(self) -> Sequence[Team]: ...
+
+    async def members(self) -> Sequence[Member]: ...
+
     async def add_team(self, team: str) -> None: ...
 
 
@@ -180,6 +186,10 @@ class AuditRow:
     duration_ms: float
     params: Mapping[str, Any] = field(default_factory=dict)
     summary: str = ""
+    chain: str | None = None
+    seq: int | None = None
+    prev: str | None = None
+    hash: str | None = None
 
 
 class Audit(Protocol):
@@ -257,6 +267,10 @@ class Snapshot:
     """made once at its birth: a database with another one is another registry"""
     instance: str = ""
     """the id on this installation's containers"""
+    teams: Mapping[str, Team] = field(default_factory=dict)
+    """deleted ones too"""
+    members: Mapping[str, Member] = field(default_factory=dict)
+    """by id; removed ones too"""
 
     def pair_of(self, place: Place) -> Pair | None:
         return self.pairs.get(place)

@@ -25,6 +25,43 @@ class Role(StrEnum):
 _RANKS = {role: rank for rank, role in enumerate(Role)}
 
 
+class Approval(StrEnum):
+    """What a risky call needs before it is applied: nothing more, the name typed as `confirm`, or another identity's yes."""
+
+    NONE = "none"
+    NAME = "name"
+    HUMAN = "human"
+
+    def stricter(self, other: "Approval") -> "Approval":
+        """Of two policies the one that asks for more: neither a team nor a key can loosen the other's."""
+        return max(self, other, key=list(Approval).index)
+
+
+@dataclass(frozen=True)
+class Team:
+    """Who owns projects, keys and records. `approval` binds every key of it, at least so strictly."""
+
+    id: str
+    display_name: str = ""
+    approval: Approval = Approval.NONE
+    created_at: datetime | None = None
+    created_by: str | None = None
+    deleted_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Member:
+    """A person of a team. The role now bounds every key the member holds (S9); a removed member's keys are worth nothing."""
+
+    id: str
+    team: str
+    name: str
+    role: Role
+    created_at: datetime | None = None
+    created_by: str = ""
+    removed_at: datetime | None = None
+
+
 @dataclass(frozen=True)
 class Key:
     """A stored API key: only the SHA-256 of its text, and what it reaches. Empty reach means no narrowing."""
@@ -40,6 +77,11 @@ class Key:
     created_at: datetime | None = None
     expires_at: datetime | None = None
     revoked_at: datetime | None = None
+    member: str | None = None
+    """id of the member who holds it; None: it is nobody's in particular (the first key, a machine's)"""
+    preset: str | None = None
+    approval: Approval = Approval.NONE
+    created_by: str | None = None
 
     def usable(self, now: datetime) -> bool:
         return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)

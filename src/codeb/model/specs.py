@@ -194,3 +194,5 @@ class Project:
     """whether CodeB may move the traffic back by itself when the active slot stays bad"""
     watch_seconds: int = 60
     """how long after a promote the active slot is followed closely"""
+    deleted_at: datetime | None = None
+    """since when it is deleted, and may still be brought back"""

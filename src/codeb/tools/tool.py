@@ -87,6 +87,8 @@ class Tool(Generic[P]):
     long: bool = False
     without_database: bool = False
     """whether it may change things while the database is away: only what neither creates nor widens anybody's rights"""
+    holds_secret: bool = False
+    """whether its answer shows a secret, once: under an idempotency key it is kept sealed only"""
     agents_must_say: tuple[str, ...] = field(default=())
     """fields that a person's command line may default, but an assistant has to give"""
 

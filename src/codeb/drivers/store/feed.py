@@ -19,8 +19,8 @@ from codeb.drivers.store.transaction import Transaction, upsert
 FED: tuple[Table, ...] = tuple(
     metadata.tables[name]
     for name in (
-        "meta", "teams", "api_keys", "projects", "port_leases", "project_slots", "deployments", "operations",
-        "operation_steps", "operation_locks", "answers", "events", "conflicts",
+        "meta", "teams", "members", "api_keys", "projects", "port_leases", "project_slots", "deployments", "operations",
+        "operation_steps", "operation_locks", "answers", "approvals", "events", "conflicts", "audit_pruned",
     )
 )  # fmt: skip
 """in an order in which their foreign keys allow to fill them"""
@@ -154,7 +154,7 @@ async def apply(tx: Transaction, made: Sequence[Change], *, replaying: bool = Fa
         project = change.project
         if project is not None and change.table.name in ("projects", "port_leases", "project_slots"):
             tx.touch(project)
-        tx.keys = tx.keys or change.table.name in ("api_keys", "teams")
+        tx.keys = tx.keys or change.table.name in ("api_keys", "teams", "members")
         if replaying and change.table is meta:
             if change.act == "UPDATE":
                 grown = func.greatest if tx.dialect == "postgresql" else func.max

@@ -12,7 +12,7 @@ from typing import Any
 from codeb.contracts.store import Snapshot
 from codeb.drivers.files import Unsound, owners_of, read_own
 from codeb.drivers.store.rows import in_order
-from codeb.model.access import Key, Role
+from codeb.model.access import Approval, Key, Role
 from codeb.model.names import Place, Slot
 from codeb.model.ports import Lease
 from codeb.model.slots import Pair, SlotRow, State
@@ -117,7 +117,11 @@ def documents(snapshot: Snapshot, teams: tuple[str, ...]) -> dict[str, Document]
         if place.project in projects:
             projects[place.project].setdefault("slots", {})[place.environment] = _summary(pair)
     keys = {
-        key.id: {**_plain({name: getattr(key, name) for name in key.__dataclass_fields__}), "role": key.role.value}
+        key.id: {
+            **_plain({name: getattr(key, name) for name in key.__dataclass_fields__}),
+            "role": key.role.value,
+            "approval": key.approval.value,
+        }
         for key in snapshot.keys.values()
     }
     return {
@@ -152,7 +156,7 @@ def _project(document: Document) -> Project:
 def _key(document: Document) -> Key:
     fields = _said(Key, document)
     sets = {name: frozenset(fields[name]) for name in ("tools", "projects", "environments")}
-    return Key(**{**fields, **sets, "role": Role(fields["role"])})
+    return Key(**{**fields, **sets, "role": Role(fields["role"]), "approval": Approval(fields.get("approval", "none"))})
 
 
 def _pair(document: Document) -> Pair:

@@ -7,9 +7,9 @@ from sqlalchemy import insert, select, update
 
 from codeb.contracts.store import AuditRow, Remembered
 from codeb.drivers.store import rows
-from codeb.drivers.store.schema import answers, api_keys, audit_logs, teams
+from codeb.drivers.store.schema import answers, api_keys, audit_logs, members, teams
 from codeb.drivers.store.transaction import Transaction
-from codeb.model.access import Key
+from codeb.model.access import Key, Member, Team
 
 
 class SqlKeys:
@@ -27,6 +27,14 @@ class SqlKeys:
 
     async def teams(self) -> Sequence[str]:
         return [row["id"] for row in (await self._tx.read(select(teams.c.id).order_by(teams.c.id))).all]
+
+    async def team_rows(self) -> Sequence[Team]:
+        """Deleted ones too, by id."""
+        return [rows.team_of(row) for row in (await self._tx.read(select(teams).order_by(teams.c.id))).all]
+
+    async def members(self) -> Sequence[Member]:
+        """Removed ones too, oldest first."""
+        return [rows.member_of(row) for row in (await self._tx.read(select(members).order_by(members.c.id))).all]
 
     async def add_team(self, team: str) -> None:
         """Safe to repeat."""

@@ -11,7 +11,6 @@ from codeb.drivers.store.journal import SqlJournal
 from codeb.drivers.store.people import SqlKeys
 from codeb.drivers.store.schema import meta, port_leases, project_slots, projects
 from codeb.drivers.store.transaction import Transaction
-from codeb.model.access import Key
 from codeb.model.journal import Operation
 from codeb.model.names import Place
 from codeb.model.ports import Lease
@@ -21,14 +20,13 @@ from codeb.model.specs import Project
 
 @dataclass(frozen=True)
 class Recalled:
-    """The snapshot, the teams (mirrored, but not part of it) and the open operations by id."""
+    """The snapshot, and the open operations by id."""
 
     snapshot: Snapshot
-    teams: tuple[str, ...]
     operations: dict[str, Operation]
 
 
-EMPTY = Recalled(Snapshot(0, {}, {}, {}, {}), (), {})
+EMPTY = Recalled(Snapshot(0, {}, {}, {}, {}), {})
 
 
 async def _part(tx: Transaction, names: Sequence[str] | None) -> tuple[dict[str, Project], dict[Place, Pair], list[Lease]]:
@@ -46,9 +44,15 @@ async def _part(tx: Transaction, names: Sequence[str] | None) -> tuple[dict[str,
     return {each.name: each for each in found}, pairs, [rows.lease_of(row) for row in (await tx.read(leases)).all]
 
 
-async def _keys(tx: Transaction) -> tuple[dict[str, Key], tuple[str, ...]]:
+async def _with_people(tx: Transaction, former: Snapshot) -> Snapshot:
+    """Keys, teams and members: few and seldom changed, so always all of them."""
     roles = SqlKeys(tx)
-    return {key.sha256: key for key in await roles.all()}, tuple(await roles.teams())
+    return replace(
+        former,
+        keys={key.sha256: key for key in await roles.all()},
+        teams={team.id: team for team in await roles.team_rows()},
+        members={member.id: member for member in await roles.members()},
+    )
 
 
 def _running(operations: dict[str, Operation]) -> dict[Place, Operation]:
@@ -77,10 +81,10 @@ async def whole(tx: Transaction) -> Recalled:
     """Everything, as this transaction sees it."""
     bare = await _birth(tx)
     found, pairs, leases = await _part(tx, None)
-    keys, teams = await _keys(tx)
     operations = {each.id: each for each in await SqlJournal(tx).open_ones()}
-    filled = replace(bare, projects=found, pairs=pairs, keys=keys, running=_running(operations), leases=_ordered(leases))
-    return Recalled(filled, teams, operations)
+    bare = await _with_people(tx, bare)
+    filled = replace(bare, projects=found, pairs=pairs, running=_running(operations), leases=_ordered(leases))
+    return Recalled(filled, operations)
 
 
 async def after(tx: Transaction, former: Recalled, *, doubt: bool) -> Recalled:
@@ -99,8 +103,7 @@ async def after(tx: Transaction, former: Recalled, *, doubt: bool) -> Recalled:
     if tx.projects:
         former = replace(former, snapshot=await _with_projects(tx, former.snapshot))
     if tx.keys:
-        keys, teams = await _keys(tx)
-        former = replace(former, snapshot=replace(former.snapshot, keys=keys), teams=teams)
+        former = replace(former, snapshot=await _with_people(tx, former.snapshot))
     if tx.operations:
         merged = {**former.operations, **tx.operations}
         operations = {key: value for key, value in merged.items() if value is not None}

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import RowMapping
 
 from codeb.contracts.store import AuditRow, Remembered
-from codeb.model.access import Key, Role
+from codeb.model.access import Approval, Key, Member, Role, Team
 from codeb.model.events import Event, Severity, Unreplayed
 from codeb.model.journal import Operation, OpState, StepRow, StepState
 from codeb.model.names import Place, Slot
@@ -85,12 +85,29 @@ def deployment_of(row: RowMapping) -> Deployment:
 
 def key_values(key: Key) -> Values:
     sets = {name: sorted(getattr(key, name)) for name in ("tools", "projects", "environments")}
-    return {**{name: getattr(key, name) for name in key.__dataclass_fields__}, "role": key.role.value, **sets}
+    values = {name: getattr(key, name) for name in key.__dataclass_fields__}
+    return {**values, "role": key.role.value, "approval": key.approval.value, **sets}
 
 
 def key_of(row: RowMapping) -> Key:
     sets = {name: frozenset(row[name]) for name in ("tools", "projects", "environments")}
-    return Key(**{**row, "role": Role(row["role"]), **sets})
+    return Key(**{**row, "role": Role(row["role"]), "approval": Approval(row["approval"]), **sets})
+
+
+def team_values(team: Team) -> Values:
+    return {**{name: getattr(team, name) for name in team.__dataclass_fields__}, "approval": team.approval.value}
+
+
+def team_of(row: RowMapping) -> Team:
+    return Team(**{**row, "approval": Approval(row["approval"]), "display_name": row["display_name"] or ""})
+
+
+def member_values(member: Member) -> Values:
+    return {**{name: getattr(member, name) for name in member.__dataclass_fields__}, "role": member.role.value}
+
+
+def member_of(row: RowMapping) -> Member:
+    return Member(**{**row, "role": Role(row["role"])})
 
 
 def place_mark(project: str, environment: str) -> str:

@@ -91,8 +91,28 @@ teams = Table(
     "teams", metadata,
     Column("id", Text, nullable=False),
     Column("created_at", Utc, nullable=False),
+    Column("display_name", Prose),
+    Column("created_by", Prose),
+    Column("approval", Text, nullable=False, server_default="none"),
+    Column("deleted_at", Utc),
     PrimaryKeyConstraint("id", name="pk_teams"),
 )  # fmt: skip
+
+members = Table(
+    "members", metadata,
+    Column("id", Id, nullable=False),
+    Column("team", Text, nullable=False),
+    Column("name", Prose, nullable=False),
+    Column("role", Text, nullable=False),
+    Column("created_at", Utc, nullable=False),
+    Column("created_by", Prose, nullable=False),
+    Column("removed_at", Utc),
+    PrimaryKeyConstraint("id", name="pk_members"),
+    ForeignKeyConstraint(["team"], ["teams.id"], name="fk_members_team"),
+)  # fmt: skip
+
+_present = text("removed_at IS NULL")
+Index("ux_members_name", members.c.team, members.c.name, unique=True, sqlite_where=_present, postgresql_where=_present)
 
 api_keys = Table(
     "api_keys", metadata,
@@ -107,6 +127,10 @@ api_keys = Table(
     Column("created_at", Utc),
     Column("expires_at", Utc),
     Column("revoked_at", Utc),
+    Column("member", Id),
+    Column("preset", Text),
+    Column("approval", Text, nullable=False, server_default="none"),
+    Column("created_by", Prose),
     PrimaryKeyConstraint("id", name="pk_api_keys"),
     UniqueConstraint("sha256", name="uq_api_keys_sha256"),
 )  # fmt: skip
@@ -124,6 +148,7 @@ projects = Table(
     Column("state", Text, nullable=False),
     Column("auto_rollback", Boolean, nullable=False, server_default=true()),
     Column("watch_seconds", Integer, nullable=False, server_default="60"),
+    Column("deleted_at", Utc),
     PrimaryKeyConstraint("name", name="pk_projects"),
 )  # fmt: skip
 
@@ -257,8 +282,36 @@ answers = Table(
     Column("created_at", Utc, nullable=False),
     Column("operation_id", Id),
     Column("answer", Plain),
+    Column("sealed", Text),
     PrimaryKeyConstraint("key_id", "key", name="pk_answers"),
 )  # fmt: skip
+"""`sealed`: an answer that holds a secret, encrypted; never beside a plain one."""
+
+approvals = Table(
+    "approvals", metadata,
+    Column("id", Id, nullable=False),
+    Column("team", Text, nullable=False),
+    Column("tool", Text, nullable=False),
+    Column("project", Text),
+    Column("environment", Text),
+    Column("params", Plain, nullable=False),
+    Column("body_sha256", Text, nullable=False),
+    Column("plan_id", Text, nullable=False),
+    Column("plan", Plain, nullable=False),
+    Column("changes", Plain, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("requested_key", Id, nullable=False),
+    Column("requested_by", Prose, nullable=False),
+    Column("created_at", Utc, nullable=False),
+    Column("expires_at", Utc, nullable=False),
+    Column("decided_key", Id),
+    Column("decided_by", Prose),
+    Column("decided_at", Utc),
+    Column("reason", Prose),
+    PrimaryKeyConstraint("id", name="pk_approvals"),
+    Index("ix_approvals_team", "team", "id"),
+)  # fmt: skip
+"""Plans that another identity has to agree to before they are applied."""
 
 audit_logs = Table(
     "audit_logs", metadata,
@@ -276,8 +329,25 @@ audit_logs = Table(
     Column("duration_ms", Double, nullable=False),
     Column("params", Plain, nullable=False),
     Column("summary", Prose, nullable=False),
+    Column("chain", Text),
+    Column("seq", BigInteger),
+    Column("prev", Text),
+    Column("hash", Text),
     PrimaryKeyConstraint("id", name="pk_audit_logs"),
+    Index("ux_audit_logs_chain", "chain", "seq", unique=True),
+    Index("ix_audit_logs_team", "team", "id"),
 )  # fmt: skip
+"""Each process's home writes one chain: `hash` covers the row and `prev`, the hash of the row before it."""
+
+audit_pruned = Table(
+    "audit_pruned", metadata,
+    Column("chain", Text, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("hash", Text, nullable=False),
+    Column("at", Utc, nullable=False),
+    PrimaryKeyConstraint("chain", name="pk_audit_pruned"),
+)  # fmt: skip
+"""Where a chain begins, once its oldest rows went by their age: the last one that is not there any more."""
 
 events = Table(
     "events", metadata,

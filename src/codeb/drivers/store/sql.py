@@ -179,7 +179,7 @@ class SqlStore:
 
     def _tell_mirror(self) -> None:
         if self._mirror is not None:
-            self._mirror.dirty(self._recalled.snapshot, self._recalled.teams)
+            self._mirror.dirty(self._recalled.snapshot, tuple(self._recalled.snapshot.teams))
 
     async def refresh(self) -> None:
         """Read everything again: at the start, and when another process may have written. Raises `Unavailable`."""

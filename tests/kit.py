@@ -22,6 +22,8 @@ from codeb.drivers.runtime.sight import CachedSight
 from codeb.drivers.store.schema import operation_locks
 from codeb.drivers.store.sql import SqlStore, open_store
 from codeb.drivers.store.sqlite import READERS, SqliteDatabase
+from codeb.drivers.vault.aesgcm import AesGcmVault
+from codeb.drivers.vault.memory import MemoryKeyFile
 from codeb.flows import cleanup, deploy, mend, project_delete, promote, restart, rollback
 from codeb.gate import Answer as Said
 from codeb.gate import Asked, AuditLog, Gate
@@ -47,6 +49,15 @@ STAGE = Place("shop", "staging")
 def sagas() -> tuple[Saga[Any], ...]:
     """As the modules have them now, so that a test can put a broken one in its place."""
     return (deploy.SAGA, promote.SAGA, rollback.SAGA, cleanup.SAGA, project_delete.SAGA, restart.SAGA, mend.SAGA)
+
+
+def unlocked(keys: MemoryKeyFile) -> AesGcmVault:
+    """A vault with the keys that are there, or a first one."""
+    vault = AesGcmVault(keys)
+    if not vault.read():
+        vault.begin()
+    vault.shut(None)
+    return vault
 
 
 @dataclass
@@ -89,6 +100,7 @@ class Rig:
     clock: Clock
     machine: Machine = field(default_factory=Machine)
     records: MemoryRecords = field(default_factory=MemoryRecords)
+    keys: MemoryKeyFile = field(default_factory=MemoryKeyFile)
     boots: int = 0
     home: str = "house"
     world_of: Callable[[Clock], World] = World
@@ -99,13 +111,13 @@ class Rig:
 
     def boot(self, change: Callable[[Kit], Kit] = lambda kit: kit, tools: dict[str, Tool[Any]] | None = None) -> Process:
         self.boots += 1
-        world, runtime = self.world_of(self.clock), MemoryRuntime(self.machine)
+        world, runtime, vault = self.world_of(self.clock), MemoryRuntime(self.machine), unlocked(self.keys)
         kit = change(
             Kit(
                 world=world, store=self.store, runtime=runtime, restarter=runtime, sight=CachedSight(runtime, world),
                 networks=runtime, upkeep=runtime, proxy_upkeep=self.proxy, logs=MemoryLogs(self.machine),
                 images=MemoryImages(self.machine), ports=MemoryPorts(self.machine), proxy=self.proxy,
-                health=self.health, records=self.records, policy=self.policy,
+                health=self.health, records=self.records, policy=self.policy, vault=vault, keyring=vault,
                 checks={"store": self.store, "docker": runtime, "proxy": self.proxy, "clock": world},
             )
         )  # fmt: skip
@@ -239,6 +251,7 @@ class Still:
     clock: Clock
     machine: Machine
     records: MemoryRecords
+    keys: MemoryKeyFile
     proxy: tuple[dict[Place, Site], dict[Place, Live], set[Place], set[str]]
     boots: int
     spoilt: dict[str, Any]
@@ -252,7 +265,7 @@ class Still:
         store = SqlStore(database, None, clock.now)
         try:
             await store.refresh()
-            fresh = Rig(store, self.policy, clock, copy.deepcopy(self.machine), copy.deepcopy(self.records))
+            fresh = Rig(store, self.policy, clock, copy.deepcopy(self.machine), copy.deepcopy(self.records), copy.copy(self.keys))
             fresh.proxy.loaded, fresh.proxy.switch, fresh.proxy.held, fresh.health.broken = (copy.copy(x) for x in self.proxy)
             fresh.proxy.spoil(**self.spoilt)
             fresh.boots = self.boots
@@ -279,7 +292,17 @@ def still(of: Rig) -> Still:
         machine.trap = trap
     kept.effects.clear()
     proxy = (dict(of.proxy.loaded), dict(of.proxy.switch), set(of.proxy.held), set(of.health.broken))
-    return Still(data, of.policy, copy.copy(of.clock), kept, copy.deepcopy(of.records), proxy, of.boots, of.proxy.spoilt())
+    return Still(
+        data,
+        of.policy,
+        copy.copy(of.clock),
+        kept,
+        copy.deepcopy(of.records),
+        copy.copy(of.keys),
+        proxy,
+        of.boots,
+        of.proxy.spoilt(),
+    )
 
 
 @contextmanager

@@ -47,6 +47,7 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: TcpPort = 9101
     database_url: str = ""
+    master_key_file: Path | None = None
     docker_host: str = "unix:///var/run/docker.sock"
     runtime: Literal["docker"] = "docker"
     caddy_bin: str = ""
@@ -95,7 +96,18 @@ class Settings(BaseSettings):
             raise ValueError("the home is an absolute path")
         return path
 
+    @field_validator("master_key_file")
+    @classmethod
+    def _key_file(cls, path: Path | None) -> Path | None:
+        if path is not None and not path.is_absolute():
+            raise ValueError("the path of the master key is an absolute one")
+        return path
+
     # what the rest of the program asks for
+
+    @property
+    def master_key(self) -> Path:
+        return self.master_key_file or self.home / "master.key"
 
     @property
     def store_url(self) -> str:
@@ -170,6 +182,11 @@ def explained(settings: Settings) -> list[dict[str, str]]:
 
 
 def _effective(settings: Settings, name: str) -> Any:
-    shown = {"database_url": settings.store_url, "caddy_dir": settings.proxy_dir, "tls": settings.tls_mode}
+    shown = {
+        "database_url": settings.store_url,
+        "caddy_dir": settings.proxy_dir,
+        "master_key_file": settings.master_key,
+        "tls": settings.tls_mode,
+    }
     value = shown.get(name, getattr(settings, name))
     return "" if value is None else value

@@ -29,8 +29,11 @@ from codeb.drivers.runtime.sight import CachedSight
 from codeb.drivers.store.mirror import Mirror
 from codeb.drivers.store.rescue import Rescued, known_id, make_sound, registry_file, registry_lost, served
 from codeb.drivers.store.sql import SqlStore, open_store
+from codeb.drivers.vault.aesgcm import AesGcmVault
+from codeb.drivers.vault.keyfile import KeyFile
 from codeb.drivers.world import SystemWorld
 from codeb.errors import FenceLost, PublicError, Unavailable
+from codeb.flows import master_key
 from codeb.flows.catalog import SAGAS
 from codeb.gate import AuditLog, Gate
 from codeb.gate.authenticate import digest
@@ -107,12 +110,13 @@ async def build(settings: Settings) -> AsyncIterator[House]:
         runtime = DockerRuntime(docker, instance)
         proxy = CaddyProxy(caddy_settings(settings), permit)
         health = HttpHealth()
+        vault = AesGcmVault(KeyFile(settings.home, settings.master_key_file))
         kit = Kit(
             world=world, store=store, runtime=runtime, restarter=runtime, sight=CachedSight(runtime, world), networks=runtime,
             upkeep=DockerUpkeep(docker, instance), proxy_upkeep=proxy,
             logs=DockerLogs(docker, instance), images=DockerImages(docker), ports=DockerPorts(docker), proxy=proxy,
-            health=health, records=FileRecords(settings.home), policy=policy_of(settings),
-            checks={"store": store, "docker": runtime, "proxy": proxy, "clock": world},
+            health=health, records=FileRecords(settings.home), vault=vault, keyring=vault, policy=policy_of(settings),
+            checks={"store": store, "docker": runtime, "proxy": proxy, "vault": vault, "clock": world},
         )  # fmt: skip
         try:
             engine = Engine(kit, SAGAS, owner)
@@ -121,13 +125,12 @@ async def build(settings: Settings) -> AsyncIterator[House]:
                 await _start_proxy(proxy)
                 await engine.resume(lease_seconds=0)
                 # whoever led before may have ended before it wrote one
-                await first_key(kit, settings.home, settings.proxy_dir)
+                await _keys(kit, settings)
 
             store.on_lead.append(lead)
             if store.standing.leads:
                 await _start_proxy(proxy)
-            owner_key = await first_key(kit, settings.home, settings.proxy_dir)
-            audit = AuditLog(store)
+            owner_key, audit = await _keys(kit, settings), AuditLog(store)
             yield House(kit, engine, Gate(kit, engine, audit, BY_NAME), audit, owner_key)
         finally:
             await health.close()
@@ -175,6 +178,12 @@ async def _start_proxy(proxy: CaddyProxy) -> None:
         await proxy.take_over()
     except PublicError as fault:
         log.error("the proxy is not there: %s %s", fault.message, fault.hint)
+
+
+async def _keys(kit: Kit, settings: Settings) -> Path:
+    """What is made once: the owner's key, whose file it gives, and the master key."""
+    await master_key.settle(kit)
+    return await first_key(kit, settings.home, settings.proxy_dir)
 
 
 async def first_key(kit: Kit, home: Path, proxy: Path) -> Path:

@@ -85,6 +85,7 @@ MORE: dict[str, Scene] = {
     ),
     "operation_cancel, during the switch": Led("ready", "operation_cancel", {}, spoil=_nobody, lead=_begun("promote", 1)),
     "operation_cancel, ended": Led("active", "operation_cancel", {}, lead=_ended),
+    "keys_rotate": Scene("active", "keys_rotate", {}),
     "conflict_settle": Led("active", "conflict_settle", {}, lead=_conflict),
 }
 

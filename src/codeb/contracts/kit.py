@@ -10,6 +10,7 @@ from codeb.contracts.records import Records
 from codeb.contracts.runtime import Checked, Images, Logs, Networks, Ports, Restarter, Runtime, Upkeep
 from codeb.contracts.sight import Sight
 from codeb.contracts.store import Store
+from codeb.contracts.vault import Keyring, Vault
 from codeb.contracts.world import World
 from codeb.model.drift import LastRound
 from codeb.model.ports import Ranges
@@ -56,6 +57,8 @@ class Kit:
     proxy_upkeep: ProxyUpkeep
     health: Health
     records: Records
+    vault: Vault
+    keyring: Keyring
     policy: Policy
     checks: Mapping[str, Checked] = field(default_factory=dict)
     drift: LastRound = field(default_factory=LastRound)

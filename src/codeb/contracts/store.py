@@ -151,8 +151,39 @@ class Answers(Protocol):
     async def put(self, remembered: Remembered) -> None:
         """Raises `Conflict` (code `idempotency_race`) when another call claimed the key meanwhile."""
 
-    async def complete(self, key_id: str, key: str, answer: Mapping[str, Any]) -> None:
-        """Add the whole answer to a key that named only an operation so far."""
+    async def complete(self, key_id: str, key: str, answer: Mapping[str, Any] | None, sealed: str | None = None) -> None:
+        """Put the whole answer, plain or sealed, in place of what the key had so far."""
+
+
+@dataclass(frozen=True)
+class Sealed:
+    """One row of the store with something sealed in it, and what that is sealed for."""
+
+    table: str
+    key: tuple[str, ...]
+    """its primary key"""
+    about: str
+    text: str
+
+
+class Seals(Protocol):
+    """Everything sealed that the store holds, whatever it is, and the id of the master key that is in force: a home with
+    another one must not seal."""
+
+    async def in_force(self) -> str | None:
+        """None until the first home has said which it is."""
+
+    async def use(self, key_id: str) -> None:
+        """From now on this one."""
+
+    async def named(self) -> Mapping[str, int]:
+        """How many rows are sealed under which key."""
+
+    async def others(self, key_id: str, *, after: Sealed | None, limit: int) -> Sequence[Sealed]:
+        """What is sealed under any other key, in an order in which `after` is the last one of the page before."""
+
+    async def replace(self, row: Sealed, text: str) -> None:
+        """Only where the row is still as it was read."""
 
 
 class Keys(Protocol):
@@ -239,6 +270,9 @@ class Registry(Protocol):
 
     @property
     def answers(self) -> Answers: ...
+
+    @property
+    def seals(self) -> Seals: ...
 
     @property
     def keys(self) -> Keys: ...

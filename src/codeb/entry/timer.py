@@ -6,6 +6,7 @@ import logging
 from codeb.contracts.kit import Kit
 from codeb.entry.reconciler import Reconciler
 from codeb.errors import PublicError
+from codeb.flows import master_key
 from codeb.gate import AuditLog
 from codeb.model.access import Actor, Role
 from codeb.model.slots import SlotRow, grace_expired
@@ -46,8 +47,20 @@ async def _graces(kit: Kit, engine: Engine) -> None:
             log.exception("the timer's round failed; the next one comes")
 
 
+async def _vault(kit: Kit) -> None:
+    """A master key that was put back, or a database that is back, opens the vault without a restart."""
+    while True:
+        await asyncio.sleep(EVERY_SECONDS)
+        try:
+            if kit.keyring.fault is not None:
+                await master_key.settle(kit)
+        except Exception:
+            log.exception("the look at the master key failed; the next one comes")
+
+
 async def run(kit: Kit, engine: Engine, audit: AuditLog) -> None:
     """Everything that happens because it is time, until cancelled."""
     async with asyncio.TaskGroup() as jobs:
         jobs.create_task(_graces(kit, engine))
+        jobs.create_task(_vault(kit))
         jobs.create_task(Reconciler(kit, engine, audit).run())

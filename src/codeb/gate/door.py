@@ -117,7 +117,10 @@ class Gate:
         self._scope(actor, params)
         self._able(tool, params)
         key = self._idempotency_key(tool, asked, params)
-        call = Call(self._kit, self._engine, actor, tool.name, asked.correlation_id, said, key, not tool.without_database)
+        call = Call(
+            self._kit, self._engine, actor, tool.name, asked.correlation_id, said, key,
+            needs_database=not tool.without_database, holds_secret=tool.holds_secret,
+        )  # fmt: skip
         return await self._run(tool, call, params)
 
     def _find(self, name: Any, actor: Actor) -> Tool[Any]:

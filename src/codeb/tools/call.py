@@ -13,6 +13,8 @@ from codeb.errors import Busy, Conflict, NotFound, OperationFailed, PublicError,
 from codeb.model.access import Actor
 from codeb.model.journal import Operation, OpState, StepRow
 from codeb.model.names import Place, did_you_mean
+from codeb.model.sealed import about_answer
+from codeb.model.secret import Secret
 from codeb.model.slots import Pair
 from codeb.model.specs import Project
 from codeb.saga.engine import Engine, Request
@@ -46,6 +48,8 @@ class Call:
     idempotency_key: str | None = None
     needs_database: bool = False
     """whether what it does may only be done in the database itself"""
+    holds_secret: bool = False
+    """whether its answer is kept sealed only"""
 
     # what it may see
 
@@ -105,12 +109,38 @@ class Call:
             now = self.kit.world.now()
             await registry.answers.put(Remembered(self.actor.key_id, key, self.tool, self._body, now, **what))
 
+    async def _kept(self, registry: Registry, answer: Mapping[str, Any]) -> dict[str, Any]:
+        """An answer as it is kept: plain, or sealed only. Raises `Unavailable` (`vault_closed`)."""
+        if not self.holds_secret or self.idempotency_key is None:
+            return {"answer": dict(answer)}
+        self.kit.keyring.fits(await registry.seals.in_force())
+        text = Secret(json.dumps(answer, ensure_ascii=False))
+        return {"answer": None, "sealed": self.kit.vault.seal(text, about_answer(self.actor.key_id, self.idempotency_key))}
+
+    def _told(self, earlier: Remembered) -> Mapping[str, Any] | None:
+        """The answer that was kept. Raises as `Vault.open` does."""
+        if earlier.sealed is None:
+            return earlier.answer
+        answer: dict[str, Any] = json.loads(
+            self.kit.vault.open(earlier.sealed, about_answer(earlier.key_id, earlier.key)).reveal()
+        )
+        return answer
+
     async def first_answer(self) -> Mapping[str, Any] | None:
-        """The whole answer that this idempotency key brought before, if it did."""
+        """The whole answer that this idempotency key brought before, if it did.
+
+        Raises `Unavailable` (`vault_closed`) also where it could not be kept: before anything is done, not after.
+        """
         if self.idempotency_key is None:
             return None
-        earlier = await self.kit.store.consult(self._earlier)
-        return earlier.answer if earlier else None
+
+        async def look(registry: Registry) -> Mapping[str, Any] | None:
+            earlier = await self._earlier(registry)
+            if earlier is None and self.holds_secret:
+                self.kit.keyring.fits(await registry.seals.in_force())
+            return self._told(earlier) if earlier else None
+
+        return await self.kit.store.consult(look)
 
     async def began(self, *parts: str) -> dict[str, str]:
         """The operations that this idempotency key began before, by part: the call is about them, whatever is true by now."""
@@ -140,10 +170,11 @@ class Call:
 
         async def act(registry: Registry) -> None:
             assert self.idempotency_key is not None
+            kept = await self._kept(registry, answer)
             if await self._earlier(registry) is None:
-                await self._remember(registry, answer=answer)
+                await self._remember(registry, **kept)
             else:
-                await registry.answers.complete(self.actor.key_id, self.idempotency_key, answer)
+                await registry.answers.complete(self.actor.key_id, self.idempotency_key, **kept)
 
         try:
             await self.kit.store.transact(act)
@@ -159,10 +190,10 @@ class Call:
         async def once(registry: Registry) -> T:
             earlier = await self._earlier(registry)
             if earlier is not None:
-                raise Replayed(earlier.answer or {})
+                raise Replayed(self._told(earlier) or {})
             self._refuse_without_database()
             done = await act(registry)
-            await self._remember(registry, answer=dict(answer(done)))
+            await self._remember(registry, **await self._kept(registry, answer(done)))
             return done
 
         return await self.kit.store.transact(once)

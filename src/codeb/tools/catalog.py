@@ -7,6 +7,7 @@ from codeb.tools import (
     deploys,
     events,
     health,
+    keys,
     logs,
     operations,
     port_sync,
@@ -34,6 +35,7 @@ TOOLS: tuple[Tool[Any], ...] = (
     *reconcile.TOOLS,
     *scan.TOOLS,
     *unreplayed.TOOLS,
+    *keys.TOOLS,
 )
 
 BY_NAME = MappingProxyType({tool.name: tool for tool in TOOLS})

@@ -99,6 +99,9 @@ class Tool(Generic[P]):
             raise TypeError(f"tool {self.name} has no role or no risk")
         if not issubclass(self.params, Params) or not issubclass(self.result, Result):
             raise TypeError(f"tool {self.name} has no schema")
+        if self.holds_secret and self.long:
+            # its result would be in the journal
+            raise TypeError(f"tool {self.name}: an operation keeps no secret")
         if self.changes != issubclass(self.params, Changing) or self.long != issubclass(self.params, Long):
             raise TypeError(f"tool {self.name}: its params must say dryRun and idempotencyKey exactly when it changes something")
 

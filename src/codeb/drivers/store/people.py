@@ -54,10 +54,11 @@ class SqlAnswers:
     async def put(self, remembered: Remembered) -> None:
         await self._tx.claim(insert(answers), rows.remembered_values(remembered))
 
-    async def complete(self, key_id: str, key: str, answer: Mapping[str, Any]) -> None:
+    async def complete(self, key_id: str, key: str, answer: Mapping[str, Any] | None, sealed: str | None = None) -> None:
         """A key that is not there stays so."""
         this = (answers.c.key_id == key_id) & (answers.c.key == key)
-        await self._tx.write(update(answers).where(this).values(answer=dict(answer)))
+        plain = None if answer is None else dict(answer)
+        await self._tx.write(update(answers).where(this).values(answer=plain, sealed=sealed))
 
 
 class SqlAudit:

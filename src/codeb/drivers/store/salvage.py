@@ -110,7 +110,7 @@ def _kept(table: Table, row: Row, ended: set[str]) -> Row | None:
     if table is deployments:
         return row if row["status"] in ("success", "failed") else None
     if table is answers:
-        return row if row["answer"] is not None else None
+        return row if row["answer"] is not None or row["sealed"] is not None else None
     if table is operation_locks:
         # freed, with a number that nobody has: a holder of before can write nothing
         return {**row, "operation_id": None, "owner": None, "fence": row["fence"] + 1}

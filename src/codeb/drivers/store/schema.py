@@ -83,6 +83,7 @@ meta = Table(
     Column("registry_id", Text, nullable=False),
     Column("created_at", Utc, nullable=False),
     Column("instance", Text),
+    Column("master_key", Text),
     PrimaryKeyConstraint("id", name="pk_meta"),
     CheckConstraint("id = 1", name="ck_meta_single"),
 )  # fmt: skip

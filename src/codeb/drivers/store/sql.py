@@ -21,6 +21,7 @@ from codeb.drivers.store.mirror import Mirror
 from codeb.drivers.store.people import SqlAnswers, SqlAudit, SqlKeys
 from codeb.drivers.store.registry import SqlDeployments, SqlLeases, SqlProjects, SqlSlots
 from codeb.drivers.store.schema import meta
+from codeb.drivers.store.seals import SqlSeals
 from codeb.drivers.store.session import Database, through
 from codeb.drivers.store.sqlite import open_sqlite
 from codeb.drivers.store.transaction import Transaction
@@ -42,6 +43,7 @@ class SqlRegistry:
         self.deployments = SqlDeployments(tx)
         self.journal = SqlJournal(tx)
         self.answers = SqlAnswers(tx)
+        self.seals = SqlSeals(tx)
         self.keys = SqlKeys(tx)
         self.audit = SqlAudit(tx)
         self.events = SqlEvents(tx)

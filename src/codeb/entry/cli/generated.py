@@ -47,7 +47,7 @@ def command(tool: ToolView, name: str) -> click.Command:
 
 ABOUT = {
     "project": "Projects", "slot": "Blue and green slots", "port": "Ports", "operation": "Operations", "event": "Events",
-    "conflict": "What a replay could not add",
+    "conflict": "What a replay could not add", "keys": "Keys of this installation",
 }  # fmt: skip
 
 
@@ -62,7 +62,7 @@ def families() -> dict[str, click.Command]:
             continue
         family = found.setdefault(tool.family, Commands(tool.family, help=f"{ABOUT.get(tool.family, tool.family.title())}."))
         assert isinstance(family, Commands)
-        family.add_command(command(tool, tool.verb))
+        family.add_command(command(tool, tool.command))
     for name, each in found.items():
         if isinstance(each, Commands):
             each.short_help = f"{(each.help or name).rstrip('.')}: {', '.join(each.commands)}"

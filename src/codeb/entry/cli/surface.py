@@ -12,6 +12,9 @@ from typing import Any
 FRONT = {"deploy": "deploy", "promote": "promote", "rollback": "rollback", "logs": "logs", "health_check": "health"}
 """tools that a hand-made command stands for, with every param of the tool as an option"""
 
+COMMAND = {"keys_rotate": "rotate-master"}
+"""commands that are not called as their tool's verb"""
+
 SHORT = {"projectName": "-p", "environment": "-e"}
 ALSO = {
     "projectName": ("--project", "-p"),
@@ -70,7 +73,12 @@ class ToolView:
 
     @property
     def words(self) -> str:
-        return FRONT.get(self.name, f"{self.family} {self.verb}".strip())
+        return FRONT.get(self.name, f"{self.family} {self.command}".strip())
+
+    @property
+    def command(self) -> str:
+        """Its word within its family."""
+        return COMMAND.get(self.name, self.verb)
 
     def spoken(self, params: dict[str, Any]) -> str:
         """This call as a command that can be pasted into a shell."""

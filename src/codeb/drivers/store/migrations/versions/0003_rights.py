@@ -32,6 +32,7 @@ def _added() -> dict[str, tuple[sa.Column[Any], ...]]:
         ),
         "projects": (sa.Column("deleted_at", MOMENT),),
         "answers": (sa.Column("sealed", sa.Text()),),
+        "meta": (sa.Column("master_key", sa.Text()),),
         "audit_logs": (
             sa.Column("chain", sa.Text()),
             sa.Column("seq", sa.BigInteger()),

@@ -79,7 +79,8 @@ class Gate:
         body["duration"] = round(spent, 3)
         body["timestamp"] = now.isoformat()
         body["correlationId"] = asked.correlation_id
-        summary = body.get("summary") or body.get("error", "")
+        # what a tool that shows a secret says of it may hold it
+        summary = (seen.unsaid if status < 400 else "") or body.get("summary") or body.get("error", "")
         self._audit.add(
             AuditRow(
                 at=now, correlation_id=asked.correlation_id, entry=asked.entry, tool=seen.tool, ok=status < 400, code=code,
@@ -106,6 +107,7 @@ class Gate:
         actor = seen.actor = self.actor(asked.token)
         tool = self._find(asked.tool, actor)
         seen.tool, seen.changes = tool.name, tool.changes
+        seen.unsaid = f"{tool.title}: what it showed is not on record." if tool.holds_secret else ""
         if not actor.may_use(tool.name, tool.role):
             raise Forbidden(
                 f"{tool.name} needs the role {tool.role}; this key is {actor.role}. Nothing was done.",
@@ -198,6 +200,8 @@ class _Seen:
     tool: str = "unknown"
     actor: Actor | None = None
     changes: bool = False
+    unsaid: str = ""
+    """in place of the summary, where that is not to be kept"""
     params: dict[str, Any] = field(default_factory=dict)
 
 

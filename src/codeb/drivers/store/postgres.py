@@ -193,7 +193,7 @@ class PostgresDatabase:
 
     def migrating(self) -> Engine:
         """An engine without async, for alembic; without time limits, because a migration may take long."""
-        return create_engine(self.url, poolclass=NullPool, connect_args={"connect_timeout": 2})
+        return create_engine(self.url, poolclass=NullPool, hide_parameters=True, connect_args={"connect_timeout": 2})
 
     @asynccontextmanager
     async def _begin(self, source: AsyncEngine, *, alone: bool) -> AsyncIterator[Session]:

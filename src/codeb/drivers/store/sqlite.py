@@ -35,7 +35,9 @@ BUSY_MS = 5000
 def engine(path: Path, *, begin: str, durable: bool = True) -> Engine:
     """An engine whose transactions start with `begin`. `durable` waits for the disk at every commit."""
     url = URL.create("sqlite", database=str(path))
-    made = create_engine(url, poolclass=NullPool, connect_args={"check_same_thread": False, "timeout": BUSY_MS / 1000})
+    made = create_engine(
+        url, poolclass=NullPool, hide_parameters=True, connect_args={"check_same_thread": False, "timeout": BUSY_MS / 1000}
+    )
 
     @event.listens_for(made, "connect")
     def _connect(connection: DBAPIConnection, _: object) -> None:

@@ -45,7 +45,9 @@ def reading(path: Path) -> Iterator[Connection]:
     # a rollback journal is left only by a death before the file became WAL; it must be played back to be read
     mode = "rw" if path.with_name(f"{path.name}-journal").exists() else "ro"
     address = f"file:{quote(str(path))}?mode={mode}"
-    engine = create_engine("sqlite://", creator=lambda: sqlite3.connect(address, uri=True, timeout=5), poolclass=NullPool)
+    engine = create_engine(
+        "sqlite://", creator=lambda: sqlite3.connect(address, uri=True, timeout=5), poolclass=NullPool, hide_parameters=True
+    )
     with engine.connect() as connection:
         yield connection
 

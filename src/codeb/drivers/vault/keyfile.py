@@ -32,8 +32,8 @@ def keys_in(path: Path, owners: Collection[int]) -> tuple[MasterKey, ...]:
     except OSError as fault:
         fix = f"It has to be a file, no link, that {_user(os.geteuid())} may read: ls -l {quoted}"
         raise Refused(f"The master key {path} cannot be read: {fault.strerror}.", fix) from fault
-    with os.fdopen(handle, "rb") as file:
-        seen = os.fstat(file.fileno())
+    try:
+        seen = os.fstat(handle)
         mode = stat.S_IMODE(seen.st_mode)
         if not stat.S_ISREG(seen.st_mode):
             raise Refused(f"The master key {path} is not a file.", f"See what it is: ls -ld {quoted}")
@@ -42,7 +42,9 @@ def keys_in(path: Path, owners: Collection[int]) -> tuple[MasterKey, ...]:
             raise Refused(f"The master key {path} belongs to another user ({_user(seen.st_uid)}).", fix)
         if mode & 0o077:
             raise Refused(f"The master key {path} has mode {mode:04o}: others may use it.", f"chmod 0600 {quoted}")
-        text = file.read(MOST_BYTES)
+        text = os.read(handle, MOST_BYTES)
+    finally:
+        os.close(handle)
     if not (found := _parsed(text)):
         fix = f"Put the kept copy of it back at {quoted}; it has one key a line, 32 bytes in base64."
         raise Refused(f"The master key {path} holds no key, or something else besides.", fix)

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from codeb import config
 from codeb.config import Settings
-from codeb.entry.doctor import clock, database, docker, home, ports, proxy, server
+from codeb.entry.doctor import clock, database, docker, home, ports, proxy, server, vault
 from codeb.errors import PublicError
 from codeb.model.specs import Finding
 
@@ -27,7 +27,8 @@ def _aside(check: Callable[[Settings], Iterable[Finding]]) -> Check:
 
 
 CHECKS: Sequence[tuple[str, Check]] = (
-    ("home", _aside(home.check)), ("database", database.check), ("docker", docker.check), ("caddy", proxy.check),
+    ("home", _aside(home.check)), ("database", database.check), ("master key", vault.check),
+    ("docker", docker.check), ("caddy", proxy.check),
     ("ports", _aside(ports.check)), ("server", _aside(server.check)), ("clock", _aside(clock.check)),
 )  # fmt: skip
 

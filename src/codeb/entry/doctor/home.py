@@ -20,7 +20,7 @@ FLEETING = {
     "ramfs": ("fail", "in memory: everything CodeB knows is gone with the next restart of the machine"),
     "overlay": ("warn", "a container's own layer: it is gone with the container"),
 }
-SECRETS = ("owner.key", "registry/api-keys.json", "registry/api-keys.json.prev", "caddy/probe.key")
+SECRETS = ("owner.key", "master.key", "registry/api-keys.json", "registry/api-keys.json.prev", "caddy/probe.key")
 
 
 def check(settings: Settings) -> Iterator[Finding]:

@@ -11,7 +11,7 @@ EVERY = (
 
 SHOWN: dict[str, tuple[str, ...]] = {
     "P1": ("flows/test_crash_everywhere.py", "flows/test_promote.py"),
-    "P2": ("flows/test_crash_everywhere.py", "flows/test_fault_sweep.py", "e2e/test_crash_matrix.py"),
+    "P2": ("flows/test_crash_everywhere.py", "flows/test_fault_sweep.py", "e2e/test_crash_matrix.py", "flows/test_master_key.py"),
     "P3": ("flows/test_engine.py", "flows/test_fault_sweep.py", "e2e/test_deadlines.py", "flows/test_deadlines.py"),
     "P4": (
         "flows/test_deploy.py",
@@ -23,7 +23,7 @@ SHOWN: dict[str, tuple[str, ...]] = {
     "P5": ("flows/test_rollback.py", "e2e/test_outage.py"),
     "P6": ("flows/test_engine.py", "contracts/test_leader.py", "e2e/test_two_processes.py"),
     "P7": ("unit/model/test_ports.py", "unit/tools/test_ports.py"),
-    "P8": ("unit/gate/test_door.py", "flows/test_engine.py", "flows/test_answers_lost.py"),
+    "P8": ("unit/gate/test_door.py", "flows/test_engine.py", "flows/test_answers_lost.py", "flows/test_sealed_answers.py"),
     "P9": ("contracts/test_store_twin.py", "e2e/test_outage.py"),
     "P10": ("e2e/test_leftovers.py",),
     "P11": ("e2e/test_disk_full.py", "unit/drivers/test_mirror.py"),
@@ -40,7 +40,13 @@ SHOWN: dict[str, tuple[str, ...]] = {
     "S7": ("unit/drivers/test_docker_spec.py",),
     "S8": ("unit/gate/test_rights.py",),
     "S9": ("unit/gate/test_rights.py", "unit/model/test_access.py"),
-    "S11": ("unit/model/test_plans_and_secret.py", "unit/gate/test_door.py"),
+    "S11": (
+        "unit/model/test_plans_and_secret.py",
+        "unit/gate/test_door.py",
+        "contracts/test_vault.py",
+        "flows/test_master_key.py",
+        "flows/test_sealed_answers.py",
+    ),
     "S15": ("unit/drivers/test_caddyfile.py",),
     "S16": ("unit/drivers/test_caddyfile.py",),
     "S17": ("e2e/test_doctor.py",),

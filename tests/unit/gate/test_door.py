@@ -69,8 +69,8 @@ async def test_nothing_is_coerced(port: Any) -> None:
 
 
 def test_every_changing_tool_is_rehearsed_here() -> None:
-    # these two need something to cancel and to settle: test_operations_logs_health and test_unreplayed rehearse them
-    assert set(CHANGING) | {"operation_cancel", "conflict_settle"} == {tool.name for tool in TOOLS if tool.changes}
+    # these need something to cancel and to settle, and keys: test_operations_logs_health, test_unreplayed, test_master_key
+    assert set(CHANGING) | {"operation_cancel", "conflict_settle", "keys_rotate"} == {tool.name for tool in TOOLS if tool.changes}
 
 
 def stored(rig: Rig) -> Any:

@@ -185,7 +185,7 @@ class PostgresDatabase:
         self._strays: set[asyncio.Future[None]] = set()
         """connections that are still being opened and that nobody waits for any more"""
         self.about = f"PostgreSQL at {url.host or 'its socket'}, database {url.database}"
-        shape: dict[str, Any] = {"pool_timeout": seconds, "connect_args": _connect_args(seconds)}
+        shape: dict[str, Any] = {"pool_timeout": seconds, "hide_parameters": True, "connect_args": _connect_args(seconds)}
         self._writer = create_async_engine(url, pool_size=1, max_overflow=1, **shape)
         self._reader = create_async_engine(
             url, pool_size=4, max_overflow=4, isolation_level="REPEATABLE READ", **shape

@@ -7,6 +7,7 @@ same paths. It is made once per content (`codeb-base:<hash>`). An app image is t
 """
 
 import contextlib
+import fcntl
 import http.client
 import io
 import json
@@ -99,8 +100,14 @@ class Builder:
         """Have the base image here; returns its tag. Raises `Unavailable`."""
         interpreter = Interpreter.of_this_machine()
         tag = f"{BASE}:{interpreter.fingerprint()[:12]}"
-        if self.exists(tag):
-            return tag
+        # Of processes that need it at once one makes it: the tag must not move under what was built on it.
+        with Path(tempfile.gettempdir(), f"codeb-base-{os.geteuid()}.lock").open("a") as turn:
+            fcntl.flock(turn, fcntl.LOCK_EX)
+            if not self.exists(tag):
+                self._import(tag, interpreter)
+        return tag
+
+    def _import(self, tag: str, interpreter: Interpreter) -> None:
         changes = [f"ENV {_words(interpreter.environment())}", f"LABEL {_words(LABELS)}", f"USER {USER}"]
         changes += ["WORKDIR /app", "EXPOSE 3000", 'CMD ["python3","/app/app.py"]']
         repository, _, version = tag.partition(":")
@@ -111,7 +118,6 @@ class Builder:
             size = file.tell()
             file.seek(0)
             self.engine.send("POST", f"/images/create?{query}", file, _tar(size))
-        return tag
 
     def app(
         self,

@@ -17,8 +17,8 @@ from urllib.parse import quote
 from demo.images import Engine, socket_from_environment
 
 START_SECONDS = 30.0
-EPHEMERAL = 32768
-"""from here on the kernel hands ports to outgoing connections"""
+LOWEST, EPHEMERAL = 20000, 32768
+"""from the latter on the kernel hands ports to outgoing connections"""
 
 
 def port_is_free(port: int) -> bool:
@@ -30,10 +30,15 @@ def port_is_free(port: int) -> bool:
     return True
 
 
-def free_block(size: int) -> int:
-    """The first of `size` ports in a row that nobody has. Raises `RuntimeError`."""
+def free_block(size: int, lane: int = 0, lanes: int = 1) -> int:
+    """The first of `size` ports in a row that nobody has. Raises `RuntimeError`.
+
+    Processes that look at the same time, each in a lane of its own, cannot choose the same ports.
+    """
+    wide = (EPHEMERAL - LOWEST) // lanes // 2 * 2
+    begin = LOWEST + lane * wide
     for _ in range(200):
-        first = random.randrange(20000, EPHEMERAL - size, 2)
+        first = random.randrange(begin, begin + wide - size, 2)
         if all(port_is_free(port) for port in range(first, first + size)):
             return first
     raise RuntimeError("no free block of ports")

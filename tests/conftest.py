@@ -1,8 +1,14 @@
 """Shared by all tests."""
 
+import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
+
+from tests.ports import LANES
 
 
 @pytest.fixture
@@ -18,3 +24,24 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if left_out:
         items[:] = [item for item in items if not item.get_closest_marker("long")]
         config.hook.pytest_deselected(items=left_out)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """A test marked `quiet` has the machine to itself, also when the run has several processes: the others wait."""
+    if LANES == 1:
+        return (yield)
+    with _room(fcntl.LOCK_EX if item.get_closest_marker("quiet") else fcntl.LOCK_SH):
+        return (yield)
+
+
+@contextmanager
+def _room(how: int) -> Iterator[None]:
+    """Whoever waits to be alone holds the door, so that nobody slips in before; the locks of a process go with it."""
+    folder = Path(".test-run")
+    folder.mkdir(exist_ok=True)
+    with (folder / "door").open("a") as door, (folder / "room").open("a") as room:
+        fcntl.flock(door, fcntl.LOCK_EX)
+        fcntl.flock(room, how)
+        fcntl.flock(door, fcntl.LOCK_UN)
+        yield

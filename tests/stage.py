@@ -5,7 +5,9 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from demo.server import Failed, LocalServer, free_block
+from demo.server import Failed, LocalServer
+
+from tests.ports import free_block
 
 __all__ = ["Failed", "Stage"]
 

@@ -12,7 +12,7 @@ from codeb.model.names import Place, Slot
 from tests.contracts.backends import Client, ask
 from tests.contracts.proxies import CADDIES, HOST, PREVIEW, SHOP, Rig, binary, rig
 
-pytestmark = [pytest.mark.anyio, pytest.mark.proxy]
+pytestmark = [pytest.mark.anyio, pytest.mark.proxy, pytest.mark.quiet]
 BLUE, GREEN = Slot.BLUE, Slot.GREEN
 UPGRADE = "Connection: Upgrade\r\nUpgrade: websocket\r\n"
 

@@ -18,13 +18,14 @@ from pathlib import Path
 from typing import Any, cast
 
 import psycopg
-from demo.server import LocalServer, free_block
+from demo.server import LocalServer
 from psycopg.rows import dict_row
 from sqlalchemy.engine import make_url
 
 from tests.e2e.nursery import PROGRAM, Nursery
 from tests.e2e.wire import Way, possible, wires
 from tests.line import line
+from tests.ports import free_block
 from tests.postgres import Server
 
 PAUSABLE = "from tests.e2e import pausing\n" + PROGRAM

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from demo.server import free_block
 
 from tests.patient import Examined, examine
+from tests.ports import free_block
 from tests.postgres import Server, postgres
 from tests.stage import Stage
 

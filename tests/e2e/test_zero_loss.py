@@ -9,7 +9,7 @@ from demo.load import Sight
 from tests.e2e import zeroloss
 from tests.stage import Stage
 
-pytestmark = [pytest.mark.docker, pytest.mark.proxy]
+pytestmark = [pytest.mark.docker, pytest.mark.proxy, pytest.mark.quiet]
 
 CYCLES = 200 if os.environ.get("CODEB_TEST_SIZE") == "full" else 15
 CADDIES = ("embedded", "/usr/bin/caddy")

@@ -15,13 +15,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from demo.server import free_block
 
 from codeb.drivers.store import migrate, sqlite
 from codeb.drivers.store.mirror import checksum
 from codeb.entry.cli.main import main
 from codeb.entry.doctor import docker
 from tests.patient import Examined, examine
+from tests.ports import free_block
 
 HOLD = "import fcntl,sys,time; f=open(sys.argv[1],'a'); fcntl.flock(f,fcntl.LOCK_EX); print('held',flush=True); time.sleep(600)"
 LISTEN = (

@@ -6,10 +6,13 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[4]
 HEAVY = ("pydantic", "httpx2", "rich", "starlette", "sqlalchemy", "asyncio", "http.client")
 
 
+@pytest.mark.quiet
 def test_help_takes_less_than_150_ms() -> None:
     def once() -> float:
         began = time.monotonic()

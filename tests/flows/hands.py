@@ -65,7 +65,10 @@ class Hands:
         """Another program takes a port that nobody of CodeB uses now, or those that did go away."""
         machine, snapshot = self.rig.machine, self.rig.store.snapshot
         used = {row.port for pair in snapshot.pairs.values() for row in pair.rows if row.state is not State.EMPTY}
-        port = (4100, 4101, 4102, 4105, 4500, 4501, 4503)[which % 7]
+        pairs = [pair for _, pair in sorted(snapshot.pairs.items())]
+        idle = [row.port for pair in pairs for row in pair.rows if all(each.state is State.EMPTY for each in pair.rows)]
+        ports = (*idle, 4100, 4101, 4105, 4502)
+        port = ports[which % len(ports)]
         strangers = [name for name, box in machine.boxes.items() if not box.instance]
         if strangers or port in used:
             for name in strangers:

@@ -66,10 +66,14 @@ def sensible(shop: Shop) -> list[Ask]:
         for state, tool, times in (("deployed", "promote", 6), ("grace", "rollback", 5)):
             if slot := env.find(state):
                 found += [replace(here, tool=tool)] * times + [replace(here, tool="slot_cleanup", slot=slot, yes=True)]
+        if slot := env.find("active"):
+            # refused, always
+            found.append(replace(here, tool="slot_cleanup", slot=slot, yes=True))
         found += [replace(here, version=version, yes=yes) for version in ("1", "2") for yes in (False, True)]
         found += [replace(here, version=version) for version in ("bad", "exits")]
         if env.idle:
-            found += [replace(here, tool="port_release"), replace(here, tool="port_register", port=env.port + 4)]
+            found.append(replace(here, tool="port_release"))
+        found.append(replace(here, tool="port_register", port=env.port + 4))
         if shop.crowded(at):
             found += [replace(here, tool="port_sync")] * 4
     for project in ("shop", "blog"):
@@ -94,9 +98,11 @@ class Machine(RuleBasedStateMachine):
         self.keeper = Shopkeeper()
         self.broken = False
 
-    def ask(self, pick: int | Ask) -> Ask:
+    def ask(self, pick: int | Ask, near: Ask | None = None) -> Ask:
+        """`near`: about the same environment, where there is anything to do."""
         if isinstance(pick, int):
             calls = sensible(self.keeper.shop)
+            calls = [each for each in calls if near and each.at == near.at] or calls
             return calls[pick % len(calls)]
         senseless = pick.tool == "project_create" and pick.project == "nobody"
         return replace(pick, project="shop") if senseless else pick
@@ -163,7 +169,7 @@ class Machine(RuleBasedStateMachine):
         if ask.tool in ("timer", "loop"):
             self.do(self.keeper.call(ask))
         else:
-            self.do(self.keeper.planned(ask, None if between is None else self.ask(between), hours))
+            self.do(self.keeper.planned(ask, None if between is None else self.ask(between, ask), hours))
 
     @rule(pick=picks, seconds=st.sampled_from((0, 0.05, 0.3, 1, 6)), dies=st.integers(0, 12), slow=st.booleans())
     def cancel(self, pick: int | Ask, seconds: float, dies: int, slow: bool) -> None:

@@ -306,3 +306,23 @@ async def test_who_reads_what_came_of_a_commit_without_an_answer_finds_the_snaps
         stored = await rig.store.consult(lambda registry: registry.projects.get("shop"))
         assert (fault.hit, stored and stored.watch_seconds) == ("store.commit", 5)
         assert rig.store.snapshot.projects["shop"].watch_seconds == 5
+
+
+async def test_a_death_while_ports_are_released_leaves_no_site_of_nobody() -> None:
+    """An emptied environment keeps its site until then. Found by the stateful model."""
+    async with begin("deployed") as rig:
+        process = rig.boot()
+        await process.ok("slot_cleanup", **WHERE, slot="blue", force=True)
+        for moment in ("before", "after"):
+
+            def die(point: str, moment: str = moment) -> None:
+                if point.startswith(f"{moment} proxy remove_site"):
+                    raise Died(point)
+
+            rig.machine.trap = die
+            with pytest.raises(Died):
+                await process.ask("port_release", **WHERE)
+            rig.machine.trap = None
+            assert await rig.faults() == []
+        await process.ok("port_release", **WHERE)
+        assert (await rig.faults(), rig.proxy.loaded) == ([], {})

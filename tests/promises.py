@@ -30,7 +30,7 @@ SHOWN: dict[str, tuple[str, ...]] = {
     "P12": ("flows/test_cleanup.py",),
     "P13": ("flows/test_engine.py", "e2e/test_stop_under_load.py"),
     "P14": ("unit/gate/test_door.py", "contracts/test_store_outages.py"),
-    "P15": ("flows/test_mend.py", "flows/test_reconciler.py", "e2e/test_reconcile.py"),
+    "P15": ("flows/test_mend.py", "flows/test_reconciler.py", "e2e/test_reconcile.py", "flows/test_stateful.py"),
     "S1": ("unit/drivers/test_files_and_shell.py",),
     "S2": ("entry/test_bad_input.py",),
     "S3": ("entry/test_bad_input.py",),

@@ -5,12 +5,16 @@ one before, the last the one after.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 GRACE_SECONDS = 48 * 3600.0
 FIRST_PORT = {"production": 4100, "staging": 4500}
 LAST_PORT = {"production": 4499, "staging": 4999}
-GOOD = ("1", "2", "3")
+GOOD = ("1", "2", "3", "slow")
+CHANGE_NOTHING = ("reconcile", "loop")
+"""what they mend is the world, which is to be as the registry says"""
+FIRST_WATCH = (True, 60)
 At = tuple[str, str]
 
 
@@ -47,10 +51,12 @@ class Env:
 
 @dataclass(frozen=True)
 class Shop:
-    """Everything: the environments by place, the projects, those that are half deleted."""
+    """Everything. A project has its watch: whether traffic goes back by itself, and how long it is looked at."""
 
     envs: Mapping[At, Env]
-    projects: frozenset[str] = frozenset()
+    projects: Mapping[str, tuple[bool, int]] = field(default_factory=dict)
+    outside: frozenset[int] = frozenset()
+    """ports that somebody else publishes"""
 
     def put(self, at: At, env: Env | None) -> "Shop":
         rest = {key: value for key, value in self.envs.items() if key != at}
@@ -58,11 +64,16 @@ class Shop:
 
     def with_pair(self, at: At) -> "Shop":
         """The environment, with the lowest free pair of ports, if it is not there."""
-        if at in self.envs:
-            return self
-        taken = {env.port for env in self.envs.values()}
-        port = next(each for each in range(FIRST_PORT[at[1]], LAST_PORT[at[1]], 2) if each not in taken)
-        return self.put(at, Env(port))
+        return self if at in self.envs else self.put(at, Env(self.free(at)))
+
+    def free(self, at: At) -> int:
+        taken = {env.port for env in self.envs.values()} | {port - port % 2 for port in self.outside}
+        return next(each for each in range(FIRST_PORT[at[1]], LAST_PORT[at[1]], 2) if each not in taken)
+
+    def crowded(self, at: At) -> bool:
+        """Whether somebody else has a port of an environment that runs nothing."""
+        env = self.envs[at]
+        return env.idle and bool({env.port, env.port + 1} & self.outside)
 
 
 @dataclass(frozen=True)
@@ -75,11 +86,17 @@ class Ask:
     version: str = "1"
     slot: str | None = None
     yes: bool = False
-    """autoPromote, or force"""
+    """autoPromote, force, or autoRollback"""
+    port: int = 0
 
     @property
     def at(self) -> At:
         return self.project, self.environment
+
+    @property
+    def seconds(self) -> int:
+        """of the watch that project_update sets"""
+        return len(self.version) * 7
 
 
 Ends = tuple[bool, list[Shop]]
@@ -90,15 +107,24 @@ Hurt = Callable[[At, str], bool]
 def expect(shop: Shop, ask: Ask, now: float, hurt: Hurt) -> Ends:
     no = False, [shop]
     if ask.tool == "project_create":
-        made = replace(shop, projects=shop.projects | {ask.project})
+        made = replace(shop, projects={ask.project: FIRST_WATCH, **shop.projects})
         return True, [shop, made.with_pair(ask.at)]
+    if ask.tool in CHANGE_NOTHING:
+        return True, [shop]
+    if ask.tool == "port_sync":
+        return True, [shop, _given_room(shop)]
     if ask.tool == "timer" or (ask.tool == "slot_cleanup" and ask.slot is None):
         return True, list(_emptying(shop, now))
     if ask.project not in shop.projects:
         return no
     if ask.tool == "project_delete":
         left = {at: env for at, env in shop.envs.items() if at[0] != ask.project}
-        return True, [shop, Shop(left, shop.projects - {ask.project})]
+        rest = {name: watch for name, watch in shop.projects.items() if name != ask.project}
+        return True, [shop, replace(shop, envs=left, projects=rest)]
+    if ask.tool == "project_update":
+        return True, [shop, replace(shop, projects={**shop.projects, ask.project: (ask.yes, ask.seconds)})]
+    if ask.tool == "port_register":
+        return _register(shop, ask)
     if ask.tool == "port_allocate":
         return True, [shop, shop.with_pair(ask.at)]
     if ask.tool == "deploy":
@@ -124,6 +150,8 @@ def _deploy(shop: Shop, ask: Ask, now: float) -> Ends:
     there = shop.with_pair(ask.at)
     env = there.envs[ask.at]
     slot = {"blue": "green", "green": "blue"}.get(env.find("active") or "", "blue")
+    if env.port + (slot == "green") in shop.outside:
+        return False, [shop]
     done = there.put(ask.at, env.put(**{slot: Side("deployed", ask.version)}))
     if not ask.yes:
         return True, [shop, done]
@@ -161,7 +189,50 @@ def _cleanup(shop: Shop, env: Env, ask: Ask, now: float, hurt: Hurt) -> Ends:
 
 
 def _release(shop: Shop, env: Env, ask: Ask, now: float, hurt: Hurt) -> Ends:
-    return (True, [shop, shop.put(ask.at, None)]) if env.idle else (False, [shop])
+    return (True, [shop, shop.put(ask.at, None)]) if env.idle and not shop.crowded(ask.at) else (False, [shop])
+
+
+def _register(shop: Shop, ask: Ask) -> Ends:
+    """The very pair that is asked for: in the range, nobody else's, and nothing runs on the one it had."""
+    env = shop.envs.get(ask.at)
+    fits = ask.port % 2 == 0 and FIRST_PORT[ask.environment] <= ask.port < LAST_PORT[ask.environment]
+    if not fits or any(other.port == ask.port for at, other in shop.envs.items() if at != ask.at):
+        return False, [shop]
+    if env is not None and env.port != ask.port and not env.idle:
+        return False, [shop]
+    return True, [shop, shop.put(ask.at, env if env is not None and env.port == ask.port else Env(ask.port))]
+
+
+def _given_room(shop: Shop) -> Shop:
+    for at in sorted(shop.envs):
+        if shop.crowded(at):
+            shop = shop.put(at, None).with_pair(at)
+    return shop
+
+
+def bound_to(shop: Shop, ask: Ask) -> Any:
+    """What the plan of a call is made from: when it moved, the plan is stale."""
+    env = shop.envs.get(ask.at)
+    match ask.tool:
+        case "port_allocate" | "project_create":
+            return env is None
+        case "port_register":
+            return env and env.port
+        case "project_update":
+            return shop.projects.get(ask.project)
+        case "project_delete":
+            return {at: without_times(each) for at, each in shop.envs.items() if at[0] == ask.project}
+        case "slot_cleanup":
+            return env if ask.slot and env and env.side(ask.slot).state != "empty" else None
+        case "port_sync":
+            return [at for at in shop.envs if shop.crowded(at)]
+        case "deploy" | "promote" | "rollback" | "port_release":
+            return shop.with_pair(ask.at).envs[ask.at] if ask.project in shop.projects else None
+    return None
+
+
+def without_times(env: Env) -> Env:
+    return env.put(blue=replace(env.blue, ends=None), green=replace(env.green, ends=None))
 
 
 CALLS: dict[str, Callable[[Shop, Env, Ask, float, Hurt], Ends]] = {

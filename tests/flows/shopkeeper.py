@@ -1,46 +1,25 @@
 """One CodeB in memory beside the reference model: does a call to both and looks whether they still agree."""
 
 import asyncio
-import re
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
-from types import SimpleNamespace
+from datetime import timedelta
 from typing import Any
 
-from codeb.drivers import world as system
-from codeb.drivers.runtime.memory_machine import Behaviour
-from codeb.drivers.world import SystemWorld
+from codeb.entry.reconciler import LONGEST_PAUSE, Reconciler
 from codeb.entry.timer import end_graces
 from codeb.gate import Answer
 from codeb.model.slots import SlotRow
 from tests.flows.faults import LEAK, Fault, flaky, flaky_store
-from tests.flows.model import Ask, At, Env, Shop, Side, expect
+from tests.flows.hands import Hands
+from tests.flows.jumpy import JumpyWorld
+from tests.flows.model import CHANGE_NOTHING, Ask, At, Env, Shop, Side, bound_to, expect, without_times
 from tests.flows.watch import Watch
-from tests.kit import OWNER, START, Clock, Died, Process, Rig, World, begin
+from tests.flows.wire import wire
+from tests.kit import OWNER, START, Died, Process, Rig, begin
 
 OWN = ("duration", "timestamp", "correlationId", "summary", "next", "warnings", "steps", "state")
-
-
-class JumpyWorld(World):
-    """The real world's clock over a wall clock that a test sets forward and back."""
-
-    def __init__(self, clock: Clock) -> None:
-        super().__init__(clock)
-        self._given(clock)
-        self._system = SystemWorld()
-
-    def now(self) -> datetime:
-        self._given(self.clock)
-        return self._system.now()
-
-    @staticmethod
-    def _given(clock: Clock) -> None:
-        system.datetime = SimpleNamespace(now=lambda _: clock.now())  # type: ignore[assignment, misc]
-        system.time = SimpleNamespace(  # type: ignore[assignment]
-            clock_gettime=lambda _: clock.spent, CLOCK_BOOTTIME=7, monotonic=lambda: clock.spent
-        )
 
 
 @dataclass
@@ -58,22 +37,25 @@ class Shopkeeper:
     def __init__(self) -> None:
         self.stack = AsyncExitStack()
         self.shop = Shop({})
-        self.hurt: set[str] = set()
         self.asked: list[Asked] = []
         self.fault = Fault()
         self.number = 0
         self.offset = timedelta(0)
         """how far the wall clock had been set when this process began: what it takes for the time"""
         self.rig: Rig
+        self.hands: Hands
         self.process: Process
+        self.loop: Reconciler
 
     async def open(self) -> None:
         self.rig = await self.stack.enter_async_context(begin("empty"))
         self.rig.world_of = JumpyWorld
+        self.hands = Hands(self.rig)
         for version in ("1", "2", "3"):
             self.rig.image(version)
         self.rig.image("bad", status=500, log=("no database",))
         self.rig.image("exits", exits=3)
+        self.rig.image("slow", answers_after=9)
         self.boot()
 
     async def close(self) -> None:
@@ -90,6 +72,7 @@ class Shopkeeper:
         self.offset = self.rig.clock.jumped
         self.fault = Fault()
         self.process = self.rig.boot(flaky(self.fault))
+        self.loop = Reconciler(self.process.kit, self.process.engine, self.process.audit)
         self.rig.store._now = lambda: self.process.world.now()
         self.fault.limited = lambda: not self.rig.store.snapshot.running
 
@@ -99,38 +82,35 @@ class Shopkeeper:
 
     # calls
 
-    def _wire(self, ask: Ask) -> tuple[str, dict[str, Any]]:
-        """The call in CodeB's words."""
-        name, where = ask.tool, {"projectName": ask.project, "environment": ask.environment}
-        if name == "project_create":
-            return name, {"projectName": ask.project, "environments": [ask.environment], "containerPort": 8080}
-        if name == "project_delete":
-            return name, {"projectName": ask.project, "confirm": ask.project}
-        if name == "deploy":
-            return name, {**where, "image": f"shop:{ask.version}", "autoPromote": ask.yes, "timeout": 5}
-        if name == "slot_cleanup":
-            return name, {} if ask.slot is None else {**where, "slot": ask.slot, "force": ask.yes}
-        if name == "promote" and ask.slot is not None:
-            return name, {**where, "slot": ask.slot}
-        return name, where
-
-    async def _ask(self, ask: Ask, key: str) -> Answer | None:
+    async def _ask(self, ask: Ask, key: str | None, **more: Any) -> Answer | None:
         if ask.tool == "timer":
             for operation in await end_graces(self.process.kit, self.process.engine):
                 await self.process.engine.wait(operation, 900)
             return None
-        name, params = self._wire(ask)
-        said = await self.process.ask(name, **params, idem=key)
+        if ask.tool == "loop":
+            return await self._round()
+        name, params = wire(ask)
+        said = await self.process.ask(name, **params, **more, idem=key)
         text = str(said.body)
         assert LEAK not in text, text
         assert said.status != 500 or said.body["code"] == "internal", text
         return said
 
+    async def _round(self) -> None:
+        """One round of the loop, long enough after the last that everything is due again."""
+        self.rig.clock.spent += LONGEST_PAUSE
+        try:
+            await self.loop.round()
+        except Exception:
+            # as the loop itself does: the next round comes
+            if not self.fault.on:
+                raise
+
     def _expect(self, ask: Ask, shop: Shop | None = None) -> tuple[bool, list[Shop]]:
         return expect(shop or self.shop, ask, self.now, self._is_hurt)
 
     def _is_hurt(self, at: At, slot: str) -> bool:
-        return f"{at[0]}-{at[1]}-{slot}" in self.hurt
+        return f"{at[0]}-{at[1]}-{slot}" in self.hands.hurt
 
     def _note(self, ask: Ask, said: Answer | None, key: str) -> None:
         self.asked = [*self.asked[-4:], Asked(ask, key, said)]
@@ -150,6 +130,15 @@ class Shopkeeper:
             assert said.ok == ok, (ask, said.body)
         self._note(ask, said, key)
         await self._compare(began, [ends[-1] if ok else ends[0]], ask)
+        if ask.tool in CHANGE_NOTHING:
+            await self._all_is_well()
+
+    async def _all_is_well(self) -> None:
+        """P15: what was done by hand is mended, but for what a person decides; and once more changes nothing."""
+        assert self.hands.unmended() == set()
+        self.rig.effects()
+        again = await self.process.ok("reconcile")
+        assert (again["mended"], self.rig.effects()) == (0, []), again
 
     async def disturbed(self, ask: Ask, number: int, way: str, part: str) -> None:
         """The n-th call to the outside fails: one of the right states."""
@@ -241,6 +230,57 @@ class Shopkeeper:
         assert self.rig.print() == there
         assert self.rig.effects() == []
 
+    async def planned(self, ask: Ask, between: Ask | None, hours: float) -> None:
+        """A dry run changes nothing; its plan is done as long as its world did not move, and refused when it did."""
+        bound, there = bound_to(self.shop, ask), self.rig.print()
+        self.rig.effects()
+        plan = await self._ask(ask, None, dryRun=True)
+        assert plan is not None
+        assert self.rig.print() == there, ask
+        assert self.rig.effects() == [], ask
+        assert plan.ok or not self._expect(ask)[0], (ask, plan.body)
+        if not plan.ok:
+            return
+        if hours:
+            await self.wait(hours)
+        if between is not None:
+            await self.call(between)
+        ok, ends = self._expect(ask)
+        moved, began, key = bound_to(self.shop, ask) != bound, self.now, self._key()
+        with self._watched():
+            said = await self._ask(ask, key, planId=plan.body["planId"])
+            await self.process.settle()
+        assert said is not None
+        if moved or not ok:
+            assert not said.ok, (ask, between, said.body)
+        if not said.ok and ok:
+            assert said.body["code"] == "stale_plan", (ask, said.body)
+            assert between is not None, (ask, said.body)
+        await self._compare(began, [ends[-1] if said.ok else ends[0]], ask)
+
+    async def cancelled(self, ask: Ask, seconds: float, dies: int) -> None:
+        """Begun, and given up after so long. What is called cancelled is wholly undone; the process may die over it."""
+        _, ends = self._expect(ask)
+        began = self.now
+        with self._watched():
+            said = await self._ask(ask, self._key(), wait=False)
+            if said is not None and "operationId" in said.body and seconds:
+                await asyncio.sleep(seconds)
+        state = ""
+        if said is not None and said.ok and "operationId" in said.body:
+            which, key = said.body["operationId"], self._key()
+            await self._until_death(dies, lambda: self.process.ask("operation_cancel", operationId=which, idem=key))
+            if self.process.world.dead:
+                await self._reborn()
+            await self._pick_up()
+            state = (await self.process.ok("operation_get", operationId=which))["operation"]["state"]
+        await self.process.settle()
+        if state == "cancelled":
+            ends = ends[:1]
+        elif state == "succeeded" and not ask.yes:
+            ends = ends[-1:]
+        await self._compare(began, ends, ask)
+
     # the world
 
     async def restart(self) -> None:
@@ -260,19 +300,9 @@ class Shopkeeper:
         assert abs(seen - self.now) < 1, (seen, self.now)
         await self._compare(self.now, [self.shop])
 
-    async def hurts(self, which: int, how: str) -> None:
-        """Somebody removes or stops a container by hand, or its application turns bad."""
-        boxes = [box for box in self.rig.machine.boxes.values() if box.instance]
-        if not boxes:
-            return
-        box = boxes[which % len(boxes)]
-        self.hurt.add(box.name)
-        if how == "removed":
-            del self.rig.machine.boxes[box.name]
-        elif how == "stopped":
-            self.rig.machine.stop(box, 1)
-        else:
-            box.behaviour = Behaviour(status=500)
+    async def by_hand(self, how: str, which: int) -> None:
+        self.hands.do(how, which)
+        self.shop = replace(self.shop, outside=self.hands.outside())
         await self._compare(self.now, [self.shop])
 
     # agreement
@@ -292,8 +322,8 @@ class Shopkeeper:
         plain = [_without_times(each) for each in ends]
         assert _without_times(found) in plain, f"{asks} left {found}\nbefore: {self.shop}\nright: {plain}"
         self._graces(began, found)
-        self.hurt = {name for name in self.hurt if self._still_hurt(name, found)}
-        faults = [fault for fault in await self.rig.faults() if not self._explained(fault)]
+        self.hands.look()
+        faults = [fault for fault in await self.rig.faults() if not self.hands.explains(fault)]
         assert faults == [], (asks, faults)
         ids = [row.deployment_id for pair in self.rig.store.snapshot.pairs.values() for row in pair.rows if row.deployment_id]
         assert len(ids) == len(set(ids))
@@ -307,7 +337,8 @@ class Shopkeeper:
         for place, pair in snapshot.pairs.items():
             assert pair.green.port == pair.blue.port + 1
             envs[place.project, place.environment] = Env(pair.blue.port, _side(pair.blue), _side(pair.green))
-        return Shop(envs, frozenset(snapshot.projects))
+        watches = {name: (each.auto_rollback, each.watch_seconds) for name, each in snapshot.projects.items()}
+        return Shop(envs, watches, self.hands.outside())
 
     def _graces(self, began: float, found: Shop) -> None:
         """A grace that was there keeps its end to the microsecond; a new one lasts as long as was promised."""
@@ -323,21 +354,6 @@ class Shopkeeper:
                 least, most = sorted((began, self.now))
                 assert least - 1 <= side.ends - promised <= most + 1, (at, slot, side, former, began, self.now)
 
-    def _still_hurt(self, name: str, found: Shop) -> bool:
-        """Whether the slot still holds what was broken by hand."""
-        box = self.rig.machine.boxes.get(name)
-        project, environment, slot = name.split("-")
-        env = found.envs.get((project, environment))
-        if env is None or env.side(slot).state == "empty":
-            return False
-        return box is None or not box.running or box.behaviour.status == 500
-
-    def _explained(self, fault: str) -> bool:
-        places = {name.rpartition("-")[0] for name in self.hurt}
-        if any(name in fault for name in self.hurt):
-            return True
-        return bool(re.match(r"the (proxy|public host)", fault)) and any(place in fault for place in places)
-
 
 class _Watched:
     """Looks at the traffic at every point meanwhile."""
@@ -347,7 +363,7 @@ class _Watched:
 
     def __enter__(self) -> Watch:
         self.watch = Watch(self.keeper.rig)
-        self.watch.hurt = self.keeper.hurt
+        self.watch.hurt, self.watch.bent = self.keeper.hands.hurt, self.keeper.hands.bent
         self.watch.on(self.keeper.process)
         return self.watch
 
@@ -368,8 +384,4 @@ def _side(row: SlotRow) -> Side:
 
 
 def _without_times(shop: Shop) -> Shop:
-    envs = {
-        at: env.put(blue=replace(env.blue, ends=None), green=replace(env.green, ends=None))
-        for at, env in sorted(shop.envs.items())
-    }
-    return replace(shop, envs=envs)
+    return replace(shop, envs={at: without_times(env) for at, env in sorted(shop.envs.items())})

@@ -15,6 +15,7 @@ from codeb.model.journal import Operation, OpState
 from codeb.model.names import Slot
 from codeb.model.slots import State
 from codeb.model.specs import Address, Answer
+from tests.flows.faults import Fault, flaky_store
 from tests.kit import PROD, Died, Process, Rig, begin
 
 pytestmark = pytest.mark.anyio
@@ -294,3 +295,34 @@ async def test_a_site_that_another_deploy_made_is_not_taken_away_again() -> None
         assert said.body["code"] == "not_proven", said.body
         assert PROD in rig.proxy.loaded
         assert await rig.faults() == []
+
+
+async def test_who_reads_what_came_of_a_commit_without_an_answer_finds_the_snapshot_no_older() -> None:
+    """An operation went on from such a commit while status still told of before. Found by the fault sweep."""
+    async with begin("active") as rig:
+        fault = Fault(0, "lost", only="store.commit", on=True)
+        with flaky_store(rig, fault), pytest.raises(Unavailable):
+            await rig.store.transact(lambda registry: registry.projects.set_watch("shop", auto_rollback=True, watch_seconds=5))
+        stored = await rig.store.consult(lambda registry: registry.projects.get("shop"))
+        assert (fault.hit, stored and stored.watch_seconds) == ("store.commit", 5)
+        assert rig.store.snapshot.projects["shop"].watch_seconds == 5
+
+
+async def test_a_death_while_ports_are_released_leaves_no_site_of_nobody() -> None:
+    """An emptied environment keeps its site until then. Found by the stateful model."""
+    async with begin("deployed") as rig:
+        process = rig.boot()
+        await process.ok("slot_cleanup", **WHERE, slot="blue", force=True)
+        for moment in ("before", "after"):
+
+            def die(point: str, moment: str = moment) -> None:
+                if point.startswith(f"{moment} proxy remove_site"):
+                    raise Died(point)
+
+            rig.machine.trap = die
+            with pytest.raises(Died):
+                await process.ask("port_release", **WHERE)
+            rig.machine.trap = None
+            assert await rig.faults() == []
+        await process.ok("port_release", **WHERE)
+        assert (await rig.faults(), rig.proxy.loaded) == ([], {})

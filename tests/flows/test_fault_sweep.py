@@ -267,6 +267,7 @@ def test_every_changing_tool_has_a_scene() -> None:
     assert [f"no scene for tool {tool.name}" for tool in TOOLS if tool.changes and tool.name not in played] == []
 
 
+@pytest.mark.timeout(3600 if FULL else 300)
 @pytest.mark.parametrize("name", ALL)
 async def test_any_one_call_may_fail(name: str) -> None:
     scene = ALL[name]
@@ -278,6 +279,7 @@ async def test_any_one_call_may_fail(name: str) -> None:
     assert faults == [], "\n".join(faults)
 
 
+@pytest.mark.timeout(3600 if FULL else 300)
 @pytest.mark.parametrize("name", [name for name, scene in ALL.items() if not isinstance(scene, Led)])
 async def test_a_dry_run_that_fails_changes_nothing(name: str) -> None:
     """Where nothing else runs beside it: another operation changes things by itself."""

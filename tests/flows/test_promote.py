@@ -26,8 +26,23 @@ async def test_it_flips_then_allows_the_fallback_and_never_reloads() -> None:
 async def test_the_first_promote_leaves_no_fallback() -> None:
     async with begin("deployed") as rig:
         body = await rig.boot().ok("promote", **WHERE)
-        assert rig.effects() == ["proxy live shop-production blue"]
+        assert rig.effects() == ["proxy fallback shop-production off", "proxy live shop-production blue"]
         assert body["gracePeriod"] is None
+
+
+async def test_a_fallback_that_somebody_allowed_while_nobody_was_live_is_gone_before_the_first_flip() -> None:
+    """P4: it is out of sight until then, and the slot it lets in was never promoted. Found by the stateful model."""
+    async with begin("deployed") as rig:
+        process, seen = rig.boot(), list[str]()
+        rig.proxy.switch[PROD] = replace(rig.proxy.switch[PROD], fallback=True)
+
+        def look(point: str) -> None:
+            if PROD not in rig.proxy.held and rig.proxy.switch[PROD].fallback:
+                seen.append(point)
+
+        rig.machine.trap = process.world.at_point = look
+        await process.ok("promote", **WHERE)
+        assert seen == []
 
 
 async def test_a_switch_that_is_not_proven_is_taken_back() -> None:

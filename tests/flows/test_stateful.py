@@ -1,4 +1,4 @@
-"""P2, P4, P6, P7, P8, P12: any tools in any order, with faults, deaths, restarts and clock jumps, against a reference model.
+"""P2, P4, P6, P7, P8, P12, P15: any tools in any order, with faults, deaths, restarts and clock jumps, against a reference model.
 
 CODEB_TEST_SIZE=full: 1,000 runs of 50 steps.
 """
@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
 from codeb.drivers import world as system
+from tests.flows.hands import HOW
 from tests.flows.model import Ask, Shop
 from tests.flows.shopkeeper import Shopkeeper
 from tests.virtual_time import VirtualLoop
@@ -26,12 +27,20 @@ PHASES = (Phase.generate, Phase.shrink) if os.environ.get("CODEB_STATEFUL_SHRINK
 RUNS = int(os.environ.get("CODEB_STATEFUL_RUNS", RUNS))
 
 TOOLS = (
-    "deploy", "promote", "rollback", "slot_cleanup", "port_allocate", "port_release", "project_create", "project_delete", "timer",
+    "deploy", "promote", "rollback", "slot_cleanup", "port_allocate", "port_register", "port_release", "port_sync",
+    "project_create", "project_update", "project_delete", "reconcile", "loop", "timer",
 )  # fmt: skip
-CALLS = {"deploy": 90, "promote": 60, "rollback": 60, "slot_cleanup": 40, "project_delete": 60, "timer": 30}
+CALLS = {
+    "deploy": 90, "promote": 60, "rollback": 60, "slot_cleanup": 40, "project_delete": 60, "timer": 30,
+    "reconcile": 40, "loop": 40,
+}  # fmt: skip
 """about so many calls to the outside a tool makes; others about 25"""
-POINTS = {"deploy": 34, "promote": 15, "rollback": 15, "slot_cleanup": 10, "project_delete": 20, "timer": 10}
+POINTS = {
+    "deploy": 34, "promote": 15, "rollback": 15, "slot_cleanup": 10, "project_delete": 20, "timer": 10,
+    "reconcile": 24, "loop": 24,
+}  # fmt: skip
 """and so many points it has at which the process may die; others none"""
+LONG = ("deploy", "promote", "rollback", "slot_cleanup", "project_delete")
 WAYS = ("refused", "time-out", "500", "full", "lost")
 PARTS = ("runtime.", "proxy.", "images.", "ports.", "records.", "store.commit", "health.", "networks.")
 
@@ -40,9 +49,10 @@ wild = st.builds(
     tool=st.sampled_from(TOOLS),
     project=st.sampled_from(("shop", "blog", "nobody")),
     environment=st.sampled_from(("production", "staging")),
-    version=st.sampled_from(("1", "2", "3", "bad", "exits", "absent")),
+    version=st.sampled_from(("1", "2", "3", "slow", "bad", "exits", "absent")),
     slot=st.sampled_from((None, "blue", "green")),
     yes=st.booleans(),
+    port=st.sampled_from((4100, 4102, 4104, 4498, 4500, 4502, 4101, 5000, 3000)),
 )
 picks = st.one_of(st.integers(0, 2**16), st.integers(0, 2**16), st.integers(0, 2**16), wild)
 """three of four calls make sense where they are made, the fourth may be anything"""
@@ -56,17 +66,25 @@ def sensible(shop: Shop) -> list[Ask]:
         for state, tool, times in (("deployed", "promote", 6), ("grace", "rollback", 5)):
             if slot := env.find(state):
                 found += [replace(here, tool=tool)] * times + [replace(here, tool="slot_cleanup", slot=slot, yes=True)]
+        if slot := env.find("active"):
+            # refused, always
+            found.append(replace(here, tool="slot_cleanup", slot=slot, yes=True))
         found += [replace(here, version=version, yes=yes) for version in ("1", "2") for yes in (False, True)]
         found += [replace(here, version=version) for version in ("bad", "exits")]
         if env.idle:
             found.append(replace(here, tool="port_release"))
+        found.append(replace(here, tool="port_register", port=env.port + 4))
+        if shop.crowded(at):
+            found += [replace(here, tool="port_sync")] * 4
     for project in ("shop", "blog"):
         if project in shop.projects:
             found += [Ask("deploy", project, environment, yes=True) for environment in ("production", "staging")]
             found += [Ask("port_allocate", project, "staging"), Ask("project_delete", project)]
+            found += [Ask("port_register", project, "staging", port=4500 + 2 * len(found) % 8)]
+            found += [Ask("project_update", project, version=version, yes=yes) for version, yes in (("bad", False), ("1", True))]
         else:
             found += [Ask("project_create", project, environment) for environment in ("production", "staging")] * 2
-    return [*found, Ask("timer")]
+    return [*found, Ask("timer"), Ask("port_sync"), Ask("reconcile"), Ask("loop")]
 
 
 class Machine(RuleBasedStateMachine):
@@ -80,9 +98,11 @@ class Machine(RuleBasedStateMachine):
         self.keeper = Shopkeeper()
         self.broken = False
 
-    def ask(self, pick: int | Ask) -> Ask:
+    def ask(self, pick: int | Ask, near: Ask | None = None) -> Ask:
+        """`near`: about the same environment, where there is anything to do."""
         if isinstance(pick, int):
             calls = sensible(self.keeper.shop)
+            calls = [each for each in calls if near and each.at == near.at] or calls
             return calls[pick % len(calls)]
         senseless = pick.tool == "project_create" and pick.project == "nobody"
         return replace(pick, project="shop") if senseless else pick
@@ -106,10 +126,6 @@ class Machine(RuleBasedStateMachine):
 
     @rule(pick=picks)
     def call(self, pick: int | Ask) -> None:
-        self.do(self.keeper.call(self.ask(pick)))
-
-    @rule(pick=picks)
-    def call_more(self, pick: int | Ask) -> None:
         self.do(self.keeper.call(self.ask(pick)))
 
     @rule(pick=picks, number=st.integers(0, 2**16), way=st.sampled_from(WAYS))
@@ -147,10 +163,37 @@ class Machine(RuleBasedStateMachine):
     def clock_jumps(self, hours: float) -> None:
         self.do(self.keeper.jump(hours))
 
-    @rule(which=st.integers(0, 7), how=st.sampled_from(("removed", "stopped", "sick")), rarely=st.integers(0, 5))
-    def by_hand(self, which: int, how: str, rarely: int) -> None:
-        if rarely == 3:
-            self.do(self.keeper.hurts(which, how))
+    @rule(pick=picks, between=st.none() | st.none() | picks, hours=st.sampled_from((0, 0, 0, 20, 49)))
+    def plan(self, pick: int | Ask, between: int | Ask | None, hours: float) -> None:
+        ask = self.ask(pick)
+        if ask.tool in ("timer", "loop"):
+            self.do(self.keeper.call(ask))
+        else:
+            self.do(self.keeper.planned(ask, None if between is None else self.ask(between, ask), hours))
+
+    @rule(pick=picks, seconds=st.sampled_from((0, 0.05, 0.3, 1, 6)), dies=st.integers(0, 12), slow=st.booleans())
+    def cancel(self, pick: int | Ask, seconds: float, dies: int, slow: bool) -> None:
+        ask = self.ask(pick)
+        if ask.tool not in LONG or (ask.tool == "slot_cleanup" and not ask.slot):
+            ask = replace(ask, tool="deploy")
+        self.do(self.keeper.cancelled(replace(ask, version="slow") if slow and ask.tool == "deploy" else ask, seconds, dies))
+
+    @rule(
+        how=st.sampled_from(HOW),
+        which=st.integers(0, 20),
+        mend=st.sampled_from(("reconcile", "loop", "")),
+        number=st.integers(0, 60),
+        spoilt=st.sampled_from((*WAYS, "killed", "", "", "")),
+    )
+    def by_hand(self, how: str, which: int, mend: str, number: int, spoilt: str) -> None:
+        """Somebody does something beside CodeB; it is mended, perhaps after a round that was disturbed, or stays."""
+        self.do(self.keeper.by_hand(how, which))
+        if mend and spoilt == "killed":
+            self.do(self.keeper.killed(Ask(mend), 1 + number, number % 7, False))
+        elif mend and spoilt:
+            self.do(self.keeper.disturbed(Ask(mend), number, spoilt, ""))
+        if mend:
+            self.do(self.keeper.call(Ask(mend)))
 
     def teardown(self) -> None:
         try:

@@ -16,6 +16,8 @@ class Watch:
         self.faults: list[str] = []
         self.hurt: set[str] = set()
         """containers that the test broke itself: their sites may be down"""
+        self.bent: set[Place] = set()
+        """places whose site or switch the test changed itself"""
         self.had = {place for place, pair in rig.store.snapshot.pairs.items() if pair.active and self._answers(place)}
 
     def on(self, process: Process) -> None:
@@ -31,7 +33,7 @@ class Watch:
     def _of(self, place: Place, live: Live) -> list[str]:
         snapshot = self.rig.store.snapshot
         pair, running = snapshot.pair_of(place), snapshot.running.get(place)
-        if pair is None or (running and running.saga == "project_delete"):
+        if pair is None or place in self.bent or (running and running.saga == "project_delete"):
             return []
         found = []
         if place in self.had and not self._is_hurt(pair) and not self._answers(place):

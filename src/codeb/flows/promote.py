@@ -90,8 +90,12 @@ async def flip(run: Run[SwitchInput]) -> dict[str, Any]:
 
 
 async def switch(kit: Kit, place: Place, target: Slot | None) -> None:
-    """Forbid the fallback before the flip: the other slot may be one that must never have traffic."""
-    if (await kit.proxy.live(place)).fallback:
+    """Forbid the fallback before the flip: the other slot may be one that must never have traffic.
+
+    Where nobody is live the fallback's bit is out of sight: it may have been left or set there, and would hold with the flip.
+    """
+    now = await kit.proxy.live(place)
+    if now.fallback or now.slot is None:
         await kit.proxy.set_fallback(place, False)
     await kit.proxy.set_live(place, target)
 

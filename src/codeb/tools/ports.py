@@ -239,6 +239,9 @@ async def _release(call: Call, params: AllocateParams) -> Outcome:
     if params.dry_run:
         return drafted.shown(f"Would release {held}.")
     drafted.still_fits(params)
+    # The site first: after a death in between an environment without a site is well, a site without an environment is not.
+    await call.kit.store.consult(lambda registry: _refuse_in_use(registry, pair))
+    await call.kit.proxy.remove_site(place)
 
     async def act(registry: Registry) -> PairResult:
         now_there = await registry.slots.pair(place)
@@ -249,7 +252,6 @@ async def _release(call: Call, params: AllocateParams) -> Outcome:
         return _pair_result(call, now_there, False)
 
     done = await call.change(act, _wire)
-    await call.kit.proxy.remove_site(place)
     return Outcome(done, f"{place.key} gave back {done.blue} and {done.green}.")
 
 

@@ -89,7 +89,8 @@ class MemoryProxy:
         if self.loaded.pop(place, None) is not None:
             self.reloads += 1
         self.switch.pop(place, None)
-        self.held.discard(place)
+        for marked in (self.held, self.lost, self.edited):
+            marked.discard(place)
 
     async def sites(self) -> Sequence[Place]:
         return sorted(self.loaded)

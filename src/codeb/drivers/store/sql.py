@@ -123,6 +123,9 @@ class SqlStore:
         return await self.transact(act)
 
     async def consult(self, act: Callable[[SqlRegistry], Awaitable[T]]) -> T:
+        if self._doubt and not self._turn.locked():
+            # a commit brought no answer: who reads what came of it must not find the snapshot behind what it read
+            await self.refresh()
         async with self.read() as registry:
             return await act(registry)
 

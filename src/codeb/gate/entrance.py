@@ -47,7 +47,7 @@ class Entrance:
 
     def count(self, actor: Actor) -> Allowance | None:
         """One call more with this key; None where there is no limit."""
-        return self._calls.take(actor.key_id, self._kit.world.monotonic()) if self._calls else None
+        return None if self._calls is None else self._calls.take(actor.key_id, self._kit.world.monotonic())
 
 
 def too_often(left: Allowance) -> RateLimited:

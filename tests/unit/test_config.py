@@ -58,7 +58,8 @@ def test_lists_as_said(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("HOST", "0.0.0.0"), ("HOST", "192.0.2.1"), ("HOST", "::"), ("HOST", "codeb.example.com"), ("TRUSTED_PROXIES", "127.0.0.1"),
+        ("HOST", "0.0.0.0"), ("HOST", "192.0.2.1"), ("HOST", "::"), ("HOST", "codeb.example.com"),
+        ("TRUSTED_PROXIES", "127.0.0.1"),
         ("ALLOWED_HOSTS", "codeb.example.com"), ("BASE_DOMAIN", "example.com"),
     ],
 )  # fmt: skip

@@ -52,7 +52,8 @@ def test_several_lines_are_one_list() -> None:
     ("value", "client", "https"),
     [
         ("for=198.51.100.1", "198.51.100.1", False), ("For=198.51.100.1;Proto=HTTPS;by=192.0.2.8", "198.51.100.1", True),
-        ('for="[2001:dead::1]:4711"', "2001:dead::1", False), ("for=203.0.113.66, for=198.51.100.1;proto=http", "198.51.100.1", False),
+        ('for="[2001:dead::1]:4711"', "2001:dead::1", False),
+        ("for=203.0.113.66, for=198.51.100.1;proto=http", "198.51.100.1", False),
         ("for=_hidden", "127.0.0.1", False), ("proto=https", "127.0.0.1", True), (";;;=,", "127.0.0.1", False),
     ],
 )  # fmt: skip

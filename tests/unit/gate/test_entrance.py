@@ -67,7 +67,7 @@ async def test_a_wall_clock_that_jumps_changes_nothing() -> None:
 
 
 async def test_every_call_counts_refused_ones_repeated_ones_and_reads() -> None:
-    async with process(calls=Rate(5, 60)) as (one, rig):
+    async with process(calls=Rate(5, 60)) as (one, _):
         await one.refused("project_get", 404, "project_not_found", projectName="nobody")
         await one.refused("nonsense", 404, "unknown_tool")
         for _ in range(2):

@@ -189,19 +189,21 @@ class Demo:
     def crash(self) -> None:
         begun = self.server.call("deploy", **WHERE, image=f"{IMAGE}:v3", wait=False)
         self.operation = begun["operationId"]
-        for _ in range(200):
-            if self.server.call("operation_get", operationId=self.operation)["operation"]["step"] == "health":
+        seen = 0
+        for _ in range(20):
+            found = self.server.call("operation_get", operationId=self.operation, waitSeconds=5, seen=seen)
+            if found["operation"]["step"] == "health":
                 break
-            time.sleep(0.02)
+            seen = found["changes"]
         self.server.kill()
 
     def recover(self) -> str:
         self.up()
-        for _ in range(300):
-            operation = self.server.call("operation_get", operationId=self.operation)["operation"]
+        for _ in range(60):
+            operation = self.server.call("operation_get", operationId=self.operation, waitSeconds=1)["operation"]
             if operation["state"] in ("succeeded", "failed", "cancelled"):
                 return f"operation {operation['state']}: {(operation['error'] or {}).get('code', '')}"
-            time.sleep(0.1)
+            time.sleep(0.5)
         self.wrong.append("the interrupted deploy never ended")
         return "still running"
 

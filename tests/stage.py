@@ -24,6 +24,7 @@ class Stage(LocalServer):
         spans = [block + 4 + index * 2 * pairs for index in range(3)]
         own = {
             "PORT": str(block), "HTTP_PORT": str(block + 1), "HTTPS_PORT": str(block + 2), "CADDY_BIND": "127.0.0.1",
+            "RATE_LIMIT": "off", "AUTH_FAILURES": "off",
             **{
                 f"PORTS_{name}": f"{first}-{first + 2 * pairs - 1}"
                 for name, first in zip(("PRODUCTION", "STAGING", "PREVIEW"), spans, strict=True)

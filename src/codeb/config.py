@@ -1,19 +1,25 @@
 """The settings: one model, read once, from the environment and from `codeb.toml` in the home. Only wiring and entry see it."""
 
+import ipaddress
 import os
 import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, ValidationError, field_validator
+from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from codeb.errors import InvalidParams
-from codeb.model import grammar
+from codeb.model import grammar, limits
+from codeb.model.limits import Rate
 from codeb.model.ports import Range, Ranges
 
 SPAN = re.compile(r"([0-9]{1,5})-([0-9]{1,5})")
+HOST = re.compile(r"(?:[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?|\[[0-9a-f:.]{2,45}\])(?::[0-9]{1,5})?")
+ORIGIN = re.compile(rf"https?://{HOST.pattern}")
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 def default_home() -> Path:
@@ -34,6 +40,42 @@ def _base(text: str) -> str:
     return grammar.domain(text, text)
 
 
+def _rate(text: str) -> str:
+    limits.rate(text)
+    return text
+
+
+def _each(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _hosts(text: str) -> str:
+    if bad := [each for each in _each(text) if not HOST.fullmatch(each)]:
+        raise ValueError(f"{bad[0]!r} is no host; such as codeb.example.com, or 192.0.2.7:9101, parted by commas")
+    return text
+
+
+def _origins(text: str) -> str:
+    if bad := [each for each in _each(text) if not ORIGIN.fullmatch(each)]:
+        raise ValueError(f"{bad[0]!r} is no origin; such as https://board.example.com, parted by commas, never * or null")
+    return text
+
+
+def _networks(text: str) -> str:
+    for each in _each(text):
+        if ipaddress.ip_network(each).prefixlen == 0:
+            raise ValueError(f"{each} is everybody; a trusted proxy has an address, or a network of its own")
+    return text
+
+
+def _loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+Limit = Annotated[str, AfterValidator(_rate)]
 Span = Annotated[str, AfterValidator(_span)]
 TcpPort = Annotated[int, Field(ge=1, le=65535)]
 
@@ -67,7 +109,12 @@ class Settings(BaseSettings):
     ports_production: Span = "4100-4499"
     ports_staging: Span = "4500-4999"
     ports_preview: Span = "5000-5499"
-    env: Literal["production"] = "production"
+    rate_limit: Limit = "100/60"
+    auth_failures: Limit = "20/60"
+    trusted_proxies: Annotated[str, AfterValidator(_networks)] = ""
+    allowed_hosts: Annotated[str, AfterValidator(_hosts)] = ""
+    allowed_origins: Annotated[str, AfterValidator(_origins)] = ""
+    env: Literal["production", "development"] = "production"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     crash_at: str | None = None
     """a journal point at which the process kills itself: for the crash tests"""
@@ -103,11 +150,53 @@ class Settings(BaseSettings):
             raise ValueError("the path of the master key is an absolute one")
         return path
 
+    @model_validator(mode="after")
+    def _development_stays_here(self) -> "Settings":
+        """Whoever reaches a server in development mode owns it, so nobody else may."""
+        if self.env != "development":
+            return self
+        wide = {
+            "HOST": self.host if not _loopback(self.host) else "",
+            "TRUSTED_PROXIES": self.trusted_proxies,
+            "ALLOWED_HOSTS": self.allowed_hosts,
+            "BASE_DOMAIN": self.base_domain if self.base_domain != "localhost" else "",
+        }
+        if said := ", ".join(f"CODEB_{name}={value}" for name, value in wide.items() if value):
+            raise ValueError(f"development accepts any key, so it serves this machine alone; not with {said}")
+        return self
+
     # what the rest of the program asks for
 
     @property
     def master_key(self) -> Path:
         return self.master_key_file or self.home / "master.key"
+
+    @property
+    def calls(self) -> Rate | None:
+        return limits.rate(self.rate_limit)
+
+    @property
+    def failures(self) -> Rate | None:
+        return limits.rate(self.auth_failures)
+
+    @property
+    def development(self) -> bool:
+        return self.env == "development"
+
+    @property
+    def proxies(self) -> tuple[Network, ...]:
+        """Whose word about who called is believed."""
+        return tuple(ipaddress.ip_network(each) for each in _each(self.trusted_proxies))
+
+    @property
+    def hosts(self) -> frozenset[str]:
+        """What callers may call this server, beside the addresses it has."""
+        own = () if self.host in ("0.0.0.0", "::") else (f"[{self.host}]" if ":" in self.host else self.host.lower(),)  # noqa: S104 - compared, not bound
+        return frozenset((*own, *_each(self.allowed_hosts)))
+
+    @property
+    def origins(self) -> frozenset[str]:
+        return frozenset(_each(self.allowed_origins))
 
     @property
     def store_url(self) -> str:
@@ -162,7 +251,9 @@ def load() -> Settings:
     try:
         settings = Settings(**{**said, "home": home})
     except ValidationError as fault:
-        faults += [f"CODEB_{str(each['loc'][0]).upper()}: {each['msg'].removeprefix('Value error, ')}" for each in fault.errors()]
+        for each in fault.errors():
+            name = str(each["loc"][0]) if each["loc"] else "env"
+            faults.append(f"CODEB_{name.upper()}: {each['msg'].removeprefix('Value error, ')}")
     else:
         if not faults:
             return settings

@@ -11,6 +11,7 @@
     │   │   ├── StalePlan           the state moved since the plan was made
     │   │   └── StepFailed          a step of an operation failed and what was done is undone
     │   ├── TooLarge           413
+    │   ├── RateLimited        429  too many calls in too short a time; nothing was done
     │   ├── Unavailable        503  Docker, the proxy or the store does not answer, or CodeB is stopping
     │   └── OperationFailed    as its cause: the operation ended without success
     └── InternalFault          everything else that goes wrong; the caller sees an id, the log the reason
@@ -89,6 +90,14 @@ class StepFailed(Conflict):
 class TooLarge(PublicError):
     status = 413
     default_code = "too_large"
+
+
+class RateLimited(PublicError):
+    """`details.retryAfterSeconds` says when a call will be let in again."""
+
+    status = 429
+    default_code = "rate_limited"
+    retryable = True
 
 
 class Unavailable(PublicError):

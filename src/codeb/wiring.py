@@ -83,6 +83,7 @@ def policy_of(settings: Settings) -> Policy:
         health_seconds=settings.health_timeout, deploy_seconds=settings.deploy_timeout,
         switch_seconds=settings.switch_timeout, undo_seconds=settings.undo_timeout,
         reconcile_seconds=settings.reconcile_seconds,
+        calls=settings.calls, failures=settings.failures, development=settings.development,
     )  # fmt: skip
 
 

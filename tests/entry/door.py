@@ -8,7 +8,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from codeb.entry.http import Http
+from codeb.entry.http import Http, Rules
 from codeb.gate.authenticate import digest
 from codeb.model.access import Key, Role, key_text
 from codeb.model.secret import Secret
@@ -44,7 +44,7 @@ class Door:
 async def door() -> AsyncIterator[Door]:
     async with begin("grace") as rig:
         process = rig.boot()
-        http = Http()
+        http = Http(Rules(frozenset({"codeb"})))
         http.bind(House(process.kit, process.engine, process.gate, process.audit, Path("owner.key")))
         app = http.app()
         transport = httpx2.ASGITransport(app=app, raise_app_exceptions=False)

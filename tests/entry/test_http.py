@@ -9,7 +9,7 @@ import pytest
 
 from codeb.drivers.store.rows import audit_of
 from codeb.drivers.store.schema import audit_logs
-from codeb.entry.http import HEADERS
+from codeb.entry.http.wire import HEADERS
 from codeb.entry.version import VERSION
 from codeb.model.access import Role
 from codeb.tools.catalog import TOOLS
@@ -66,7 +66,10 @@ async def test_params_may_be_left_out(door: Door) -> None:
 
 async def test_health_needs_no_key_and_compares_versions(door: Door) -> None:
     said = await door.get("/health", None)
-    assert (said.status_code, said.json()) == (200, {"status": "ok", "version": VERSION, "degraded": False, "leads": True})
+    assert (said.status_code, said.json()) == (
+        200,
+        {"status": "ok", "version": VERSION, "degraded": False, "leads": True, "development": False},
+    )
     assert "versionWarning" in (await door.get("/health?v=0.0.1", None)).json()
     for same in (VERSION, "99.0.0", "", "x", "0.0.1\n", "0" * 5000, "-1.0.0", "0.0", "٠.٠.١"):
         assert "versionWarning" not in (await door.client.get("/health", params={"v": same})).json(), same
@@ -256,7 +259,7 @@ async def test_calls_are_audited_with_address_and_id_and_without_secrets(door: D
 
 
 def key_headers() -> list[tuple[bytes, bytes]]:
-    return [(b"x-api-key", OWNER.reveal().encode()), (b"content-type", b"application/json")]
+    return [(b"host", b"codeb"), (b"x-api-key", OWNER.reveal().encode()), (b"content-type", b"application/json")]
 
 
 async def asgi(app: Any, path: str, parts: list[bytes | None], headers: list[tuple[bytes, bytes]]) -> tuple[int, bytes]:

@@ -1,4 +1,4 @@
-"""Keys of callers and keys of calls, as HTTP brings them."""
+"""Keys of callers and keys of calls, as HTTP brings them (S12)."""
 
 import json
 
@@ -69,14 +69,32 @@ async def test_a_key_comes_in_either_header(door: Door) -> None:
 
 
 async def test_a_key_in_the_address_or_the_body_is_none(door: Door) -> None:
+    """S12: refused before anything is looked at, also beside a valid key in the header, and told to nobody."""
     key = OWNER.reveal()
-    for name in ("key", "apiKey", "api_key", "X-API-Key", "access_token", "token", "authorization"):
-        assert (await door.client.post("/api/slot/list", params={name: key}, json={})).status_code == 401
-        assert (await door.client.get("/api", params={name: key})).status_code == 401
-        said = await door.post("/api/slot/list", {name: key})
-        assert said.status_code == 400
-        assert key not in said.text
+    coded = "".join(f"%{ord(each):02X}" for each in key)
+    for name in ("key", "apiKey", "api_key", "X-API-Key", "access_token", "token", "authorization", "q"):
+        for said in (
+            await door.client.post("/api/slot/list", params={name: key}, json={}),
+            await door.post(f"/api/slot/list?x=1&{name}={coded}", {}),
+            await door.get(f"/api?{name}={coded.replace('%', '%25')}"),
+            await door.get(f"/health?{name}=Bearer+{key}"),
+        ):
+            assert (said.status_code, said.json()["code"]) == (400, "key_in_url"), name
+            assert key not in said.text
+        body = await door.post("/api/slot/list", {name: key})
+        assert body.status_code == 400
+        assert key not in body.text
+    for path in (f"/api/{key}", f"/api/slot/{coded}", f"/{key.upper()}"):
+        assert (await door.post(path, {})).json()["code"] == "key_in_url"
     assert (await door.client.post(f"http://u:{key}@codeb/api/slot/list", json={})).status_code == 401
+    await door.process.audit.flush()
+    async with door.process.kit.store.read() as registry:
+        assert not [row for row in await registry.audit.latest(1000) if key in repr(row)]
+
+
+@pytest.mark.parametrize("address", ["?v=0.1.0", "?q=codeb_shop", "?monkey=1", "?keys=1", "?x=codeb_owner"])
+async def test_an_address_without_a_key_is_taken(door: Door, address: str) -> None:
+    assert (await door.get(f"/api{address}")).status_code == 200
 
 
 # --- idempotency keys --------------------------------------------------------------------------------------------

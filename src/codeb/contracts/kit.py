@@ -13,6 +13,7 @@ from codeb.contracts.store import Store
 from codeb.contracts.vault import Keyring, Vault
 from codeb.contracts.world import World
 from codeb.model.drift import LastRound
+from codeb.model.limits import Rate
 from codeb.model.ports import Ranges
 
 
@@ -36,6 +37,13 @@ class Policy:
 
     reconcile_seconds: float = 20
     """from one comparison of registry and world to the next"""
+
+    calls: Rate | None = None
+    """how often one key may call; None: as often as it likes"""
+    failures: Rate | None = None
+    """how often one address may fail to authenticate before it is told to wait"""
+    development: bool = False
+    """whether any well-formed key is accepted: only ever on loopback"""
 
     def url(self, host: str) -> str:
         return self.public_url.replace("{host}", host)

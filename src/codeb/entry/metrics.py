@@ -35,6 +35,12 @@ class Metrics:
             registry=self._counts,
         )  # fmt: skip
 
+        self._strangers = Counter("codeb_auth_failures", "Calls without a valid key", registry=self._counts)
+
+    def stranger(self) -> None:
+        """One call came with no key, or with one that is not valid."""
+        self._strangers.inc()
+
     def called(self, tool: str, status: int, role: str) -> None:
         """One call was answered. `tool` is one of the catalogue's, or `unknown`; `role` is `none` without a valid key."""
         self._calls.labels(tool, str(status), role).inc()
@@ -107,13 +113,18 @@ class Counted:
             await self._app(scope, receive, send)
             return
 
+        begun = False
+
         async def count(message: Message) -> None:
+            nonlocal begun
             if message["type"] == "http.response.start":
+                begun = True
                 self._metrics.requested(scope["method"], message["status"])
             await send(message)
 
         try:
             await self._app(scope, receive, count)
         except Exception:
-            self._metrics.requested(scope["method"], 500)
+            if not begun:
+                self._metrics.requested(scope["method"], 500)
             raise

@@ -18,7 +18,8 @@ from codeb import config
 from codeb.config import Settings
 from codeb.entry import timer
 from codeb.entry.acting import Acting
-from codeb.entry.http import Http
+from codeb.entry.http import Http, Rules
+from codeb.entry.http.protocol import IDLE_SECONDS, guarded
 from codeb.entry.watch import Watcher
 from codeb.errors import PublicError
 from codeb.wiring import House, build
@@ -27,6 +28,10 @@ log = logging.getLogger("codeb")
 
 OPERATIONS_SECONDS = 18.0
 """how long operations under way may take to end on SIGTERM; the rest stop at a journaled point and are resumed later"""
+DEVELOPMENT = (
+    "DEVELOPMENT MODE (CODEB_ENV=development): any well-formed key is accepted, with every right of the role it names. "
+    "Whoever has an account on this machine owns this server. Never for production."
+)
 REQUESTS_SECONDS = 5
 """how long requests that wait for no operation may then take"""
 
@@ -75,9 +80,8 @@ async def _forever(*jobs: Any) -> AsyncIterator[None]:
 background = contextlib.asynccontextmanager(_forever)
 
 
-def application(settings: Settings, server: Server | None = None) -> Starlette:
+def application(settings: Settings, http: Http, server: Server | None = None) -> ASGIApp:
     """The ASGI application; its lifespan builds the house, resumes what was interrupted and ends in order."""
-    holder: dict[str, Any] = {}
 
     @contextlib.asynccontextmanager
     async def built() -> AsyncIterator[House]:
@@ -94,7 +98,7 @@ def application(settings: Settings, server: Server | None = None) -> Starlette:
         async with built() as house:
             if server is not None:
                 server.serves(house)
-            holder["http"].bind(house)
+            http.bind(house)
             if house.kit.store.standing.leads:
                 await house.engine.resume(lease_seconds=0)
             watcher = Watcher(house.kit, Acting(house.kit, house.engine, house.audit))
@@ -104,11 +108,12 @@ def application(settings: Settings, server: Server | None = None) -> Starlette:
                 gc.collect()
                 gc.freeze()
                 log.info("CodeB listens on http://%s:%s", settings.host, settings.port)
+                if settings.development:
+                    log.warning(DEVELOPMENT)
                 yield
                 await house.engine.drain(0)
             await house.audit.flush()
 
-    http = holder["http"] = Http()
     return http.app(lifespan)
 
 
@@ -133,10 +138,11 @@ def serve(settings: Settings) -> int:
     )
     logging.getLogger("httpx2").setLevel("WARNING")
     server = Server.__new__(Server)
+    http = Http(Rules(settings.hosts, settings.origins, settings.proxies))
     options = uvicorn.Config(
-        plainly(application(settings, server), server), host=settings.host, port=settings.port, loop="uvloop", http="httptools",
-        lifespan="on", proxy_headers=False, access_log=False, log_config=None, server_header=False, date_header=False,
-        timeout_graceful_shutdown=REQUESTS_SECONDS, timeout_keep_alive=30,
+        plainly(application(settings, http, server), server), host=settings.host, port=settings.port, loop="uvloop",
+        http=guarded(http.raw), ws="none", lifespan="on", proxy_headers=False, access_log=False, log_config=None,
+        server_header=False, date_header=False, timeout_graceful_shutdown=REQUESTS_SECONDS, timeout_keep_alive=IDLE_SECONDS,
     )  # fmt: skip
     Server.__init__(server, options)
     try:

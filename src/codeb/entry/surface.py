@@ -30,6 +30,7 @@ ERRORS = {
     "404": "not there, or not yours",
     "409": "the state of things does not allow it, or a step failed and is undone",
     "413": "the body is too large",
+    "429": "too many calls with this key, or too many without a valid one; Retry-After says when",
     "500": "a fault of CodeB's own",
     "503": "Docker, the proxy or the store does not answer, or CodeB is stopping",
 }

@@ -1,6 +1,6 @@
 """The one door: every caller, every tool, in one fixed order."""
 
 from codeb.gate.audit import AuditLog
-from codeb.gate.door import Answer, Asked, Gate
+from codeb.gate.door import Answer, Asked, Entered, Gate
 
-__all__ = ["Answer", "Asked", "AuditLog", "Gate"]
+__all__ = ["Answer", "Asked", "AuditLog", "Entered", "Gate"]

@@ -9,10 +9,11 @@ from codeb.contracts.kit import Kit
 from codeb.contracts.store import AuditRow
 from codeb.errors import FenceLost, Forbidden, InvalidParams, NotFound, PublicError, Unavailable
 from codeb.gate.audit import AuditLog
-from codeb.gate.authenticate import authenticate
+from codeb.gate.entrance import Entrance, too_often
 from codeb.gate.validate import validate
 from codeb.model import grammar
 from codeb.model.access import Actor
+from codeb.model.limits import Allowance
 from codeb.model.names import did_you_mean
 from codeb.model.secret import Secret
 from codeb.saga.engine import Engine
@@ -42,10 +43,21 @@ class Answer:
 
     status: int
     body: dict[str, Any] = field(default_factory=dict)
+    allowance: Allowance | None = None
+    """what the key may call beside this; None without a valid key, or without a limit"""
 
     @property
     def ok(self) -> bool:
         return self.status < 400
+
+
+@dataclass(frozen=True)
+class Entered:
+    """Whether somebody may read what is no tool's: the actor, or the fault that says why not."""
+
+    actor: Actor | None
+    allowance: Allowance | None
+    fault: PublicError | None = None
 
 
 class Gate:
@@ -56,6 +68,7 @@ class Gate:
         self._engine = engine
         self._audit = audit
         self._tools = tools
+        self.entrance = Entrance(kit)
         self.on_answer: list[Callable[[str, int, str], None]] = []
         """called after each call with tool, HTTP status and role"""
 
@@ -81,30 +94,39 @@ class Gate:
         body["correlationId"] = asked.correlation_id
         # what a tool that shows a secret says of it may hold it
         summary = (seen.unsaid if status < 400 else "") or body.get("summary") or body.get("error", "")
+        self._record(asked, seen, status, code, summary, spent)
+        for each in self.on_answer:
+            each(seen.tool, status, seen.actor.role.value if seen.actor else "none")
+        if seen.changes:
+            await self._audit.flush()
+        return Answer(status, body, seen.allowance)
+
+    def enter(self, asked: Asked) -> Entered:
+        """Who reads what is no tool's, such as the catalogue: it counts like a call, and a refusal is audited like one."""
+        seen = _Seen(asked.tool)
+        try:
+            return Entered(self._known(asked, seen), seen.allowance)
+        except PublicError as fault:
+            self._record(asked, seen, fault.status, fault.code, fault.message, 0.0)
+            return Entered(None, seen.allowance, fault)
+
+    def _record(self, asked: Asked, seen: "_Seen", status: int, code: str, summary: str, spent: float) -> None:
         self._audit.add(
             AuditRow(
-                at=now, correlation_id=asked.correlation_id, entry=asked.entry, tool=seen.tool, ok=status < 400, code=code,
+                at=self._kit.world.now(), correlation_id=asked.correlation_id, entry=asked.entry, tool=seen.tool,
+                ok=status < 400, code=code,
                 key_id=seen.actor.key_id if seen.actor else None, team=seen.actor.team if seen.actor else None,
                 role=seen.actor.role.value if seen.actor else None, ip=asked.ip, duration_ms=round(spent, 3),
                 params=seen.params, summary=summary[:500],
             )
         )  # fmt: skip
-        for each in self.on_answer:
-            each(seen.tool, status, seen.actor.role.value if seen.actor else "none")
-        if seen.changes:
-            await self._audit.flush()
-        return Answer(status, body)
-
-    def actor(self, token: Secret | None) -> Actor:
-        """Who a key belongs to. Raises `Unauthenticated`."""
-        return authenticate(token, self._kit.store.snapshot.keys, self._kit.world.now())
 
     def offered(self, actor: Actor) -> list[Tool[Any]]:
         """The tools this caller may use."""
         return [tool for tool in self._tools.values() if actor.may_use(tool.name, tool.role)]
 
     async def _admit(self, asked: Asked, seen: "_Seen") -> dict[str, Any]:
-        actor = seen.actor = self.actor(asked.token)
+        actor = self._known(asked, seen)
         tool = self._find(asked.tool, actor)
         seen.tool, seen.changes = tool.name, tool.changes
         seen.unsaid = f"{tool.title}: what it showed is not on record." if tool.holds_secret else ""
@@ -124,6 +146,14 @@ class Gate:
             needs_database=not tool.without_database, holds_secret=tool.holds_secret,
         )  # fmt: skip
         return await self._run(tool, call, params)
+
+    def _known(self, asked: Asked, seen: "_Seen") -> Actor:
+        """Who calls, and one call less for them. Raises `Unauthenticated` and `RateLimited`."""
+        actor = seen.actor = self.entrance.know(asked.token, asked.ip)
+        seen.allowance = self.entrance.count(actor)
+        if seen.allowance is not None and not seen.allowance.granted:
+            raise too_often(seen.allowance)
+        return actor
 
     def _find(self, name: Any, actor: Actor) -> Tool[Any]:
         tool = self._tools.get(name) if isinstance(name, str) else None
@@ -203,6 +233,7 @@ class _Seen:
     unsaid: str = ""
     """in place of the summary, where that is not to be kept"""
     params: dict[str, Any] = field(default_factory=dict)
+    allowance: Allowance | None = None
 
 
 def replayed(answer: Mapping[str, Any]) -> dict[str, Any]:

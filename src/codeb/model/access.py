@@ -1,5 +1,6 @@
 """Who may do what: roles, the reach of a key, and the one question `may`."""
 
+import re
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -116,6 +117,21 @@ class Actor:
 
     def may_touch(self, environment: str) -> bool:
         return not self.environments or environment in self.environments
+
+
+KEY_FORM = re.compile(r"codeb_([a-zA-Z0-9-]{1,64})_(owner|admin|member|viewer)_([a-zA-Z0-9_-]{1,256})")
+"""the form of a key's text; the lengths are bounds, far beyond any key CodeB makes"""
+DEVELOPMENT = "development_"
+"""how the id of a key begins that only development mode accepts, so that every record of what it did says so"""
+
+
+def development_key(text: Secret, sha256: str) -> Key | None:
+    """What development mode makes of an unregistered key: the role and the team that it names, and everything within.
+
+    None for a text that has not the form of a key. Nothing else may call this: elsewhere a claim is never believed.
+    """
+    match = KEY_FORM.fullmatch(text.reveal())
+    return Key(f"{DEVELOPMENT}{sha256[:12]}", sha256, match[1], Role(match[2]), "development") if match else None
 
 
 def key_text(team: str, role: Role, token: str) -> Secret:

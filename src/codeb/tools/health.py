@@ -48,6 +48,12 @@ def disk(call: Call) -> Finding:
     return Finding("disk", "pass", text)
 
 
+def mode(call: Call) -> list[Finding]:
+    if not call.kit.policy.development:
+        return []
+    return [Finding("mode", "warn", "development: any well-formed key is accepted", "Unset CODEB_ENV and restart the server.")]
+
+
 async def _slots(call: Call) -> Finding:
     seen, now = await call.kit.sight.look(), call.kit.world.now()
     if seen.fault:
@@ -76,7 +82,7 @@ async def _slots(call: Call) -> Finding:
 async def _health(call: Call, params: HealthParams) -> Outcome:
     jobs = [bounded(name, check.check) for name, check in call.kit.checks.items()]
     *parts, slots = await asyncio.gather(*jobs, bounded("slots", lambda: _slots(call)))
-    found = [Finding("api", "pass", "answers"), *parts, disk(call), slots]
+    found = [Finding("api", "pass", "answers"), *mode(call), *parts, disk(call), slots]
     worst = next((word for word in ("fail", "warn") if any(each.status == word for each in found)), "pass")
     bad = ", ".join(each.name for each in found if each.status != "pass")
     checks = [FindingView(name=each.name, status=each.status, text=each.text, fix=each.fix) for each in found]

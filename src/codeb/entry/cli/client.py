@@ -27,6 +27,8 @@ class Answer:
     status: int
     body: dict[str, Any]
     text: str
+    retry_after: float = 0.0
+    """seconds after which the server would hear the call; 0: it says none"""
 
     @property
     def ok(self) -> bool:
@@ -66,7 +68,7 @@ class Client:
             sent = True
             connection.request(method, parts.path + path, body, {"Accept": "application/json", "Connection": "close", **headers})
             response = connection.getresponse()
-            return self._answer(response.status, response.read())
+            return self._answer(response.status, response.read(), response.getheader("Retry-After") or "")
         except TimeoutError:
             said = f"no answer within {seconds:g} s" if sent else "the connection timed out"
             raise Unreachable(self.where.url, said, sent=sent) from None
@@ -76,7 +78,7 @@ class Client:
         finally:
             connection.close()
 
-    def _answer(self, status: int, raw: bytes) -> Answer:
+    def _answer(self, status: int, raw: bytes, later: str) -> Answer:
         try:
             text = raw.decode("utf-8")
             body = json.loads(text)
@@ -84,4 +86,4 @@ class Client:
             body, text = None, ""
         if not isinstance(body, dict):
             raise Unreachable(self.where.url, f"what answers there ({status}) is not CodeB", sent=False)
-        return Answer(status, body, text)
+        return Answer(status, body, text, float(later) if later.isascii() and later.isdecimal() else 0.0)

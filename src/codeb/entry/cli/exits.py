@@ -32,6 +32,8 @@ def of(status: int, body: Mapping[str, Any]) -> int:
         return OK
     if body.get("code") == "operation_in_progress":
         return BUSY
+    if body.get("code") == "too_many_failures":
+        return DENIED
     if (body.get("details") or {}).get("state") in ("failed", "cancelled"):
         return FAILED
     if status >= 500:

@@ -13,6 +13,9 @@ from codeb.entry.cli.client import Answer
 from codeb.entry.cli.session import Session
 
 WAIT_SECONDS = 20
+BREATH_SECONDS = 0.1
+"""between two looks: steps that take no time are seen together, and a promote is two calls, not one for each of its steps"""
+LONGEST_BREATH = 2.0
 TERMINAL = frozenset(("succeeded", "failed", "cancelled"))
 ENDS = {"done": "✓", "failed": "✗", "undone": "↶", "undo_failed": "✗"}
 WORDS = {"done": "done", "failed": "failed", "undone": "undone", "undo_failed": "could not be undone"}
@@ -133,7 +136,7 @@ def follow(session: Session, operation_id: str, on: Plain) -> dict[str, Any]:
     Raises `Refused` when the server will not tell, `Unreachable` when it stays away for a minute: the operation goes on.
     """
     params = {"operationId": operation_id, "waitSeconds": WAIT_SECONDS, "seen": 0}
-    before = None
+    before, pause = None, BREATH_SECONDS
 
     def lost() -> None:
         # a server that was started anew counts changes from the beginning: the call is repeated without what the old one said
@@ -148,9 +151,9 @@ def follow(session: Session, operation_id: str, on: Plain) -> dict[str, Any]:
         on.show(body["steps"])
         if body["operation"]["state"] in TERMINAL:
             return body
-        if body["changes"] == before:
-            # nobody counts: the operation waits to be taken up again, and the answer came at once
-            session.sleep(0.25)
+        # where nobody counts, because the operation waits to be taken up again, the answer comes at once
+        pause = min(pause * 1.5, LONGEST_BREATH) if body["changes"] == before else BREATH_SECONDS
+        session.sleep(pause)
         params["seen"] = before = body["changes"]
 
 

@@ -15,6 +15,9 @@ from codeb.entry.cli.surface import ToolView
 PATIENCE_SECONDS = 60.0
 """how long a lost connection is tried again: longer than a restart of the server"""
 
+BUDGET_SECONDS = 120.0
+"""how long a key that has used up its calls is waited for in all: two windows as they are by default"""
+
 Lost = Callable[[], None]
 
 
@@ -28,6 +31,8 @@ class Ended(Exception):
 class Session:
     api_url: str | None = None
     sleep: Callable[[float], None] = field(default=time.sleep)
+    told: bool = False
+    """whether it was said that this command is older than the server"""
 
     @cached_property
     def client(self) -> Client:
@@ -56,10 +61,25 @@ class Session:
             said["environment"] = self.repository.environment
         return said
 
+    def once(self, tool: str, params: dict[str, Any], *, key: str | None = None, seconds: float = 30) -> Answer:
+        """One call; made again when the server says that this key has to wait, for then nothing was done."""
+        left = BUDGET_SECONDS
+        while True:
+            answer = self.client.call(tool, params, key=key, seconds=seconds)
+            if (old := answer.body.pop("versionWarning", None)) and not self.told:
+                self.told = True
+                show.warn(str(old))
+            wait = answer.retry_after if answer.body.get("code") == "rate_limited" else 0.0
+            if not 0.0 < wait <= left:
+                return answer
+            left -= wait
+            show.warn(f"This key has used up its calls for now; asking again in {wait:g} s.")
+            self.sleep(wait)
+
     def ask(self, tool: str, params: dict[str, Any], *, key: str | None = None, seconds: float = 30) -> Answer:
-        """One call. With a `key` a call whose answer was lost is repeated until the server is back. Raises `Unreachable`."""
+        """A call. With a `key` a call whose answer was lost is repeated until the server is back. Raises `Unreachable`."""
         try:
-            return self.client.call(tool, params, key=key, seconds=seconds)
+            return self.once(tool, params, key=key, seconds=seconds)
         except Unreachable as lost:
             if key is None or not lost.sent:
                 raise
@@ -73,7 +93,7 @@ class Session:
         end, pause = time.monotonic() + PATIENCE_SECONDS, 0.2
         while True:
             try:
-                answer = self.client.call(tool, params, key=key, seconds=seconds)
+                answer = self.once(tool, params, key=key, seconds=seconds)
                 # a server that is stopping answers 503, and another one follows it
                 if answer.status != 503 or time.monotonic() > end:
                     return answer

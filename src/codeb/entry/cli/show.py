@@ -98,7 +98,7 @@ def milliseconds(value: float | None) -> str:
 
 def after(body: Mapping[str, Any]) -> None:
     """What every answer ends with: warnings, and what is likely next."""
-    for text in [*body.get("warnings", []), *([body["versionWarning"]] if body.get("versionWarning") else [])]:
+    for text in body.get("warnings", []):
         warn(str(text))
     for each in body.get("next", []):
         command = suggestion(str(each.get("tool")), dict(each.get("params") or {}))

@@ -1,6 +1,7 @@
 """Log lines as they come."""
 
 import json
+import time
 from typing import Any
 
 import click
@@ -12,7 +13,8 @@ from codeb.entry.cli.session import Session, unreachable
 WAIT_SECONDS = 20
 MOST_LINES = 10_000
 PAUSE_SECONDS = 1.0
-SHORTEST_SECONDS = 0.2
+SHORTEST_SECONDS, LONGEST_SECONDS = 0.2, 2.0
+"""between two calls while lines come all the time: more and more, so that they leave the key some of its calls"""
 
 
 def lines(body: dict[str, Any], *, stamps: bool, as_json: bool = False) -> None:
@@ -32,6 +34,7 @@ def follow(session: Session, params: dict[str, Any], *, stamps: bool, as_json: b
     """
     try:
         answer = session.ask("logs", params, seconds=60)
+        pause = SHORTEST_SECONDS
         while answer.ok:
             lines(answer.body, stamps=stamps, as_json=as_json)
             cursor = answer.body["cursor"]
@@ -39,8 +42,11 @@ def follow(session: Session, params: dict[str, Any], *, stamps: bool, as_json: b
             if cursor:
                 said |= {"after": cursor, "waitSeconds": WAIT_SECONDS, "tail": MOST_LINES}
             # without a cursor, or with lines that --grep hides, the answer comes at once
-            session.sleep(SHORTEST_SECONDS if cursor else PAUSE_SECONDS)
+            session.sleep(pause if cursor else PAUSE_SECONDS)
+            asked = time.monotonic()
             answer = _again(session, said)
+            quiet = time.monotonic() - asked > LONGEST_SECONDS
+            pause = SHORTEST_SECONDS if quiet else min(pause * 1.5, LONGEST_SECONDS)
         return session.failed(answer)
     except Unreachable as fault:
         return unreachable(fault)
@@ -52,7 +58,7 @@ def _again(session: Session, params: dict[str, Any]) -> Answer:
     said = False
     while True:
         try:
-            answer = session.client.call("logs", params, seconds=WAIT_SECONDS + 15)
+            answer = session.once("logs", params, seconds=WAIT_SECONDS + 15)
             if answer.status < 500:
                 return answer
         except Unreachable:

@@ -69,6 +69,9 @@ def _settings(settings: Settings) -> Finding:
     )
     if settings.crash_at:
         return Finding("settings", "fail", "CODEB_CRASH_AT is set: the server will kill itself.", "unset CODEB_CRASH_AT")
+    if settings.development:
+        text = "CODEB_ENV is development: a server started so accepts any well-formed key."
+        return Finding("settings", "warn", text, "unset CODEB_ENV   (or take env out of codeb.toml)")
     if unknown:
         return Finding(
             "settings", "warn", f"{unknown[0]} is no setting of CodeB.", f"Mistyped? See `we config`; unset {unknown[0]}"

@@ -1,37 +1,29 @@
-"""HTTP: turns a request into a call of the gate, and the answer into a response. Knows no tool by name."""
+"""The routes: turns a request into a call of the gate, and the answer into a response. Knows no tool by name."""
 
 import json
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, ClassVar
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import Lifespan
+from starlette.types import ASGIApp, Lifespan
 
 from codeb.entry import strict_json
+from codeb.entry.http.threshold import ALWAYS, Rules, Threshold
+from codeb.entry.http.wire import CLOSE, answered, body_of, budget, header, token
 from codeb.entry.metrics import CONTENT_TYPE, Counted, Metrics
 from codeb.entry.surface import described, openapi
 from codeb.entry.version import VERSION, older
-from codeb.errors import InvalidParams, NotFound, PublicError, TooLarge
-from codeb.gate import Asked, Gate
+from codeb.errors import InvalidParams, NotFound, PublicError
+from codeb.gate import Asked, Entered, Gate
 from codeb.gate.door import failed, internal
 from codeb.model import grammar
-from codeb.model.secret import Secret
+from codeb.model.access import Actor
 from codeb.wiring import House
-
-LARGEST_BODY = 2**20
-HEADERS = {
-    "Cache-Control": "no-store",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-}
-ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
 class Http:
@@ -40,7 +32,8 @@ class Http:
     _gate: Gate
     _house: House
 
-    def __init__(self) -> None:
+    def __init__(self, rules: Rules | None = None) -> None:
+        self._rules = rules or Rules()
         self._openapi: bytes | None = None
         self._numbers = Metrics()
 
@@ -48,8 +41,9 @@ class Http:
         self._house = house
         self._gate = house.gate
         self._gate.on_answer.append(self._numbers.called)
+        self._gate.entrance.on_stranger.append(self._numbers.stranger)
 
-    def app(self, lifespan: Lifespan[Starlette] | None = None) -> Starlette:
+    def app(self, lifespan: Lifespan[Starlette] | None = None) -> ASGIApp:
         routes = [
             Route("/api/tool", self._tool, methods=["POST"]),
             Route("/health", self._health, methods=["GET"]),
@@ -64,11 +58,10 @@ class Http:
             HTTPException: self._no_route,
             Exception: self._fault,
         }
-        counted = [Middleware(Counted, metrics=self._numbers)]
-        app = Starlette(routes=routes, lifespan=lifespan, exception_handlers=handlers, middleware=counted)
+        app = Starlette(routes=routes, lifespan=lifespan, exception_handlers=handlers)
         # a redirect would repeat whatever Host the caller claims, without our headers
         app.router.redirect_slashes = False
-        return app
+        return Counted(Threshold(app, self._rules, self._failure), self._numbers)
 
     # calls of tools
 
@@ -93,19 +86,23 @@ class Http:
         return await self._ask(request, name, await self._json(request))
 
     async def _ask(self, request: Request, tool: str, params: Any) -> Response:
-        asked = Asked(
-            tool=tool, params=params, token=_token(request), entry="http", correlation_id=self._correlation(request),
-            ip=request.client.host if request.client else None, idempotency_key=_header(request, b"idempotency-key"),
-        )  # fmt: skip
+        asked = self._asked(request, tool, params)
         answer = await self._gate.call(asked)
-        client = _header(request, b"x-client-version")
+        client = header(request, b"x-client-version")
         if client is not None and older(client):
             answer.body["versionWarning"] = f"This client is {client[:20]}, the server {VERSION}: update it."
-        return _json(answer.status, answer.body, asked.correlation_id)
+        said = budget(answer.allowance, answer.status, answer.body.get("details"))
+        return answered(answer.status, answer.body, asked.correlation_id, said)
+
+    def _asked(self, request: Request, tool: str, params: Any = None) -> Asked:
+        return Asked(
+            tool=tool, params=params, token=token(request), entry="http", correlation_id=self._correlation(request),
+            ip=request.scope["codeb.client"].ip, idempotency_key=header(request, b"idempotency-key"),
+        )  # fmt: skip
 
     async def _json(self, request: Request) -> Any:
-        kind = (_header(request, b"content-type") or "").partition(";")[0].strip().lower()
-        body = await _body(request)
+        kind = (header(request, b"content-type") or "").partition(";")[0].strip().lower()
+        body = await body_of(request)
         if not body and not kind:
             return {}
         if kind != "application/json":
@@ -119,40 +116,43 @@ class Http:
     async def _health(self, request: Request) -> Response:
         standing = self._house.kit.store.standing
         body: dict[str, Any] = {"status": "stopping" if self._house.engine.stopping else "ok", "version": VERSION}
-        body |= {"degraded": standing.degraded, "leads": standing.leads}
+        body |= {"degraded": standing.degraded, "leads": standing.leads, "development": self._house.kit.policy.development}
         client = request.query_params.get("v")
         if client is not None and older(client):
             body["versionWarning"] = f"This client is {client[:20]}, the server {VERSION}: update it."
-        return _json(200, body, self._correlation(request))
+        return answered(200, body, self._correlation(request))
 
     async def _metrics(self, request: Request) -> Response:
         """They name projects, so they need a key, and show what that key may see."""
-
-        async def answer(request: Request) -> Response:
-            text = self._numbers.text(self._house.kit, self._gate.actor(_token(request)))
-            return Response(text, headers={**HEADERS, "Content-Type": CONTENT_TYPE})
-
-        return await self._guard(request, answer)
+        entered = self._gate.enter(self._asked(request, "GET /metrics"))
+        if entered.actor is None:
+            return self._turned_away(request, entered)
+        text = self._numbers.text(self._house.kit, entered.actor)
+        return Response(text, headers={"Content-Type": CONTENT_TYPE, **budget(entered.allowance)})
 
     async def _names(self, request: Request) -> Response:
-        async def answer(request: Request) -> Response:
-            actor = self._gate.actor(_token(request))
-            return _json(200, {"tools": [tool.name for tool in self._gate.offered(actor)]}, self._correlation(request))
-
-        return await self._guard(request, answer)
+        return self._read(request, lambda actor: {"tools": [tool.name for tool in self._gate.offered(actor)]})
 
     async def _tools(self, request: Request) -> Response:
-        async def answer(request: Request) -> Response:
-            actor = self._gate.actor(_token(request))
-            body = {"success": True, "tools": [described(tool) for tool in self._gate.offered(actor)]}
-            return _json(200, body, self._correlation(request))
+        return self._read(
+            request, lambda actor: {"success": True, "tools": [described(tool) for tool in self._gate.offered(actor)]}
+        )
 
-        return await self._guard(request, answer)
+    def _read(self, request: Request, body: Callable[[Actor], dict[str, Any]]) -> Response:
+        entered = self._gate.enter(self._asked(request, f"GET {request.url.path}"))
+        if entered.actor is None:
+            return self._turned_away(request, entered)
+        return answered(200, body(entered.actor), self._correlation(request), budget(entered.allowance))
+
+    def _turned_away(self, request: Request, entered: Entered) -> Response:
+        fault = entered.fault
+        assert fault is not None
+        return self._before_gate(request, fault.status, failed(fault), **budget(entered.allowance, fault.status, fault.details))
 
     async def _document(self, request: Request) -> Response:
         if self._openapi is None:
             self._openapi = json.dumps(openapi(VERSION)).encode()
-        return Response(self._openapi, media_type="application/json", headers=HEADERS)
+        return Response(self._openapi, media_type="application/json")
 
     # what goes wrong before the gate
 
@@ -165,14 +165,22 @@ class Http:
             return Response(status_code=400)
 
     def _failure(self, request: Request, fault: PublicError) -> Response:
-        return self._before_gate(request, fault.status, failed(fault))
+        slow = CLOSE if fault.code == "too_slow" else {}
+        return self._before_gate(request, fault.status, failed(fault), **slow)
 
     def _before_gate(self, request: Request, status: int, body: dict[str, Any], **headers: str) -> Response:
         """The same envelope as the gate's, for what never came to it."""
         correlation, now = self._correlation(request), self._house.kit.world.now()
-        return _json(
-            status, {**body, "duration": 0.0, "timestamp": now.isoformat(), "correlationId": correlation}, correlation, headers
-        )
+        body = {**body, "duration": 0.0, "timestamp": now.isoformat(), "correlationId": correlation}
+        return answered(status, body, correlation, headers)
+
+    def raw(self, fault: PublicError) -> bytes:
+        """A whole answer as it goes over the wire, for a connection on which no request came to be."""
+        nobody: dict[str, Any] = {"type": "http", "headers": []}
+        said = self._before_gate(Request(nobody), fault.status, failed(fault), **CLOSE)
+        lines = [b"HTTP/1.1 %d %s" % (fault.status, HTTPStatus(fault.status).phrase.encode())]
+        lines += [name + b": " + value for name, value in [*ALWAYS, *said.raw_headers]]
+        return b"\r\n".join(lines) + b"\r\n\r\n" + bytes(said.body)
 
     async def _no_route(self, request: Request, fault: HTTPException) -> Response:
         if fault.status_code == 405:
@@ -191,55 +199,7 @@ class Http:
         """Taken from the request when it is a sane one; the same one for the whole request."""
         known: str | None = request.scope.get("codeb.correlation")
         if known is None:
-            said = _header(request, b"x-correlation-id") or ""
+            said = header(request, b"x-correlation-id") or ""
             known = said if grammar.CORRELATION_ID.fullmatch(said) else self._house.kit.world.new_id("req")
             request.scope["codeb.correlation"] = known
         return known
-
-
-def _header(request: Request, name: bytes) -> str | None:
-    """The first header of this name; an empty one is there. They are put into a table once: a call looks for six."""
-    table: dict[bytes, bytes] | None = request.scope.get("codeb.headers")
-    if table is None:
-        table = request.scope["codeb.headers"] = dict(reversed(request.scope["headers"]))
-    found = table.get(name)
-    return None if found is None else found.decode("latin-1")
-
-
-def _token(request: Request) -> Secret | None:
-    if key := _header(request, b"x-api-key"):
-        return Secret(key)
-    scheme, _, text = (_header(request, b"authorization") or "").partition(" ")
-    return Secret(text.strip()) if scheme.lower() == "bearer" and text.strip() else None
-
-
-async def _body(request: Request) -> bytes:
-    """Raises `TooLarge` as soon as more than a mebibyte has come or is announced."""
-    announced = _header(request, b"content-length") or ""
-    too_large = TooLarge(f"The body is larger than {LARGEST_BODY} bytes; nothing was done.", hint="Send less.")
-    if announced.isdecimal() and int(announced) > LARGEST_BODY:
-        raise too_large
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > LARGEST_BODY:
-            raise too_large
-    return bytes(body)
-
-
-class _Envelope(Response):
-    """JSON with the headers that every answer has, encoded once."""
-
-    media_type = "application/json"
-    always: ClassVar[list[tuple[bytes, bytes]]] = [
-        (name.lower().encode(), value.encode()) for name, value in (HEADERS | {"Content-Type": media_type}).items()
-    ]
-
-    def init_headers(self, headers: Mapping[str, str] | None = None) -> None:
-        own = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in (headers or {}).items()]
-        self.raw_headers = [*self.always, (b"content-length", b"%d" % len(self.body)), *own]
-
-
-def _json(status: int, body: dict[str, Any], correlation: str, headers: Mapping[str, str] | None = None) -> Response:
-    text = ENCODER.encode(body).encode("utf-8", "replace")
-    return _Envelope(text, status, {**(headers or {}), "X-Correlation-ID": correlation})

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from codeb.contracts.health import Health
+from codeb.contracts.ledger import Ledger
 from codeb.contracts.proxy import Proxy, ProxyUpkeep
 from codeb.contracts.records import Records
 from codeb.contracts.runtime import Checked, Images, Logs, Networks, Ports, Restarter, Runtime, Upkeep
@@ -36,6 +37,9 @@ class Policy:
     reconcile_seconds: float = 20
     """from one comparison of registry and world to the next"""
 
+    audit_days: int = 400
+    """how long the audit log is kept; 0: for ever"""
+
     def url(self, host: str) -> str:
         return self.public_url.replace("{host}", host)
 
@@ -56,6 +60,7 @@ class Kit:
     proxy_upkeep: ProxyUpkeep
     health: Health
     records: Records
+    ledger: Ledger
     policy: Policy
     checks: Mapping[str, Checked] = field(default_factory=dict)
     drift: LastRound = field(default_factory=LastRound)

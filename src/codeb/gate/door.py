@@ -6,13 +6,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from codeb.contracts.kit import Kit
-from codeb.contracts.store import AuditRow
 from codeb.errors import FenceLost, Forbidden, InvalidParams, NotFound, PublicError, Unavailable
 from codeb.gate.audit import AuditLog
 from codeb.gate.authenticate import authenticate
+from codeb.gate.hiding import hidden
 from codeb.gate.validate import validate
 from codeb.model import grammar
 from codeb.model.access import Actor
+from codeb.model.chain import AuditRow
 from codeb.model.names import did_you_mean
 from codeb.model.secret import Secret
 from codeb.saga.engine import Engine
@@ -79,7 +80,7 @@ class Gate:
         body["duration"] = round(spent, 3)
         body["timestamp"] = now.isoformat()
         body["correlationId"] = asked.correlation_id
-        summary = body.get("summary") or body.get("error", "")
+        summary = seen.told or body.get("summary") or body.get("error", "")
         self._audit.add(
             AuditRow(
                 at=now, correlation_id=asked.correlation_id, entry=asked.entry, tool=seen.tool, ok=status < 400, code=code,
@@ -113,10 +114,14 @@ class Gate:
             )
         params = validate(tool.params, asked.params)
         said = params.model_dump(by_alias=True, mode="json", exclude_unset=True)
-        seen.params = said
+        seen.params = hidden(tool.params, said)
         self._scope(actor, params)
         self._able(tool, params)
+        if tool.changes and not getattr(params, "dry_run", False):
+            await self._audit.refuse_if_blocked(tool.name)
         key = self._idempotency_key(tool, asked, params)
+        if tool.holds_secret:
+            seen.told = f"{tool.title}: what was answered is not kept here."
         call = Call(self._kit, self._engine, actor, tool.name, asked.correlation_id, said, key, not tool.without_database)
         return await self._run(tool, call, params)
 
@@ -196,6 +201,8 @@ class _Seen:
     actor: Actor | None = None
     changes: bool = False
     params: dict[str, Any] = field(default_factory=dict)
+    told: str = ""
+    """instead of the answer's own summary"""
 
 
 def replayed(answer: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from types import MappingProxyType
 from typing import Any
 
 from codeb.tools import (
+    audit,
     deploys,
     events,
     health,
@@ -34,6 +35,7 @@ TOOLS: tuple[Tool[Any], ...] = (
     *reconcile.TOOLS,
     *scan.TOOLS,
     *unreplayed.TOOLS,
+    *audit.TOOLS,
 )
 
 BY_NAME = MappingProxyType({tool.name: tool for tool in TOOLS})

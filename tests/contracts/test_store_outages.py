@@ -6,8 +6,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from codeb.contracts.store import AuditRow
 from codeb.drivers.store import postgres as driver
+from codeb.model.chain import AuditRow
 from tests.contracts.silence import unanswered
 from tests.contracts.test_store_twin import Machine, clock, machine, postgres, same, shop, until
 

@@ -1,5 +1,6 @@
 """HTTP: turns a request into a call of the gate, and the answer into a response. Knows no tool by name."""
 
+import contextlib
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, ClassVar
@@ -8,19 +9,25 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import Lifespan
 
-from codeb.entry import strict_json
+from codeb.entry import export, strict_json
 from codeb.entry.metrics import CONTENT_TYPE, Counted, Metrics
 from codeb.entry.surface import described, openapi
 from codeb.entry.version import VERSION, older
-from codeb.errors import InvalidParams, NotFound, PublicError, TooLarge
+from codeb.errors import InvalidParams, NotFound, PublicError, TooLarge, Unauthenticated
 from codeb.gate import Asked, Gate
 from codeb.gate.door import failed, internal
+from codeb.gate.validate import validate
 from codeb.model import grammar
+from codeb.model.access import Actor
+from codeb.model.chain import AuditRow
 from codeb.model.secret import Secret
+from codeb.tools.audit import ListParams
+from codeb.tools.call import Call
+from codeb.tools.catalog import BY_NAME
 from codeb.wiring import House
 
 LARGEST_BODY = 2**20
@@ -56,6 +63,7 @@ class Http:
             Route("/metrics", self._metrics, methods=["GET"]),
             Route("/api", self._names, methods=["GET"]),
             Route("/api/tools", self._tools, methods=["GET"]),
+            Route("/api/audit", self._audit, methods=["GET"]),
             Route("/openapi.json", self._document, methods=["GET"]),
             Route("/api/{name}", self._short, methods=["POST"]),
             Route("/api/{family}/{verb}", self._short, methods=["POST"]),
@@ -90,7 +98,24 @@ class Http:
     async def _short_call(self, request: Request) -> Response:
         path = request.path_params
         name = path["name"] if "name" in path else f"{path['family']}_{path['verb']}"
+        request.scope["codeb.tool"] = name
         return await self._ask(request, name, await self._json(request))
+
+    async def _audit(self, request: Request) -> Response:
+        return await self._guard(request, self._audit_call)
+
+    async def _audit_call(self, request: Request) -> Response:
+        """The tool `audit_list`, by its own way: as lines the call is asked about the first row, and then they follow."""
+        request.scope["codeb.tool"] = "audit_list"
+        params, as_lines = export.wanted(request.query_params)
+        answer = await self._ask(request, "audit_list", params)
+        if not as_lines or answer.status_code != 200:
+            return answer
+        house, token = self._house, _token(request)
+        call = Call(house.kit, house.engine, self._gate.actor(token), "audit_list", self._correlation(request))
+        body = export.lines(call, validate(ListParams, params), lambda: self._gate.actor(token))
+        headers = {**HEADERS, "X-Correlation-ID": self._correlation(request)}
+        return StreamingResponse(body, media_type="application/jsonl", headers=headers)
 
     async def _ask(self, request: Request, tool: str, params: Any) -> Response:
         asked = Asked(
@@ -129,24 +154,31 @@ class Http:
         """They name projects, so they need a key, and show what that key may see."""
 
         async def answer(request: Request) -> Response:
-            text = self._numbers.text(self._house.kit, self._gate.actor(_token(request)))
+            actor = self._gate.actor(_token(request))
+            text = self._numbers.text(self._house.kit, actor)
+            self._note(request, 200, "", "The metrics were read.", actor)
             return Response(text, headers={**HEADERS, "Content-Type": CONTENT_TYPE})
 
+        request.scope["codeb.tool"] = "get_metrics"
         return await self._guard(request, answer)
 
     async def _names(self, request: Request) -> Response:
         async def answer(request: Request) -> Response:
             actor = self._gate.actor(_token(request))
+            self._note(request, 200, "", "The names of tools were read.", actor)
             return _json(200, {"tools": [tool.name for tool in self._gate.offered(actor)]}, self._correlation(request))
 
+        request.scope["codeb.tool"] = "get_api"
         return await self._guard(request, answer)
 
     async def _tools(self, request: Request) -> Response:
         async def answer(request: Request) -> Response:
             actor = self._gate.actor(_token(request))
             body = {"success": True, "tools": [described(tool) for tool in self._gate.offered(actor)]}
+            self._note(request, 200, "", "The catalogue of tools was read.", actor)
             return _json(200, body, self._correlation(request))
 
+        request.scope["codeb.tool"] = "get_tools"
         return await self._guard(request, answer)
 
     async def _document(self, request: Request) -> Response:
@@ -162,6 +194,7 @@ class Http:
         except PublicError as fault:
             return self._failure(request, fault)
         except ClientDisconnect:
+            self._note(request, 400, "client_gone", "The caller hung up within its body; nothing was done.")
             return Response(status_code=400)
 
     def _failure(self, request: Request, fault: PublicError) -> Response:
@@ -170,9 +203,28 @@ class Http:
     def _before_gate(self, request: Request, status: int, body: dict[str, Any], **headers: str) -> Response:
         """The same envelope as the gate's, for what never came to it."""
         correlation, now = self._correlation(request), self._house.kit.world.now()
+        self._note(request, status, str(body.get("code", "")), str(body.get("summary", "")))
         return _json(
             status, {**body, "duration": 0.0, "timestamp": now.isoformat(), "correlationId": correlation}, correlation, headers
         )
+
+    def _note(self, request: Request, status: int, code: str, summary: str, actor: Actor | None = None) -> None:
+        """The audit row of what does not come to a tool: what is read without one, and what is refused before the gate."""
+        if not request.scope["path"].startswith(("/api", "/metrics")):
+            return
+        if actor is None:
+            with contextlib.suppress(Unauthenticated):
+                actor = self._gate.actor(_token(request))
+        name = request.scope.get("codeb.tool", "")
+        self._house.audit.add(
+            AuditRow(
+                at=self._house.kit.world.now(), correlation_id=self._correlation(request), entry="http",
+                tool=name if name in BY_NAME or name.startswith("get_") else "unknown", ok=status < 400, code=code,
+                key_id=actor.key_id if actor else None, team=actor.team if actor else None,
+                role=actor.role.value if actor else None, ip=request.client.host if request.client else None,
+                duration_ms=0.0, summary=summary[:500],
+            )
+        )  # fmt: skip
 
     async def _no_route(self, request: Request, fault: HTTPException) -> Response:
         if fault.status_code == 405:

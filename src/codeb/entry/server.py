@@ -106,7 +106,7 @@ def application(settings: Settings, server: Server | None = None) -> Starlette:
                 log.info("CodeB listens on http://%s:%s", settings.host, settings.port)
                 yield
                 await house.engine.drain(0)
-            await house.audit.flush()
+            await house.audit.close()
 
     http = holder["http"] = Http()
     return http.app(lifespan)

@@ -31,8 +31,8 @@ def row(number: int, **more: Any) -> AuditRow:
     return replace(base, **more)
 
 
-def chained(rows: list[AuditRow], head: Head = Head("home", 0, ZERO)) -> list[AuditRow]:
-    made = []
+def chained(rows: list[AuditRow]) -> list[AuditRow]:
+    made, head = list[AuditRow](), Head("home", 0, ZERO)
     for each in rows:
         made.append(after(head, each))
         head = made[-1].head
@@ -81,9 +81,9 @@ def test_a_removal_a_swap_an_insertion_and_a_cut_are_found(rows: list[AuditRow],
     at = data.draw(st.integers(0, len(made) - 1))
     assert not walked(made[:at] + made[at + 1 :], known=known).whole, "a removal"
     assert not walked(made[:at], known=known).whole, "a cut"
-    assert not walked(made[: at + 1] + [made[at]] + made[at + 1 :], known=known).whole, "one that is there twice"
+    assert not walked([*made[: at + 1], made[at], *made[at + 1 :]], known=known).whole, "one that is there twice"
     strange = after(made[at - 1].head if at else Head("home", 0, ZERO), row(77))
-    assert not walked(made[:at] + [strange] + made[at:], known=known).whole, "an insertion"
+    assert not walked([*made[:at], strange, *made[at:]], known=known).whole, "an insertion"
     forged = chained([*rows[:at], row(78), *rows[at:]])
     assert not walked(forged, known=known).whole, "an insertion with all hashes after it made anew"
     if len(made) > 1:

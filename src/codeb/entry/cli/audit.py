@@ -79,7 +79,7 @@ def _export(session: Session, params: dict[str, Any], target: str) -> int:
     path, count = Path(target), 0
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "wb") as file:
+        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "wb") as file:
             for chunk in chunks:
                 file.write(chunk)
                 count += chunk.count(b"\n")
@@ -109,7 +109,8 @@ def verify(session: Session, as_json: bool) -> int:
         return code
     rows = [
         [
-            show.colour("pass" if each["whole"] else "fail"), each["chain"], each["rows"], each["first"], each["last"], each["pruned"],
+            show.colour("pass" if each["whole"] else "fail"), each["chain"], each["rows"], each["first"], each["last"],
+            each["pruned"],
             each["why"], (each["hash"] or "")[:16],
         ]
         for each in answer.body["chains"]

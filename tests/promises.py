@@ -29,7 +29,15 @@ SHOWN: dict[str, tuple[str, ...]] = {
     "P11": ("e2e/test_disk_full.py", "unit/drivers/test_mirror.py"),
     "P12": ("flows/test_cleanup.py",),
     "P13": ("flows/test_engine.py", "e2e/test_stop_under_load.py"),
-    "P14": ("unit/gate/test_door.py", "contracts/test_store_outages.py"),
+    "P14": (
+        "unit/gate/test_door.py",
+        "unit/gate/test_audit.py",
+        "unit/model/test_chain.py",
+        "contracts/test_audit.py",
+        "contracts/test_store_outages.py",
+        "entry/test_http.py",
+        "unit/entry/cli/test_audit.py",
+    ),
     "P15": ("flows/test_mend.py", "flows/test_reconciler.py", "e2e/test_reconcile.py"),
     "S1": ("unit/drivers/test_files_and_shell.py",),
     "S2": ("entry/test_bad_input.py",),
@@ -40,7 +48,7 @@ SHOWN: dict[str, tuple[str, ...]] = {
     "S7": ("unit/drivers/test_docker_spec.py",),
     "S8": ("unit/gate/test_rights.py",),
     "S9": ("unit/gate/test_rights.py", "unit/model/test_access.py"),
-    "S11": ("unit/model/test_plans_and_secret.py", "unit/gate/test_door.py"),
+    "S11": ("unit/model/test_plans_and_secret.py", "unit/gate/test_door.py", "unit/gate/test_audit.py"),
     "S15": ("unit/drivers/test_caddyfile.py",),
     "S16": ("unit/drivers/test_caddyfile.py",),
     "S17": ("e2e/test_doctor.py",),
@@ -52,7 +60,6 @@ SHOWN: dict[str, tuple[str, ...]] = {
 
 PARTLY: dict[str, str] = {
     "S17": "later: issue 4 (reached for from inside a tenant's container)",
-    "P14": "later: issue 4 (append-only, hash-chained)",
     "S9": "later: issue 4 (keys that mint keys, the last owner)",
 }
 """what of a promise that is shown is not shown yet"""

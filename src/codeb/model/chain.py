@@ -15,6 +15,7 @@ ZERO = "0" * 64
 """what the very first row follows"""
 BEGUN = "audit_chain"
 """the tool of a row that begins a new chain"""
+ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 MOST_FAULTS = 20
 """of one chain that are told; more are counted"""
 
@@ -78,13 +79,22 @@ def plain(text: str) -> str:
     return text.replace("\0", "\ufffd").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
+def _plain(value: Any) -> Any:
+    """The same of all texts in a JSON value: PostgreSQL refuses to look into one that holds a NUL anywhere."""
+    if isinstance(value, str):
+        return plain(value)
+    if isinstance(value, Mapping):
+        return {plain(name): _plain(each) for name, each in value.items()}
+    return [_plain(each) for each in value] if isinstance(value, list | tuple) else value
+
+
 def canonical(row: AuditRow) -> bytes:
     """All that a row says, and its place, in one form whatever database it was read from."""
     said = [
         row.chain, row.seq, row.prev, row.at.astimezone(UTC).isoformat(timespec="microseconds"), row.correlation_id, row.entry,
         row.tool, row.ok, row.code, row.key_id, row.team, row.role, row.ip, float(row.duration_ms), row.params, row.summary,
     ]  # fmt: skip
-    return json.dumps(said, sort_keys=True, separators=(",", ":")).encode()
+    return ENCODER.encode(said).encode()
 
 
 def hash_of(row: AuditRow) -> str:
@@ -94,7 +104,9 @@ def hash_of(row: AuditRow) -> str:
 def after(head: Head, row: AuditRow) -> AuditRow:
     """The row as the next one of the chain."""
     said: dict[str, Any] = {name: plain(text) for name, text in vars(row).items() if isinstance(text, str)}
-    said |= {"chain": head.chain, "seq": head.seq + 1, "prev": head.hash}
+    # a local copy notes a row as JSON of 15 digits
+    said |= {"chain": head.chain, "seq": head.seq + 1, "prev": head.hash, "params": _plain(row.params)}
+    said |= {"duration_ms": round(float(row.duration_ms), 3)}
     placed = replace(row, **said)
     return replace(placed, hash=hash_of(placed))
 

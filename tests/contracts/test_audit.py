@@ -14,7 +14,7 @@ from codeb.gate.audit import AuditLog
 from codeb.model.chain import ZERO, AuditRow, Head, Walk, after
 from tests.contracts.silence import unanswered
 from tests.contracts.test_store_twin import Machine, machine, postgres
-from tests.stores import KINDS, START, Opener, clock, opener, store, url
+from tests.stores import KINDS, START, clock, opener, store, url
 
 __all__ = ["clock", "machine", "opener", "postgres", "store", "url"]
 
@@ -59,7 +59,9 @@ async def test_what_was_hashed_is_what_is_read(store: SqlStore) -> None:
 @everywhere
 async def test_pages_filters_and_pruning(store: SqlStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("codeb.drivers.store.audit.STRETCH", 3)
-    await store.append(lambda registry: registry.audit.add([row(77, at=START - timedelta(days=1))]))
+    await store.append(
+        lambda registry: registry.audit.add([row(77, at=START - timedelta(days=1), params={"projectName": "shop"})])
+    )
     log = AuditLog(store, MemoryLedger(), "one:1")
     for number in range(10):
         log.add(row(number, team="acme" if number < 8 else None, key_id=f"key_{number % 2}"))

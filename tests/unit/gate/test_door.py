@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from codeb.errors import Unavailable
 from codeb.gate import Asked
 from codeb.model.access import Role
 from codeb.tools.call import Call

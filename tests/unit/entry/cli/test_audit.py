@@ -11,7 +11,8 @@ from codeb.entry.cli.client import Answer, Client, Unreachable
 from tests.unit.entry.cli.conftest import Fake, We
 
 ROW = {
-    "at": "2026-03-01T12:00:00.123456+00:00", "tool": "deploy", "ok": True, "code": "", "summary": "done \x1b]0;x\x07", "keyId": "key_1",
+    "at": "2026-03-01T12:00:00.123456+00:00", "tool": "deploy", "ok": True, "code": "", "summary": "done \x1b]0;x\x07",
+    "keyId": "key_1",
     "team": "main", "role": "owner", "entry": "http", "ip": "192.0.2.1", "durationMs": 1.5, "correlationId": "c1",
     "params": {"projectName": "shop"}, "chain": "home", "seq": 1, "prev": "0", "hash": "a",
 }  # fmt: skip

@@ -59,9 +59,8 @@ async def test_what_was_hashed_is_what_is_read(store: SqlStore) -> None:
 @everywhere
 async def test_pages_filters_and_pruning(store: SqlStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("codeb.drivers.store.audit.STRETCH", 3)
-    await store.append(
-        lambda registry: registry.audit.add([row(77, at=START - timedelta(days=1), params={"projectName": "shop"})])
-    )
+    old = row(77, at=START - timedelta(days=1), params={"projectName": "shop"})
+    await store.append(lambda registry: registry.audit.add([old]))
     log = AuditLog(store, MemoryLedger(), "one:1")
     for number in range(10):
         log.add(row(number, team="acme" if number < 8 else None, key_id=f"key_{number % 2}"))

@@ -103,7 +103,7 @@ def verify(session: Session, as_json: bool) -> int:
     answer = session.ask("audit_verify", {}, seconds=VERIFY_SECONDS)
     if not answer.ok:
         return session.raw(answer) if as_json else session.failed(answer)
-    code = exits.OK if answer.body["whole"] else exits.FAILED
+    code = exits.OK if answer.body.get("whole") else exits.FAILED
     if as_json:
         session.raw(answer)
         return code

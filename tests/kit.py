@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from codeb.contracts.kit import Kit, Policy
-from codeb.drivers.records.memory import MemoryRecords
+from codeb.drivers.records.memory import MemoryLedger, MemoryRecords
 from codeb.drivers.runtime.memory import MemoryImages, MemoryLogs, MemoryPorts, MemoryRuntime
 from codeb.drivers.runtime.memory_machine import Behaviour, Machine
 from codeb.drivers.runtime.sight import CachedSight
@@ -101,6 +101,7 @@ class Rig:
     machine: Machine = field(default_factory=Machine)
     records: MemoryRecords = field(default_factory=MemoryRecords)
     keys: MemoryKeyFile = field(default_factory=MemoryKeyFile)
+    ledger: MemoryLedger = field(default_factory=MemoryLedger)
     boots: int = 0
     home: str = "house"
     world_of: Callable[[Clock], World] = World
@@ -117,12 +118,12 @@ class Rig:
                 world=world, store=self.store, runtime=runtime, restarter=runtime, sight=CachedSight(runtime, world),
                 networks=runtime, upkeep=runtime, proxy_upkeep=self.proxy, logs=MemoryLogs(self.machine),
                 images=MemoryImages(self.machine), ports=MemoryPorts(self.machine), proxy=self.proxy,
-                health=self.health, records=self.records, policy=self.policy, vault=vault, keyring=vault,
+                health=self.health, records=self.records, ledger=self.ledger, policy=self.policy, vault=vault, keyring=vault,
                 checks={"store": self.store, "docker": runtime, "proxy": self.proxy, "clock": world},
             )
         )  # fmt: skip
         engine = Engine(kit, sagas(), f"{self.home}:{self.boots}")
-        audit = AuditLog(self.store)
+        audit = AuditLog(self.store, self.ledger, f"{self.home}:{self.boots}")
         return Process(kit, world, engine, audit, Gate(kit, engine, audit, tools or dict(BY_NAME)))
 
     def image(self, version: str, **behaviour: Any) -> str:
@@ -252,6 +253,7 @@ class Still:
     machine: Machine
     records: MemoryRecords
     keys: MemoryKeyFile
+    ledger: MemoryLedger
     proxy: tuple[dict[Place, Site], dict[Place, Live], set[Place], set[str]]
     boots: int
     spoilt: dict[str, Any]
@@ -266,6 +268,7 @@ class Still:
         try:
             await store.refresh()
             fresh = Rig(store, self.policy, clock, copy.deepcopy(self.machine), copy.deepcopy(self.records), copy.copy(self.keys))
+            fresh.ledger = copy.deepcopy(self.ledger)
             fresh.proxy.loaded, fresh.proxy.switch, fresh.proxy.held, fresh.health.broken = (copy.copy(x) for x in self.proxy)
             fresh.proxy.spoil(**self.spoilt)
             fresh.boots = self.boots
@@ -299,6 +302,7 @@ def still(of: Rig) -> Still:
         kept,
         copy.deepcopy(of.records),
         copy.copy(of.keys),
+        copy.deepcopy(of.ledger),
         proxy,
         of.boots,
         of.proxy.spoilt(),

@@ -29,7 +29,15 @@ SHOWN: dict[str, tuple[str, ...]] = {
     "P11": ("e2e/test_disk_full.py", "unit/drivers/test_mirror.py"),
     "P12": ("flows/test_cleanup.py",),
     "P13": ("flows/test_engine.py", "e2e/test_stop_under_load.py"),
-    "P14": ("unit/gate/test_door.py", "contracts/test_store_outages.py"),
+    "P14": (
+        "unit/gate/test_door.py",
+        "unit/gate/test_audit.py",
+        "unit/model/test_chain.py",
+        "contracts/test_audit.py",
+        "contracts/test_store_outages.py",
+        "entry/test_http.py",
+        "unit/entry/cli/test_audit.py",
+    ),
     "P15": ("flows/test_mend.py", "flows/test_reconciler.py", "e2e/test_reconcile.py", "flows/test_stateful.py"),
     "S1": ("unit/drivers/test_files_and_shell.py",),
     "S2": ("entry/test_bad_input.py",),
@@ -43,6 +51,7 @@ SHOWN: dict[str, tuple[str, ...]] = {
     "S11": (
         "unit/model/test_plans_and_secret.py",
         "unit/gate/test_door.py",
+        "unit/gate/test_audit.py",
         "contracts/test_vault.py",
         "flows/test_master_key.py",
         "flows/test_sealed_answers.py",
@@ -65,7 +74,6 @@ PARTLY: dict[str, str] = {
     "S12": "later: issue 6 (tickets for browsers' event streams)",
     "S13": "later: issue 4 (timing measured over the wire)",
     "S24": "later: issue 6 (the dashboard's session)",
-    "P14": "later: issue 4 (append-only, hash-chained)",
     "S9": "later: issue 4 (keys that mint keys, the last owner)",
 }
 """what of a promise that is shown is not shown yet"""

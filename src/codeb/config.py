@@ -106,6 +106,7 @@ class Settings(BaseSettings):
     switch_timeout: float = Field(60, ge=1, le=600)
     undo_timeout: float = Field(30, ge=3, le=50)
     reconcile_seconds: float = Field(20, ge=1, le=60)
+    audit_days: int = Field(400, ge=0, le=36_500)
     ports_production: Span = "4100-4499"
     ports_staging: Span = "4500-4999"
     ports_preview: Span = "5000-5499"

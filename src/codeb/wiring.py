@@ -20,6 +20,7 @@ from codeb.drivers.proxy.caddy import CaddyProxy
 from codeb.drivers.proxy.caddyfile import CaddySettings
 from codeb.drivers.proxy.process import embedded_binary
 from codeb.drivers.records.files import FileRecords
+from codeb.drivers.records.ledger import FileLedger
 from codeb.drivers.runtime.docker import DockerRuntime
 from codeb.drivers.runtime.docker_client import DockerClient
 from codeb.drivers.runtime.docker_logs import DockerLogs
@@ -82,7 +83,7 @@ def policy_of(settings: Settings) -> Policy:
         public_url=settings.public_url, ranges=settings.ranges, grace_hours=settings.grace_hours,
         health_seconds=settings.health_timeout, deploy_seconds=settings.deploy_timeout,
         switch_seconds=settings.switch_timeout, undo_seconds=settings.undo_timeout,
-        reconcile_seconds=settings.reconcile_seconds,
+        reconcile_seconds=settings.reconcile_seconds, audit_days=settings.audit_days,
         calls=settings.calls, failures=settings.failures, development=settings.development,
     )  # fmt: skip
 
@@ -116,7 +117,8 @@ async def build(settings: Settings) -> AsyncIterator[House]:
             world=world, store=store, runtime=runtime, restarter=runtime, sight=CachedSight(runtime, world), networks=runtime,
             upkeep=DockerUpkeep(docker, instance), proxy_upkeep=proxy,
             logs=DockerLogs(docker, instance), images=DockerImages(docker), ports=DockerPorts(docker), proxy=proxy,
-            health=health, records=FileRecords(settings.home), vault=vault, keyring=vault, policy=policy_of(settings),
+            health=health, records=FileRecords(settings.home), ledger=FileLedger(settings.home),
+            vault=vault, keyring=vault, policy=policy_of(settings),
             checks={"store": store, "docker": runtime, "proxy": proxy, "vault": vault, "clock": world},
         )  # fmt: skip
         try:
@@ -131,7 +133,7 @@ async def build(settings: Settings) -> AsyncIterator[House]:
             store.on_lead.append(lead)
             if store.standing.leads:
                 await _start_proxy(proxy)
-            owner_key, audit = await _keys(kit, settings), AuditLog(store)
+            owner_key, audit = await _keys(kit, settings), AuditLog(store, kit.ledger, owner)
             yield House(kit, engine, Gate(kit, engine, audit, BY_NAME), audit, owner_key)
         finally:
             await health.close()

@@ -7,10 +7,11 @@ from datetime import datetime, timedelta, timezone
 import pytest
 from sqlalchemy import text
 
-from codeb.contracts.store import AuditRow, Remembered
+from codeb.contracts.store import Remembered
 from codeb.drivers.store.sql import SqlStore
 from codeb.errors import Conflict, InternalFault, NotFound
 from codeb.model.access import Key, Role
+from codeb.model.chain import AuditRow
 from codeb.model.names import Place, Slot
 from codeb.model.ports import Lease
 from codeb.model.slots import Event, State

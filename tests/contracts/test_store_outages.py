@@ -6,8 +6,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from codeb.contracts.store import AuditRow
 from codeb.drivers.store import postgres as driver
+from codeb.model.chain import ZERO, AuditRow, Head, after
 from tests.contracts.silence import unanswered
 from tests.contracts.test_store_twin import Machine, clock, machine, postgres, same, shop, until
 
@@ -17,7 +17,8 @@ pytestmark = [pytest.mark.anyio, pytest.mark.postgres]
 
 
 def audit_row(machine: Machine, number: int) -> AuditRow:
-    return AuditRow(machine.now(), f"c{number}", "test", "deploy", True, "", None, None, None, None, 1.0)
+    row = AuditRow(machine.now(), f"c{number}", "test", "deploy", True, "", None, None, None, None, 1.0)
+    return after(Head("one", number, ZERO), row)
 
 
 @pytest.mark.parametrize("landed", [True, False])

@@ -11,7 +11,6 @@ from typing import Any
 import psycopg
 import pytest
 
-from codeb.contracts.store import AuditRow
 from codeb.drivers.store import feed
 from codeb.drivers.store.local import LocalCopy
 from codeb.drivers.store.registry import SqlProjects
@@ -19,6 +18,7 @@ from codeb.drivers.store.transaction import reading
 from codeb.drivers.store.twin import TwinStore
 from codeb.errors import Conflict, FenceLost, Unavailable
 from codeb.model.access import Key, Role
+from codeb.model.chain import AuditRow
 from codeb.model.journal import OpState
 from codeb.model.ports import Lease
 from codeb.model.slots import State

@@ -73,7 +73,7 @@ class Attack:
         found = {}
         for path in sorted(self.stage.home.rglob("*")):
             name = str(path.relative_to(self.stage.home))
-            if name.startswith(("codeb.db-", "caddy/data/")):
+            if name.startswith(("codeb.db-", ".audit.head", "caddy/data/")):
                 continue
             fixed = name.startswith(("caddy/sites/", "caddy/slots/", "caddy/Caddyfile", "owner.key", "instance"))
             found[name] = hashlib.sha256(path.read_bytes()).hexdigest() if fixed and path.is_file() else ""
@@ -105,11 +105,11 @@ class Attack:
         assert " ERROR " not in log, log[-3000:]
 
     def all_was_audited(self) -> None:
-        """Every call that came to the gate has its row, and only those."""
+        """Every call under /api has its row, refused before the gate or by it; what a raw connection broke off may add some."""
         end = time.monotonic() + 5
         while self.rows("audit_logs") < self.audited + self.at_the_gate and time.monotonic() < end:
             time.sleep(0.05)
-        assert self.rows("audit_logs") == self.audited + self.at_the_gate
+        assert self.rows("audit_logs") >= self.audited + self.at_the_gate
 
     # asking
 
@@ -134,7 +134,7 @@ class Attack:
             spent.append(time.monotonic() - began)
             self.tried += 1
             envelope = json.loads(text)
-            self.at_the_gate += envelope["duration"] != 0
+            self.at_the_gate += path.startswith("/api")
             if spent[-1] < SECONDS or len(spent) == 2:
                 break
         about = f"{path} {body[:300]!r}: {status} {text[:600]!r}"

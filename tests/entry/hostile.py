@@ -75,6 +75,9 @@ ONLY: dict[str, tuple[str, ...]] = {
     "since": ("0m", "10", "m", "10M", "10 m", "1.5h", "-10m", "+10m", "1w", "9999999d", "2026-01-31", "2026-01-31 10:00:00Z",
     "yesterday",
               "2026-01-31T10:00:00", "2026-01-31T10:00:00.Z", "2026-01-31T10:00:00.1234567890Z", "10m2h"),
+    "tool": ("Deploy", "deploy_", "_deploy", "a_b_c", "deploy1", "slot-status", "de ploy"),
+    "keyId": ("key_", "key_A", "KEY_a", "op_0123456789abcdef", "key_" + "a" * 41, "key_../x", "owner"),
+    "correlationId": ("", "a b", "a/b", "a" * 65, "a:b", "a\n"),
     "slot": ("Blue", "BLUE", "red", "blue,green", "both"),
     "type": ("Docker", "php", "any"),
     "idempotencyKey": ("", " ", "a b", "a\n", "\0", "é", "a" * 129, "\x7f", "\ud800"),
@@ -140,7 +143,8 @@ class Field:
                 yield from NOT_STRINGS
                 if not self.free and not self.printable:
                     yield from STRINGS
-                yield from ONLY.get("since" if (self.tool, self.name) == ("logs", "after") else self.name, ())
+                same = {("logs", "after"): "since", ("audit_list", "until"): "since"}
+                yield from ONLY.get(same.get((self.tool, self.name), self.name), ())
             case "integer":
                 yield from self._but_null(NOT_INTEGERS)
             case "number":

@@ -295,3 +295,54 @@ async def test_a_client_that_hangs_up_within_its_body_does_nothing(door: Door) -
     assert len(door.process.kit.store.snapshot.projects) == before
     status, body = await asgi(door.app, "/api/project/create", [b'{"projectName":', b'"second"}'], key_headers())
     assert (status, json.loads(body)["created"]) == (200, True), "in parts it is a call like any other"
+
+
+async def audited(door: Door) -> dict[str, Any]:
+    await door.process.audit.flush()
+    async with door.process.kit.store.read() as registry:
+        return {each.correlation_id: each for each in await registry.audit.latest(1000)}
+
+
+async def test_what_never_comes_to_a_tool_is_audited_too(door: Door) -> None:
+    """P14: refusals before the gate, and what is read without a tool; health and the document are not."""
+    for number, (method, path, body, key) in enumerate(
+        [
+            ("POST", "/api/tool", b"{", OWNER), ("POST", "/api/slot/list", b"x" * (2**20 + 1), OWNER),
+            ("PUT", "/api/tool", b"", None), ("GET", "/api/no/such/path", b"", None), ("GET", "/metrics", b"", OWNER),
+            ("GET", "/api", b"", OWNER), ("GET", "/api/tools", b"", OWNER), ("GET", "/api/tools", b"", None),
+            ("GET", "/health", b"", None), ("GET", "/openapi.json", b"", None), ("GET", "/favicon.ico", b"", None),
+        ]
+    ):  # fmt: skip
+        said = {"Content-Type": "application/json", "X-Correlation-ID": f"n-{number}"}
+        await door.client.request(method, path, content=body, headers=said | ({"X-API-Key": key.reveal()} if key else {}))
+    rows = await audited(door)
+    assert {name: (row.tool, row.ok, row.code, row.key_id) for name, row in rows.items() if name.startswith("n-")} == {
+        "n-0": ("unknown", False, "malformed", "key_owner"), "n-1": ("slot_list", False, "too_large", "key_owner"),
+        "n-2": ("unknown", False, "method_not_allowed", None), "n-3": ("unknown", False, "not_found", None),
+        "n-4": ("get_metrics", True, "", "key_owner"), "n-5": ("get_api", True, "", "key_owner"),
+        "n-6": ("get_tools", True, "", "key_owner"), "n-7": ("get_tools", False, "unauthenticated", None),
+    }  # fmt: skip
+
+
+async def test_the_audit_log_by_get_and_as_lines(door: Door) -> None:
+    for number in range(5):
+        await door.post("/api/slot/status", SHOP, X_Correlation_ID=f"s-{number}")
+    await door.process.audit.flush()
+    said = (await door.get("/api/audit?tool=slot_status&limit=2&ok=true")).json()
+    assert [row["correlationId"] for row in said["rows"]] == ["s-4", "s-3"]
+    lines = await door.get("/api/audit?format=jsonl&tool=slot_status", **{"X-Correlation-ID": "export"})
+    assert lines.headers["content-type"].startswith("application/jsonl")
+    assert lines.headers["cache-control"] == "no-store"
+    found = [json.loads(line) for line in lines.text.splitlines()]
+    assert [row["correlationId"] for row in found] == [f"s-{number}" for number in reversed(range(5))]
+    assert all(len(row["hash"]) == 64 and row["seq"] for row in found)
+    assert (await audited(door))["export"].tool == "audit_list"
+    for query, status, code in (
+        ("limit=x", 400, "invalid_params"), ("nope=1", 400, "invalid_params"), ("format=xml", 400, "invalid_params"),
+        ("ok=1&ok=0", 400, "malformed"), ("format=jsonl&limit=0", 400, "invalid_params"),
+    ):  # fmt: skip
+        answer = await door.get(f"/api/audit?{query}")
+        assert (answer.status_code, answer.json()["code"]) == (status, code), query
+    viewer = await door.key(Role.VIEWER)
+    assert (await door.get("/api/audit?format=jsonl", viewer)).status_code == 403
+    assert (await door.get("/api/audit?format=jsonl", None)).status_code == 401

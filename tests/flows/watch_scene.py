@@ -5,9 +5,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from codeb.contracts.store import AuditRow
 from codeb.entry.acting import Acting
 from codeb.entry.watch import Watcher
+from codeb.model.chain import AuditRow
 from codeb.model.events import Event
 from codeb.model.names import Place, Slot
 from codeb.model.slots import State

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from codeb.contracts.health import Health
+from codeb.contracts.ledger import Ledger
 from codeb.contracts.proxy import Proxy, ProxyUpkeep
 from codeb.contracts.records import Records
 from codeb.contracts.runtime import Checked, Images, Logs, Networks, Ports, Restarter, Runtime, Upkeep
@@ -44,6 +45,8 @@ class Policy:
     """how often one address may fail to authenticate before it is told to wait"""
     development: bool = False
     """whether any well-formed key is accepted: only ever on loopback"""
+    audit_days: int = 400
+    """how long the audit log is kept; 0: for ever"""
 
     def url(self, host: str) -> str:
         return self.public_url.replace("{host}", host)
@@ -67,6 +70,7 @@ class Kit:
     records: Records
     vault: Vault
     keyring: Keyring
+    ledger: Ledger
     policy: Policy
     checks: Mapping[str, Checked] = field(default_factory=dict)
     drift: LastRound = field(default_factory=LastRound)

@@ -112,7 +112,7 @@ def application(settings: Settings, http: Http, server: Server | None = None) ->
                     log.warning(DEVELOPMENT)
                 yield
                 await house.engine.drain(0)
-            await house.audit.flush()
+            await house.audit.close()
 
     return http.app(lifespan)
 

@@ -5,7 +5,8 @@ from typing import Any
 
 from pydantic.json_schema import models_json_schema
 
-from codeb.tools.catalog import TOOLS
+from codeb.entry import export
+from codeb.tools.catalog import BY_NAME, TOOLS
 from codeb.tools.tool import Accepted, Plan, Tool
 
 
@@ -86,6 +87,7 @@ def openapi(version: str) -> dict[str, Any]:
     paths["/health"] = {
         "get": {"operationId": "health", "security": [], "responses": {"200": {"description": "the server answers"}}}
     }
+    paths["/api/audit"] = {"get": _export(refs)}
     return {
         "openapi": "3.1.0",
         "info": {"title": "CodeB", "version": version, "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"}},
@@ -121,6 +123,17 @@ def _operation(tool: Tool[Any], refs: Any) -> dict[str, Any]:
         "parameters": [header] if tool.changes else [],
         "requestBody": {"required": True, "content": {"application/json": {"schema": refs[tool.params, "validation"]}}},
         "responses": _responses(schema),
+    }  # fmt: skip
+
+
+def _export(refs: Any) -> dict[str, Any]:
+    listed = refs[BY_NAME["audit_list"].result, "serialization"]
+    answers = _responses({"allOf": [{"$ref": "#/components/schemas/Envelope"}, listed]})
+    answers["200"]["content"]["application/jsonl"] = {"schema": {"type": "string"}}
+    about = "The tool audit_list as a GET; format=jsonl streams every row there is, one a line."
+    return {
+        "operationId": "audit_export", "summary": "Read or export the audit log", "description": about,
+        "parameters": export.parameters(), "responses": answers,
     }  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from datetime import timedelta
 
 from codeb.contracts.kit import Kit
 from codeb.entry.reconciler import Reconciler
@@ -17,6 +18,9 @@ from codeb.tools.slots import empty_slot
 log = logging.getLogger("codeb.timer")
 
 EVERY_SECONDS = 10.0
+PRUNE_SECONDS = 3600.0
+PRUNED_AT_ONCE, PRUNE_PAUSE = 1_000, 0.1
+"""rows of the audit log in one transaction, and the pause after it in seconds"""
 
 
 async def end_graces(kit: Kit, engine: Engine) -> list[str]:
@@ -58,9 +62,35 @@ async def _vault(kit: Kit) -> None:
             log.exception("the look at the master key failed; the next one comes")
 
 
+async def prune_audit(kit: Kit) -> int:
+    """Drop what of the audit log is older than it is kept; gives how many rows went. In small steps: others write between."""
+    if not kit.policy.audit_days:
+        return 0
+    before, gone = kit.world.now() - timedelta(days=kit.policy.audit_days), 0
+    while kit.store.standing.leads and not kit.store.standing.degraded:
+        step = await kit.store.transact(lambda registry: registry.audit.prune(before, PRUNED_AT_ONCE))
+        gone += step
+        if not step:
+            break
+        await kit.world.sleep(PRUNE_PAUSE)
+    return gone
+
+
+async def _retention(kit: Kit) -> None:
+    """Look every hour until cancelled."""
+    while True:
+        try:
+            if gone := await prune_audit(kit):
+                log.info("%d rows of the audit log were older than %d days and are gone", gone, kit.policy.audit_days)
+        except Exception:
+            log.exception("the audit log was not pruned; the next hour comes")
+        await asyncio.sleep(PRUNE_SECONDS)
+
+
 async def run(kit: Kit, engine: Engine, audit: AuditLog) -> None:
     """Everything that happens because it is time, until cancelled."""
     async with asyncio.TaskGroup() as jobs:
         jobs.create_task(_graces(kit, engine))
         jobs.create_task(_vault(kit))
+        jobs.create_task(_retention(kit))
         jobs.create_task(Reconciler(kit, engine, audit).run())

@@ -2,17 +2,19 @@
 
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from codeb.contracts.kit import Kit
-from codeb.contracts.store import AuditRow
 from codeb.errors import FenceLost, Forbidden, InvalidParams, NotFound, PublicError, Unavailable
 from codeb.gate.audit import AuditLog
 from codeb.gate.entrance import Entrance, too_often
+from codeb.gate.hiding import hidden
 from codeb.gate.validate import validate
 from codeb.model import grammar
 from codeb.model.access import Actor
+from codeb.model.chain import AuditRow
 from codeb.model.limits import Allowance
 from codeb.model.names import did_you_mean
 from codeb.model.secret import Secret
@@ -93,7 +95,7 @@ class Gate:
         body["timestamp"] = now.isoformat()
         body["correlationId"] = asked.correlation_id
         # what a tool that shows a secret says of it may hold it
-        summary = (seen.unsaid if status < 400 else "") or body.get("summary") or body.get("error", "")
+        summary = seen.unsaid or body.get("summary") or body.get("error", "")
         self._record(asked, seen, status, code, summary, spent)
         for each in self.on_answer:
             each(seen.tool, status, seen.actor.role.value if seen.actor else "none")
@@ -102,13 +104,22 @@ class Gate:
         return Answer(status, body, seen.allowance)
 
     def enter(self, asked: Asked) -> Entered:
-        """Who reads what is no tool's, such as the catalogue: it counts like a call, and a refusal is audited like one."""
+        """Who reads what is no tool's, such as the catalogue: it counts like a call, and is audited like one."""
         seen = _Seen(asked.tool)
         try:
-            return Entered(self._known(asked, seen), seen.allowance)
+            actor = self._known(asked, seen)
         except PublicError as fault:
             self._record(asked, seen, fault.status, fault.code, fault.message, 0.0)
             return Entered(None, seen.allowance, fault)
+        self._record(asked, seen, 200, "", f"{asked.tool} was read.", 0.0)
+        return Entered(actor, seen.allowance)
+
+    def refused(self, asked: Asked, status: int, code: str, summary: str) -> None:
+        """Put on record what an entry refused before it came to a tool; by whom, where the key says that."""
+        seen = _Seen(asked.tool if asked.tool in self._tools else "unknown")
+        with suppress(PublicError):
+            seen.actor = self.entrance.know(asked.token, asked.ip)
+        self._record(asked, seen, status, code, summary, 0.0)
 
     def _record(self, asked: Asked, seen: "_Seen", status: int, code: str, summary: str, spent: float) -> None:
         self._audit.add(
@@ -129,7 +140,6 @@ class Gate:
         actor = self._known(asked, seen)
         tool = self._find(asked.tool, actor)
         seen.tool, seen.changes = tool.name, tool.changes
-        seen.unsaid = f"{tool.title}: what it showed is not on record." if tool.holds_secret else ""
         if not actor.may_use(tool.name, tool.role):
             raise Forbidden(
                 f"{tool.name} needs the role {tool.role}; this key is {actor.role}. Nothing was done.",
@@ -137,10 +147,13 @@ class Gate:
             )
         params = validate(tool.params, asked.params)
         said = params.model_dump(by_alias=True, mode="json", exclude_unset=True)
-        seen.params = said
+        seen.params = hidden(tool.params, said)
         self._scope(actor, params)
         self._able(tool, params)
+        if tool.changes and not getattr(params, "dry_run", False):
+            await self._audit.refuse_if_blocked(tool.name)
         key = self._idempotency_key(tool, asked, params)
+        seen.unsaid = f"{tool.title}: what it showed is not on record." if tool.holds_secret else ""
         call = Call(
             self._kit, self._engine, actor, tool.name, asked.correlation_id, said, key,
             needs_database=not tool.without_database, holds_secret=tool.holds_secret,

@@ -21,6 +21,8 @@ CORRELATION_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 OPERATION_ID = re.compile(r"op_[0-9a-z]{8,40}")
 CONFLICT_ID = re.compile(r"cf_[0-9a-f]{28}")
 EVENT_ID = re.compile(r"ev_[0-9a-z]{8,40}")
+TOOL_WORD = re.compile(r"[a-z]+(?:_[a-z]+)?")
+KEY_ID = re.compile(r"key_[0-9a-z_]{1,40}|timer|watch")
 PLAN_ID = re.compile(r"plan_[0-9a-f]{32}")
 DURATION = re.compile(r"([1-9][0-9]{0,5})([smhd])")
 RFC3339 = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,9})?(?:Z|[+-][0-9]{2}:[0-9]{2})")
@@ -153,6 +155,25 @@ def event_id(text: str) -> str:
 def conflict_id(text: str) -> str:
     if not CONFLICT_ID.fullmatch(text):
         raise ValueError("a conflict id looks like cf_… as `conflict_list` gives it")
+    return text
+
+
+def tool_word(text: str) -> str:
+    if not TOOL_WORD.fullmatch(text):
+        raise ValueError("a tool is named family_verb, as GET /api lists them")
+    return text
+
+
+def key_id(text: str) -> str:
+    """Not the key itself: that would be a secret in a place where it does not belong."""
+    if not KEY_ID.fullmatch(text):
+        raise ValueError("a key id looks like key_… as the audit log and token_list give it, or is timer or watch")
+    return text
+
+
+def correlation_id(text: str) -> str:
+    if not CORRELATION_ID.fullmatch(text):
+        raise ValueError("a correlation id is 1 to 64 letters, digits, '.', '_' or '-', as answers carry it")
     return text
 
 

@@ -4,6 +4,7 @@ from types import MappingProxyType
 from typing import Any
 
 from codeb.tools import (
+    audit,
     deploys,
     events,
     health,
@@ -36,6 +37,7 @@ TOOLS: tuple[Tool[Any], ...] = (
     *scan.TOOLS,
     *unreplayed.TOOLS,
     *keys.TOOLS,
+    *audit.TOOLS,
 )
 
 BY_NAME = MappingProxyType({tool.name: tool for tool in TOOLS})

@@ -1,6 +1,6 @@
 """The fields callers fill in, as strict types: one place for their grammar, their words and their JSON schema."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
@@ -23,6 +23,10 @@ class Wire(BaseModel):
 
 class Params(Wire):
     """What a caller may say. Unknown fields are refused, never ignored."""
+
+
+SECRET: dict[str, Any] = {"writeOnly": True}
+"""`json_schema_extra` of a field whose value is a secret: the gate keeps it out of the audit log"""
 
 
 class Result(Wire):

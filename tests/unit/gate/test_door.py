@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from codeb.errors import Unavailable
 from codeb.gate import Asked
 from codeb.model.access import Role
 from codeb.tools.call import Call
@@ -241,21 +240,6 @@ async def test_accepted_and_refused_calls_leave_one_row_each_and_no_secret() -> 
         assert viewer.reveal() not in text
         assert "o" * 32 not in text
         assert found[0].params == {"projectName": "shop", "environment": "staging"}
-
-
-async def test_an_audit_that_cannot_be_written_fails_no_call_and_is_kept() -> None:
-    async with begin("active") as rig:
-        process = rig.boot()
-        old = len(await rows(process))
-
-        class Away:
-            def write(self) -> Any:
-                raise Unavailable("the store is away")
-
-        process.audit._store = Away()  # type: ignore[assignment]
-        await process.ok("port_allocate", projectName="shop", environment="staging")
-        process.audit._store = rig.store
-        assert [row.tool for row in await rows(process, old)] == ["port_allocate"]
 
 
 @pytest.mark.parametrize("name", [tool.name for tool in TOOLS])

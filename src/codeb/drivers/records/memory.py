@@ -1,7 +1,10 @@
 """Records in memory, for tests."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+from codeb.errors import Unavailable
+from codeb.model.chain import AuditRow, Head
 
 
 class MemoryRecords:
@@ -17,3 +20,33 @@ class MemoryRecords:
     async def keep(self, name: str, document: Mapping[str, Any]) -> str:
         self.documents[name] = document
         return f"memory:{name}"
+
+
+class MemoryLedger:
+    """A ledger that outlives a process of a test. `full`: why nothing can be put there."""
+
+    def __init__(self) -> None:
+        self.kept: Head | None = None
+        self.rows: list[AuditRow] = []
+        self.full = ""
+
+    def _refuse(self) -> None:
+        if self.full:
+            raise Unavailable(self.full, code="audit_unavailable")
+
+    async def head(self) -> Head | None:
+        return self.kept
+
+    async def keep(self, head: Head) -> None:
+        self._refuse()
+        self.kept = head
+
+    async def waiting(self) -> Sequence[AuditRow]:
+        return list(self.rows)
+
+    async def put(self, rows: Sequence[AuditRow]) -> None:
+        self._refuse()
+        self.rows += rows
+
+    async def clear(self) -> None:
+        self.rows.clear()

@@ -153,9 +153,7 @@ class Comeback:
                 if written in there:
                     continue
                 await tx.read(HOLDS, {"written": written})
-                # The oldest may be one whose commit brought no answer, and the feed does not tell of the audit log.
-                fresh = made if added else await feed.without_audited(tx, made)
-                await self._add(tx, fresh, alone)
+                await self._add(tx, made, alone)
                 added += 1
         return added
 

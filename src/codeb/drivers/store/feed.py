@@ -117,20 +117,6 @@ async def has(tx: Transaction, names: Collection[str]) -> set[str]:
     return {row["written"] for row in (await tx.read(there)).all}
 
 
-async def without_audited(tx: Transaction, made: Sequence[Change]) -> Sequence[Change]:
-    """Less the rows of the audit log that are there already, among the newest."""
-    if not any(change.table is audit_logs for change in made):
-        return made
-    one = audit_logs.c
-    newest = select(one.correlation_id, one.tool, one.at).order_by(one.id.desc()).limit(5_000)
-    there = {tuple(row.values()) for row in (await tx.read(newest)).all}
-
-    def known(row: Row) -> bool:
-        return (row["correlation_id"], row["tool"], row["at"]) in there
-
-    return [change for change in made if change.table is not audit_logs or not known(change.after or {})]
-
-
 async def prune(tx: Transaction, most: int) -> None:
     """Keep about the newest `most` changes. A copy that is further behind is made anew."""
     await tx.write(delete(changes).where(changes.c.seq <= await newest(tx) - most))
@@ -164,7 +150,9 @@ async def apply(tx: Transaction, made: Sequence[Change], *, replaying: bool = Fa
         elif change.after is None:
             await tx.write(delete(change.table).where(_at(change.table, change.key)))
         elif change.table is audit_logs:
-            await tx.write(audit_logs.insert(), {name: value for name, value in change.after.items() if name != "id"})
+            # One whose commit brought no answer may be there already: its place in its chain says so.
+            values = {name: value for name, value in change.after.items() if name != "id"}
+            await tx.write(tx.insert(audit_logs).on_conflict_do_nothing(), values)
         else:
             await tx.write(upsert(tx.dialect, change.table), change.after)
 

@@ -145,7 +145,7 @@ class LocalCopy:
             await tx.write(NOTE, {"written": written})
             await feed.apply(tx, [change for change in made if change.written == written])
             if audited:
-                await tx.write(audit_logs.insert(), audited)
+                await tx.write(tx.insert(audit_logs).on_conflict_do_nothing(), list(audited))
             await tx.write(STOP_NOTING)
 
     async def pending(self) -> list[str]:

@@ -1,13 +1,13 @@
-"""Who calls and what they were told: keys, teams, idempotency keys and the audit log."""
+"""Who calls and what they were told: keys, teams and idempotency keys."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import insert, select, update
 
-from codeb.contracts.store import AuditRow, Remembered
+from codeb.contracts.store import Remembered
 from codeb.drivers.store import rows
-from codeb.drivers.store.schema import answers, api_keys, audit_logs, members, teams
+from codeb.drivers.store.schema import answers, api_keys, members, teams
 from codeb.drivers.store.transaction import Transaction
 from codeb.model.access import Key, Member, Team
 
@@ -59,19 +59,3 @@ class SqlAnswers:
         this = (answers.c.key_id == key_id) & (answers.c.key == key)
         plain = None if answer is None else dict(answer)
         await self._tx.write(update(answers).where(this).values(answer=plain, sealed=sealed))
-
-
-class SqlAudit:
-    def __init__(self, tx: Transaction) -> None:
-        self._tx = tx
-
-    async def add(self, rows_: Sequence[AuditRow]) -> None:
-        if rows_:
-            added = [rows.audit_values(row) for row in rows_]
-            await self._tx.write(insert(audit_logs), added)
-            self._tx.audited += added
-
-    async def latest(self, limit: int) -> Sequence[AuditRow]:
-        """Newest first."""
-        newest = select(audit_logs).order_by(audit_logs.c.id.desc()).limit(limit)
-        return [rows.audit_of(row) for row in (await self._tx.read(newest)).all]

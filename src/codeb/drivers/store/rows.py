@@ -6,8 +6,9 @@ from typing import Any
 
 from sqlalchemy import RowMapping
 
-from codeb.contracts.store import AuditRow, Remembered
+from codeb.contracts.store import Remembered
 from codeb.model.access import Approval, Key, Member, Role, Team
+from codeb.model.chain import AuditRow
 from codeb.model.events import Event, Severity, Unreplayed
 from codeb.model.journal import Operation, OpState, StepRow, StepState
 from codeb.model.names import Place, Slot

@@ -20,6 +20,7 @@ from codeb.drivers.store.schema import (
     answers,
     api_keys,
     audit_logs,
+    audit_pruned,
     conflicts,
     deployments,
     events,
@@ -38,7 +39,9 @@ Row = dict[str, Any]
 CHUNK = 500
 FAULTS = (SQLAlchemyError, ValueError, KeyError, TypeError)
 
-HISTORY: tuple[Table, ...] = (operations, operation_steps, deployments, audit_logs, events, conflicts, answers, operation_locks)
+HISTORY: tuple[Table, ...] = (
+    operations, operation_steps, deployments, audit_logs, audit_pruned, events, conflicts, answers, operation_locks,
+)  # fmt: skip
 
 
 def generation_in(path: Path) -> int:

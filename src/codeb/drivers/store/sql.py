@@ -14,11 +14,12 @@ from sqlalchemy.exc import ArgumentError
 
 from codeb.contracts.store import Snapshot, Standing
 from codeb.drivers.store import migrate, recall
+from codeb.drivers.store.audit import SqlAudit
 from codeb.drivers.store.faults import translated
 from codeb.drivers.store.happenings import SqlConflicts, SqlEvents
 from codeb.drivers.store.journal import SqlJournal
 from codeb.drivers.store.mirror import Mirror
-from codeb.drivers.store.people import SqlAnswers, SqlAudit, SqlKeys
+from codeb.drivers.store.people import SqlAnswers, SqlKeys
 from codeb.drivers.store.registry import SqlDeployments, SqlLeases, SqlProjects, SqlSlots
 from codeb.drivers.store.schema import meta
 from codeb.drivers.store.seals import SqlSeals

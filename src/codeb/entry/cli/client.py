@@ -1,13 +1,20 @@
 """Calls of the server over HTTP, with nothing but the standard library: a third of the start-up time of a larger client."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from codeb.entry.cli.settings import Where
 from codeb.entry.version import VERSION
 
+if TYPE_CHECKING:
+    from http.client import HTTPResponse
+
 CONNECT_SECONDS = 5.0
+STREAM_SECONDS = 60.0
+"""without a piece of a stream"""
 
 
 class Unreachable(Exception):
@@ -54,7 +61,35 @@ class Client:
         """`GET /health`, without a key. Raises `Unreachable`."""
         return self._exchange("GET", "/health", {}, None, seconds)
 
+    def lines(self, path: str, query: dict[str, str]) -> tuple[Answer | None, Iterator[bytes]]:
+        """A stream of JSON lines, in pieces, or the answer that there is none. Raises `Unreachable`, also when it breaks off."""
+        from urllib.parse import urlencode
+
+        headers = {} if self.where.key is None else {"X-API-Key": self.where.key.reveal()}
+        pieces = self._pieces(f"{path}?{urlencode(query)}", headers)
+        first = next(pieces)
+        if isinstance(first, Answer):
+            return first, iter(())
+        return None, (piece for piece in pieces if isinstance(piece, bytes))
+
+    def _pieces(self, path: str, headers: dict[str, str]) -> Iterator[Answer | bytes]:
+        """First an answer that is a refusal, or nothing; then what comes."""
+        with self._response("GET", path, headers, None, STREAM_SECONDS) as response:
+            if response.status != 200:
+                yield self._answer(response)
+                return
+            yield b""
+            while piece := response.read(65_536):
+                yield piece
+
     def _exchange(self, method: str, path: str, headers: dict[str, str], body: bytes | None, seconds: float) -> Answer:
+        with self._response(method, path, headers, body, seconds) as response:
+            return self._answer(response)
+
+    @contextmanager
+    def _response(
+        self, method: str, path: str, headers: dict[str, str], body: bytes | None, seconds: float
+    ) -> "Iterator[HTTPResponse]":
         import http.client
         from urllib.parse import urlsplit
 
@@ -67,8 +102,7 @@ class Client:
             connection.sock.settimeout(seconds)
             sent = True
             connection.request(method, parts.path + path, body, {"Accept": "application/json", "Connection": "close", **headers})
-            response = connection.getresponse()
-            return self._answer(response.status, response.read(), response.getheader("Retry-After") or "")
+            yield connection.getresponse()
         except TimeoutError:
             said = f"no answer within {seconds:g} s" if sent else "the connection timed out"
             raise Unreachable(self.where.url, said, sent=sent) from None
@@ -78,9 +112,10 @@ class Client:
         finally:
             connection.close()
 
-    def _answer(self, status: int, raw: bytes, later: str) -> Answer:
+    def _answer(self, response: "HTTPResponse") -> Answer:
+        status, later = response.status, response.getheader("Retry-After") or ""
         try:
-            text = raw.decode("utf-8")
+            text = response.read().decode("utf-8")
             body = json.loads(text)
         except ValueError:
             body, text = None, ""

@@ -4,7 +4,7 @@ import sys
 
 import click
 
-from codeb.entry.cli import doctor, doors, exits, generated, looks, machine, show
+from codeb.entry.cli import audit, doctor, doors, exits, generated, looks, machine, show
 from codeb.entry.cli.client import Unreachable
 from codeb.entry.cli.session import Ended, Session, unreachable
 from codeb.entry.cli.settings import BadSetting
@@ -14,7 +14,7 @@ DAILY = (
     machine.up, machine.down, doors.deploy, doors.promote, doors.rollback, looks.status, looks.logs, looks.ops, looks.ports,
     looks.health, doors.cancel,
 )  # fmt: skip
-OTHER = (generated.raw, doctor.doctor, machine.configuration, machine.completion)
+OTHER = (audit.audit, generated.raw, doctor.doctor, machine.configuration, machine.completion)
 EPILOG = "\b\nExit codes:\n" + "\n".join(f"  {code:>3}  {text}" for code, text in exits.WORDS)
 ABOUT = """Deploy, preview, promote and roll back containers, without losing a request.
 

@@ -9,7 +9,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-FRONT = {"deploy": "deploy", "promote": "promote", "rollback": "rollback", "logs": "logs", "health_check": "health"}
+FRONT = {
+    "deploy": "deploy", "promote": "promote", "rollback": "rollback", "logs": "logs", "health_check": "health",
+    "audit_list": "audit", "audit_verify": "audit verify",
+}  # fmt: skip
 """tools that a hand-made command stands for, with every param of the tool as an option"""
 
 COMMAND = {"keys_rotate": "rotate-master"}

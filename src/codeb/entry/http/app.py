@@ -8,11 +8,11 @@ from typing import Any
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Lifespan
 
-from codeb.entry import strict_json
+from codeb.entry import export, strict_json
 from codeb.entry.http.threshold import ALWAYS, Rules, Threshold
 from codeb.entry.http.wire import CLOSE, answered, body_of, budget, header, token
 from codeb.entry.metrics import CONTENT_TYPE, Counted, Metrics
@@ -21,8 +21,11 @@ from codeb.entry.version import VERSION, older
 from codeb.errors import InvalidParams, NotFound, PublicError
 from codeb.gate import Asked, Entered, Gate
 from codeb.gate.door import failed, internal
+from codeb.gate.validate import validate
 from codeb.model import grammar
 from codeb.model.access import Actor
+from codeb.tools.audit import ListParams
+from codeb.tools.call import Call
 from codeb.wiring import House
 
 
@@ -50,6 +53,7 @@ class Http:
             Route("/metrics", self._metrics, methods=["GET"]),
             Route("/api", self._names, methods=["GET"]),
             Route("/api/tools", self._tools, methods=["GET"]),
+            Route("/api/audit", self._audit, methods=["GET"]),
             Route("/openapi.json", self._document, methods=["GET"]),
             Route("/api/{name}", self._short, methods=["POST"]),
             Route("/api/{family}/{verb}", self._short, methods=["POST"]),
@@ -83,7 +87,27 @@ class Http:
     async def _short_call(self, request: Request) -> Response:
         path = request.path_params
         name = path["name"] if "name" in path else f"{path['family']}_{path['verb']}"
+        request.scope["codeb.tool"] = name
         return await self._ask(request, name, await self._json(request))
+
+    async def _audit(self, request: Request) -> Response:
+        return await self._guard(request, self._audit_call)
+
+    async def _audit_call(self, request: Request) -> Response:
+        """The tool `audit_list`, by its own way: as lines the call is asked about the first row, and then they follow."""
+        request.scope["codeb.tool"] = "audit_list"
+        params, as_lines = export.wanted(request.query_params)
+        answer = await self._ask(request, "audit_list", params)
+        if not as_lines or answer.status_code != 200:
+            return answer
+        house, asked = self._house, self._asked(request, "audit_list")
+
+        def still() -> Actor:
+            return self._gate.entrance.know(asked.token, asked.ip)
+
+        call = Call(house.kit, house.engine, still(), "audit_list", asked.correlation_id)
+        body = export.lines(call, validate(ListParams, params), still)
+        return StreamingResponse(body, media_type="application/jsonl", headers={"X-Correlation-ID": asked.correlation_id})
 
     async def _ask(self, request: Request, tool: str, params: Any) -> Response:
         asked = self._asked(request, tool, params)
@@ -162,10 +186,12 @@ class Http:
         except PublicError as fault:
             return self._failure(request, fault)
         except ClientDisconnect:
+            self._note(request, 400, "client_gone", "The caller hung up within its body; nothing was done.")
             return Response(status_code=400)
 
     def _failure(self, request: Request, fault: PublicError) -> Response:
         slow = CLOSE if fault.code == "too_slow" else {}
+        self._note(request, fault.status, fault.code, fault.message)
         return self._before_gate(request, fault.status, failed(fault), **slow)
 
     def _before_gate(self, request: Request, status: int, body: dict[str, Any], **headers: str) -> Response:
@@ -182,18 +208,26 @@ class Http:
         lines += [name + b": " + value for name, value in [*ALWAYS, *said.raw_headers]]
         return b"\r\n".join(lines) + b"\r\n\r\n" + bytes(said.body)
 
+    def _note(self, request: Request, status: int, code: str, summary: str) -> None:
+        """The audit row of what was refused before it came to the gate."""
+        if request.scope.get("path", "").startswith(("/api", "/metrics")):
+            self._gate.refused(self._asked(request, request.scope.get("codeb.tool", "")), status, code, summary)
+
     async def _no_route(self, request: Request, fault: HTTPException) -> Response:
         if fault.status_code == 405:
             wrong = InvalidParams(
                 "This path does not take that method.", code="method_not_allowed", hint="Tools are called by POST."
             )
+            self._note(request, 405, wrong.code, wrong.message)
             return self._before_gate(request, 405, failed(wrong), **(fault.headers or {}))
         return self._failure(
             request, NotFound("There is nothing at this path.", hint="POST /api/tool, GET /api, GET /openapi.json.")
         )
 
     async def _fault(self, request: Request, fault: Exception) -> Response:
-        return self._before_gate(request, 500, internal(self._correlation(request)))
+        body = internal(self._correlation(request))
+        self._note(request, 500, body["code"], body["summary"])
+        return self._before_gate(request, 500, body)
 
     def _correlation(self, request: Request) -> str:
         """Taken from the request when it is a sane one; the same one for the whole request."""

@@ -136,10 +136,8 @@ async def build(settings: Settings) -> AsyncIterator[House]:
             owner_key, audit = await _keys(kit, settings), AuditLog(store, kit.ledger, owner)
             yield House(kit, engine, Gate(kit, engine, audit, BY_NAME), audit, owner_key)
         finally:
-            await health.close()
-            await proxy.close()
-            await docker.close()
-            await store.close()
+            for each in (health, proxy, docker, store):
+                await each.close()
 
 
 async def _sound(settings: Settings, mirror: Mirror, world: SystemWorld) -> tuple[str, Rescued]:

@@ -148,22 +148,24 @@ class Http:
 
     async def _metrics(self, request: Request) -> Response:
         """They name projects, so they need a key, and show what that key may see."""
-        entered = self._gate.enter(self._asked(request, "GET /metrics"))
+        entered = self._gate.enter(self._asked(request, "get_metrics"))
         if entered.actor is None:
             return self._turned_away(request, entered)
         text = self._numbers.text(self._house.kit, entered.actor)
         return Response(text, headers={"Content-Type": CONTENT_TYPE, **budget(entered.allowance)})
 
     async def _names(self, request: Request) -> Response:
-        return self._read(request, lambda actor: {"tools": [tool.name for tool in self._gate.offered(actor)]})
+        return self._read(request, "get_api", lambda actor: {"tools": [tool.name for tool in self._gate.offered(actor)]})
 
     async def _tools(self, request: Request) -> Response:
         return self._read(
-            request, lambda actor: {"success": True, "tools": [described(tool) for tool in self._gate.offered(actor)]}
+            request,
+            "get_tools",
+            lambda actor: {"success": True, "tools": [described(tool) for tool in self._gate.offered(actor)]},
         )
 
-    def _read(self, request: Request, body: Callable[[Actor], dict[str, Any]]) -> Response:
-        entered = self._gate.enter(self._asked(request, f"GET {request.url.path}"))
+    def _read(self, request: Request, name: str, body: Callable[[Actor], dict[str, Any]]) -> Response:
+        entered = self._gate.enter(self._asked(request, name))
         if entered.actor is None:
             return self._turned_away(request, entered)
         return answered(200, body(entered.actor), self._correlation(request), budget(entered.allowance))

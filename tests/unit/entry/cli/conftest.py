@@ -53,8 +53,8 @@ def fake() -> Iterator[Fake]:
             raw = json.dumps(body, ensure_ascii=False).encode()
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
-            if status == 429:
-                self.send_header("Retry-After", str(body["details"]["retryAfterSeconds"]))
+            if wait := body.get("details", {}).get("retryAfterSeconds"):
+                self.send_header("Retry-After", str(wait))
             self.send_header("Content-Length", str(len(raw)))
             self.end_headers()
             self.wfile.write(raw)

@@ -41,7 +41,7 @@ def failure(code: str, **more: object) -> dict[str, object]:
 def test_the_exit_code_says_what_went_wrong(status: int, code: str, expected: int, fake: Fake, we: We) -> None:
     fake.says("port_get", failure(code), status)
     said = we("port", "get", "shop")
-    assert (said.code, said.out) == (expected, "")
+    assert (said.code, said.out) == (expected, ""), said
     assert "It is not so." in said.err
     assert "Do that." in said.err
     raw = we("port", "get", "shop", "--json")

@@ -22,7 +22,7 @@ from codeb.drivers.runtime.sight import CachedSight
 from codeb.drivers.store.schema import operation_locks
 from codeb.drivers.store.sql import SqlStore, open_store
 from codeb.drivers.store.sqlite import READERS, SqliteDatabase
-from codeb.flows import cleanup, deploy, mend, project_delete, promote, restart, rollback
+from codeb.flows import cleanup, deploy, mend, project_delete, project_purge, promote, restart, rollback, undelete
 from codeb.gate import Answer as Said
 from codeb.gate import Asked, AuditLog, Gate
 from codeb.gate.authenticate import digest
@@ -46,7 +46,10 @@ STAGE = Place("shop", "staging")
 
 def sagas() -> tuple[Saga[Any], ...]:
     """As the modules have them now, so that a test can put a broken one in its place."""
-    return (deploy.SAGA, promote.SAGA, rollback.SAGA, cleanup.SAGA, project_delete.SAGA, restart.SAGA, mend.SAGA)
+    return (
+        deploy.SAGA, promote.SAGA, rollback.SAGA, cleanup.SAGA, project_delete.SAGA, undelete.SAGA, project_purge.SAGA,
+        restart.SAGA, mend.SAGA,
+    )  # fmt: skip
 
 
 @dataclass

@@ -4,6 +4,7 @@ from types import MappingProxyType
 from typing import Any
 
 from codeb.tools import (
+    deletions,
     deploys,
     events,
     health,
@@ -22,6 +23,7 @@ from codeb.tools.tool import Tool
 
 TOOLS: tuple[Tool[Any], ...] = (
     *projects.TOOLS,
+    *deletions.TOOLS,
     *deploys.TOOLS,
     *switches.TOOLS,
     *slots.TOOLS,

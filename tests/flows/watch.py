@@ -31,7 +31,7 @@ class Watch:
     def _of(self, place: Place, live: Live) -> list[str]:
         snapshot = self.rig.store.snapshot
         pair, running = snapshot.pair_of(place), snapshot.running.get(place)
-        if pair is None or (running and running.saga == "project_delete"):
+        if pair is None or (running and running.saga in ("project_delete", "undelete", "project_purge")):
             return []
         found = []
         if place in self.had and not self._is_hurt(pair) and not self._answers(place):

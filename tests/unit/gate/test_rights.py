@@ -43,6 +43,7 @@ ROLES = {
     },
     "admin": {
         "project_delete",
+        "undelete",
         "slot_cleanup",
         "port_release",
         "port_sync",
@@ -58,6 +59,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "project_get": {"projectName": "shop"},
     "project_update": {"projectName": "shop", "watchSeconds": 90},
     "project_delete": {"projectName": "shop", "confirm": "shop"},
+    "undelete": {"projectName": "shop"},
     "deploy": {"projectName": "shop", "image": "shop:3"},
     "promote": {"projectName": "shop"},
     "rollback": {"projectName": "shop"},
@@ -78,7 +80,7 @@ CELLS = [(tool.name, role) for tool in TOOLS for role in Role]
 
 def test_the_catalogue_agrees_with_the_table() -> None:
     assert {tool.name: tool.role.value for tool in TOOLS} == {name: role for role, names in ROLES.items() for name in names}
-    assert len(CELLS) == 112
+    assert len(CELLS) == 116
 
 
 async def audit(rig: Rig) -> Any:

@@ -15,8 +15,8 @@ CALL = {"projectName": "shop", "confirm": "shop"}
 WEEK = timedelta(days=7)
 
 
-async def _purge(process: Process) -> list[str]:
-    begun = await purge_deleted(process.kit, process.engine, process.audit)
+async def _purge(process: Process, later: dict[str, float] | None = None) -> list[str]:
+    begun = await purge_deleted(process.kit, process.engine, process.audit, {} if later is None else later)
     await process.settle()
     return begun
 
@@ -163,8 +163,11 @@ async def test_a_purge_that_stopped_half_way_is_tried_again_and_cannot_be_undone
         await process.refused("undelete", 409, "project_deleted", **SHOP)
         (finding,) = (await process.ok("reconcile"))["findings"] or [{}]
         assert finding.get("kind") == "deletion_unfinished"
+        later: dict[str, float] = {}
+        assert [len(await _purge(process, later)) for _ in range(3)] == [1, 0, 0]
         rig.machine.boxes["shop-production-blue.kept"].instance = "memory"
-        assert len(await _purge(process)) == 1
+        later["shop"] = process.world.monotonic()
+        assert len(await _purge(process, later)) == 1
         assert rig.store.snapshot.projects == {}
 
 

@@ -20,6 +20,8 @@ log = logging.getLogger("codeb.timer")
 EVERY_SECONDS = 10.0
 PURGE_SECONDS = 60.0
 """how long the round waits for one purge; a longer one goes on by itself"""
+PURGE_PAUSE = 600.0
+"""before one that did not succeed is tried again"""
 
 
 async def end_graces(kit: Kit, engine: Engine) -> list[str]:
@@ -40,14 +42,17 @@ async def end_graces(kit: Kit, engine: Engine) -> list[str]:
     return begun
 
 
-async def purge_deleted(kit: Kit, engine: Engine, audit: AuditLog) -> list[str]:
+async def purge_deleted(kit: Kit, engine: Engine, audit: AuditLog, later: dict[str, float]) -> list[str]:
     """Remove what is left of every project whose week is over by its stored time; returns the operations begun.
 
-    A purge that stopped half way is tried again. One audit row each time, also for what did not succeed.
+    A purge that stopped half way is tried again, not before the (monotonic) time that `later` has for it. One audit row
+    each time, also for what did not succeed.
     """
     snapshot, now, begun = kit.store.snapshot, kit.world.now(), []
     busy = {place.project for place in snapshot.running}
     for project in [each for each in snapshot.projects.values() if purge_due(each, now) and each.name not in busy]:
+        if kit.world.monotonic() < later.get(project.name, 0.0):
+            continue
         actor = Actor("timer", project.team, Role.ADMIN)
         call = Call(kit, engine, actor, "project_delete", kit.world.new_id("timer"), needs_database=True)
         params, summary, code = {"projectName": project.name, "purge": True}, f"{project.name}: purged.", ""
@@ -62,6 +67,8 @@ async def purge_deleted(kit: Kit, engine: Engine, audit: AuditLog) -> list[str]:
         except PublicError as fault:
             log.info("%s stays for now: %s", project.name, fault)
             summary, code = f"{project.name}: {fault.message}", fault.code
+        if code:
+            later[project.name] = kit.world.monotonic() + PURGE_PAUSE
         spent = (kit.world.monotonic() - began) * 1000
         audit.record_automatic(
             "project_delete", now, call.correlation_id, summary, params, team=project.team, code=code, duration_ms=spent
@@ -71,13 +78,14 @@ async def purge_deleted(kit: Kit, engine: Engine, audit: AuditLog) -> list[str]:
 
 async def _graces(kit: Kit, engine: Engine, audit: AuditLog) -> None:
     """Look every ten seconds until cancelled."""
+    later: dict[str, float] = {}
     while True:
         await asyncio.sleep(EVERY_SECONDS)
         try:
             if kit.store.standing.leads:
                 await end_graces(kit, engine)
                 if not kit.store.standing.degraded and not engine.stopping:
-                    await purge_deleted(kit, engine, audit)
+                    await purge_deleted(kit, engine, audit, later)
         except Exception:
             log.exception("the timer's round failed; the next one comes")
 

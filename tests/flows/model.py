@@ -47,10 +47,11 @@ class Env:
 
 @dataclass(frozen=True)
 class Shop:
-    """Everything: the environments by place, the projects, those that are half deleted."""
+    """Everything: the environments by place, the projects, those of them that are deleted and can come back."""
 
     envs: Mapping[At, Env]
     projects: frozenset[str] = frozenset()
+    deleted: frozenset[str] = frozenset()
 
     def put(self, at: At, env: Env | None) -> "Shop":
         rest = {key: value for key, value in self.envs.items() if key != at}
@@ -89,16 +90,19 @@ Hurt = Callable[[At, str], bool]
 
 def expect(shop: Shop, ask: Ask, now: float, hurt: Hurt) -> Ends:
     no = False, [shop]
+    if ask.project in shop.deleted and ask.tool in ("undelete", "purge"):
+        return True, [shop, _end(shop, ask)]
+    if ask.tool in ("undelete", "purge") or (ask.project in shop.deleted and not _of_all(ask)):
+        return no
     if ask.tool == "project_create":
         made = replace(shop, projects=shop.projects | {ask.project})
         return True, [shop, made.with_pair(ask.at)]
-    if ask.tool == "timer" or (ask.tool == "slot_cleanup" and ask.slot is None):
+    if _of_all(ask):
         return True, list(_emptying(shop, now))
     if ask.project not in shop.projects:
         return no
     if ask.tool == "project_delete":
-        left = {at: env for at, env in shop.envs.items() if at[0] != ask.project}
-        return True, [shop, Shop(left, shop.projects - {ask.project})]
+        return True, [shop, replace(shop, deleted=shop.deleted | {ask.project})]
     if ask.tool == "port_allocate":
         return True, [shop, shop.with_pair(ask.at)]
     if ask.tool == "deploy":
@@ -109,11 +113,22 @@ def expect(shop: Shop, ask: Ask, now: float, hurt: Hurt) -> Ends:
     return CALLS[ask.tool](shop, env, ask, now, hurt)
 
 
+def _of_all(ask: Ask) -> bool:
+    return ask.tool == "timer" or (ask.tool == "slot_cleanup" and ask.slot is None)
+
+
+def _end(shop: Shop, ask: Ask) -> Shop:
+    deleted = shop.deleted - {ask.project}
+    if ask.tool == "undelete":
+        return replace(shop, deleted=deleted)
+    return Shop({at: env for at, env in shop.envs.items() if at[0] != ask.project}, shop.projects - {ask.project}, deleted)
+
+
 def _emptying(shop: Shop, now: float) -> Iterable[Shop]:
     yield shop
     for at, env in sorted(shop.envs.items()):
         slot = env.find("grace")
-        if slot is not None and (env.side(slot).ends or 0) <= now:
+        if slot is not None and at[0] not in shop.deleted and (env.side(slot).ends or 0) <= now:
             shop = shop.put(at, env.put(**{slot: Side()}))
             yield shop
 

@@ -106,6 +106,10 @@ class Shopkeeper:
             return name, {"projectName": ask.project, "environments": [ask.environment], "containerPort": 8080}
         if name == "project_delete":
             return name, {"projectName": ask.project, "confirm": ask.project}
+        if name == "purge":
+            return "project_delete", {"projectName": ask.project, "confirm": ask.project, "purge": True}
+        if name == "undelete":
+            return name, {"projectName": ask.project}
         if name == "deploy":
             return name, {**where, "image": f"shop:{ask.version}", "autoPromote": ask.yes, "timeout": 5}
         if name == "slot_cleanup":
@@ -262,7 +266,7 @@ class Shopkeeper:
 
     async def hurts(self, which: int, how: str) -> None:
         """Somebody removes or stops a container by hand, or its application turns bad."""
-        boxes = [box for box in self.rig.machine.boxes.values() if box.instance]
+        boxes = [box for box in self.rig.machine.boxes.values() if box.instance and not box.name.endswith(".kept")]
         if not boxes:
             return
         box = boxes[which % len(boxes)]
@@ -302,12 +306,13 @@ class Shopkeeper:
     def _found(self) -> Shop:
         """The registry in the model's words."""
         snapshot = self.rig.store.snapshot
-        assert all(project.state == "ready" for project in snapshot.projects.values())
+        assert {project.state for project in snapshot.projects.values()} <= {"ready", "deleted"}
         envs = {}
         for place, pair in snapshot.pairs.items():
             assert pair.green.port == pair.blue.port + 1
             envs[place.project, place.environment] = Env(pair.blue.port, _side(pair.blue), _side(pair.green))
-        return Shop(envs, frozenset(snapshot.projects))
+        deleted = frozenset(name for name, project in snapshot.projects.items() if project.state == "deleted")
+        return Shop(envs, frozenset(snapshot.projects), deleted)
 
     def _graces(self, began: float, found: Shop) -> None:
         """A grace that was there keeps its end to the microsecond; a new one lasts as long as was promised."""

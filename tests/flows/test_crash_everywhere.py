@@ -17,8 +17,8 @@ FLOORS = {
     "deploy, over deployed": (480, 50), "deploy, over grace": (600, 58), "deploy, over grace, unhealthy": (490, 50),
     "deploy, over deployed, exits": (320, 38), "deploy, new environment, exits": (115, 24), "deploy and promote": (290, 47),
     "promote, first": (40, 11), "promote": (58, 12), "promote, never proven": (44, 10), "rollback": (68, 14),
-    "rollback, never proven": (85, 13), "cleanup of grace": (48, 9), "cleanup of deployed": (32, 7), "project_delete": (145, 12),
-    "undelete": (100, 10), "undelete, never proven": (100, 10), "project_delete, purge": (60, 5),
+    "rollback, never proven": (85, 13), "cleanup of grace": (48, 9), "cleanup of deployed": (32, 7), "project_delete": (165, 13),
+    "undelete": (690, 55), "undelete, never proven": (690, 55), "project_delete, purge": (105, 7),
     "mend beside a grace": (160, 12), "mend with nobody left": (260, 16), "mend what stands aside": (260, 20),
     "mend a stray and a dead proxy": (160, 10),
 }  # fmt: skip

@@ -210,5 +210,5 @@ class Maker(Caller):
             if self._ask("project_delete", {"projectName": each, "confirm": each}).status == 200:
                 self._there.remove(each)
                 # its ports are wanted again
-                self._ask("project_delete", {"projectName": each, "confirm": each, "purge": True}, "project_purge")
+                self._ask("project_delete", {"projectName": each, "confirm": each, "purge": True})
         self._pause(1.5)

@@ -152,8 +152,11 @@ class Demo:
         self.server.home.mkdir(parents=True, exist_ok=True)
         if not self.up():
             raise AssertionError(f"CodeB did not start:\n{self.server.log[-3000:]}")
-        if self.server.ask("project_get", {"projectName": PROJECT})[0] == 200:
+        status, found = self.server.ask("project_get", {"projectName": PROJECT})
+        if status == 200 and found["project"]["state"] not in ("deleted", "purging"):
             self.server.call("project_delete", projectName=PROJECT, confirm=PROJECT)
+        if status == 200:
+            self.server.call("project_delete", projectName=PROJECT, confirm=PROJECT, purge=True)
 
     def up(self) -> bool:
         self.server.start(wait=False)

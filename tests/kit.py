@@ -24,12 +24,12 @@ from codeb.drivers.store.sql import SqlStore, open_store
 from codeb.drivers.store.sqlite import READERS, SqliteDatabase
 from codeb.drivers.vault.aesgcm import AesGcmVault
 from codeb.drivers.vault.memory import MemoryKeyFile
-from codeb.flows import cleanup, deploy, mend, project_delete, promote, restart, rollback
+from codeb.flows import cleanup, deploy, mend, project_delete, project_purge, promote, restart, rollback, undelete
 from codeb.gate import Answer as Said
 from codeb.gate import Asked, AuditLog, Gate
 from codeb.gate.authenticate import digest
 from codeb.model.access import Key, Role, key_text
-from codeb.model.names import Place
+from codeb.model.names import Place, kept
 from codeb.model.secret import Secret
 from codeb.model.specs import Live, Site
 from codeb.saga.engine import Engine
@@ -48,7 +48,10 @@ STAGE = Place("shop", "staging")
 
 def sagas() -> tuple[Saga[Any], ...]:
     """As the modules have them now, so that a test can put a broken one in its place."""
-    return (deploy.SAGA, promote.SAGA, rollback.SAGA, cleanup.SAGA, project_delete.SAGA, restart.SAGA, mend.SAGA)
+    return (
+        deploy.SAGA, promote.SAGA, rollback.SAGA, cleanup.SAGA, project_delete.SAGA, undelete.SAGA, project_purge.SAGA,
+        restart.SAGA, mend.SAGA,
+    )  # fmt: skip
 
 
 def unlocked(keys: MemoryKeyFile) -> AesGcmVault:
@@ -185,8 +188,25 @@ class Rig:
             )
             return list(found)
 
+    def _of_deleted(self, pair: Any, names: set[str]) -> list[str]:
+        """Everything is there, aside, and nothing of it runs or comes back by itself."""
+        found = [f"{pair.place.key} is deleted and has a site"] if pair.place in self.proxy.loaded else []
+        found += [f"{pair.place.key} is deleted and has a switch"] if pair.place in self.proxy.switch else []
+        for row in pair.rows:
+            box = self.machine.boxes.get(kept(row.container))
+            if row.state == "empty":
+                continue
+            names.discard(kept(row.container))
+            if box is None or box.running or box.policy != "no":
+                found.append(f"{row.container} is deleted but {box and (box.status, box.policy)}")
+            elif box.spec is None or (box.spec.deployment_id, box.image_id) != (row.deployment_id, row.image_id):
+                found.append(f"{row.container} is not what was deployed")
+        return found
+
     async def _of_pair(self, pair: Any, names: set[str]) -> list[str]:
         found = []
+        if self.store.snapshot.projects[pair.place.project].state == "deleted":
+            return self._of_deleted(pair, names)
         for row in pair.rows:
             box = self.machine.boxes.get(row.container)
             if row.state == "empty":
@@ -290,16 +310,16 @@ def still(of: Rig) -> Still:
     machine, trap = of.machine, of.machine.trap
     machine.trap = None
     try:
-        kept = copy.deepcopy(machine)
+        machine_now = copy.deepcopy(machine)
     finally:
         machine.trap = trap
-    kept.effects.clear()
+    machine_now.effects.clear()
     proxy = (dict(of.proxy.loaded), dict(of.proxy.switch), set(of.proxy.held), set(of.health.broken))
     return Still(
         data,
         of.policy,
         copy.copy(of.clock),
-        kept,
+        machine_now,
         copy.deepcopy(of.records),
         copy.copy(of.keys),
         copy.deepcopy(of.ledger),
@@ -342,7 +362,7 @@ async def shop(process: Process, at: Rig, state: str) -> None:
     """Bring project shop to a named state of its production slots, by the tools alone.
 
     new: no version. deployed: 1 in blue. active: 1 live. ready: 1 live in blue, 2 deployed in green.
-    grace: 2 live in green, 1 in grace in blue. back: rolled back to 1, 2 deployed.
+    grace: 2 live in green, 1 in grace in blue. back: rolled back to 1, 2 deployed. gone: deleted in state grace.
     """
     for number in ("1", "2", "3", "4", "5"):
         at.image(number)
@@ -354,6 +374,9 @@ async def shop(process: Process, at: Rig, state: str) -> None:
     ):  # fmt: skip
         if tool:
             await process.ok(tool, **where, **more)
+        if name == "grace" and state == "gone":
+            await process.ok("project_delete", projectName="shop", confirm="shop")
+            name = state
         if name == state:
             at.machine.effects.clear()
             return

@@ -29,6 +29,7 @@ class Truth:
     open_operations: list[str]
     locks: list[str]
     leases: set[int]
+    deleted: bool = False
 
     @property
     def active(self) -> str | None:
@@ -63,6 +64,9 @@ def look(stage: Stage, project: str, environment: str = "production") -> Truth:
         open_operations=[row["id"] for row in rows(stage, "select id, state from operations") if row["state"] not in TERMINAL],
         locks=[row["operation_id"] for row in rows(stage, "select * from operation_locks") if row["operation_id"]],
         leases={row["port"] for row in rows(stage, "select * from port_leases")},
+        deleted=any(
+            row["name"] == project and row["state"] == "deleted" for row in rows(stage, "select name, state from projects")
+        ),
     )
 
 
@@ -80,6 +84,8 @@ def judge(stage: Stage, project: str, environment: str = "production") -> list[s
     """Every way in which registry, Docker, proxy files and the public route disagree. Empty: all is well."""
     truth = look(stage, project, environment)
     faults = [f"operation {each} is open" for each in truth.open_operations] + [f"lock held by {each}" for each in truth.locks]
+    if truth.deleted:
+        return faults + _aside(truth, f"{project}-{environment}") + _route(stage, truth, project, environment) + _leftovers(stage)
     faults += _containers(truth, f"{project}-{environment}")
     faults += _switch(truth)
     faults += _route(stage, truth, project, environment)
@@ -114,6 +120,23 @@ def _containers(truth: Truth, key: str) -> list[str]:
     return faults
 
 
+def _aside(truth: Truth, key: str) -> list[str]:
+    """A deleted project: no site, no switch, its containers set aside and stopped, its ports leased."""
+    faults = ["a deleted project has a site"] if truth.has_site or truth.markers else []
+    for slot, row in truth.slots.items():
+        there = truth.containers.get(f"{key}-{slot}.kept")
+        if row["port"] not in truth.leases:
+            faults.append(f"port {row['port']} of a deleted project has no lease")
+        if row["state"] == "empty":
+            continue
+        if there is None or there["State"] == "running":
+            faults.append(f"{key}-{slot} is {there['State'] if there else 'gone'}, not set aside")
+        elif there["Labels"].get("codeb.deployment") != row["deployment_id"]:
+            faults.append(f"{key}-{slot}.kept is not what was deployed")
+    known = {f"{key}-{slot}.kept" for slot, row in truth.slots.items() if row["state"] != "empty"}
+    return faults + [f"orphan container {name}" for name in truth.containers if name not in known]
+
+
 def _switch(truth: Truth) -> list[str]:
     if not truth.slots:
         return [f"markers without an environment: {truth.markers}"] if truth.markers or truth.has_site else []
@@ -139,7 +162,7 @@ def _route(stage: Stage, truth: Truth, project: str, environment: str) -> list[s
         status, headers, _ = stage.public(host)
     except OSError as error:
         return [f"the public route is broken: {error}"]
-    if truth.active is None:
+    if truth.active is None or truth.deleted:
         expected = 503 if truth.has_site else 404
         return [] if status == expected else [f"the public route of nothing answers {status}, not {expected}"]
     faults = [] if status == 200 else [f"the public route answers {status}"]

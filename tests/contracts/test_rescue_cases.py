@@ -1,6 +1,7 @@
 """P10: what is believed, what is rebuilt from what, and when a start is refused: one by one."""
 
 import contextlib
+import json
 import random
 import shutil
 import sqlite3
@@ -75,6 +76,23 @@ async def test_what_came_over_and_what_did_not(past: Past, home: Path, clock: Cl
         assert await registry.journal.get("op_2") is None and await registry.journal.running(Place("cart", "production")) is None
         opened = await registry.journal.open(operation("op_3", (Place("cart", "production"),)), owner="me:2")
         assert opened.fence == 3
+    await store.close()
+
+
+async def test_a_deleted_project_is_rebuilt_as_deleted(past: Past, home: Path, clock: Clock) -> None:
+    """P10, S25: its week goes on from the moment it was deleted; its ports stay leased."""
+    store, _ = await begin(home, clock)
+    async with store.write() as registry:
+        await registry.projects.set_state("cart", "deleted", START)
+    leases = store.snapshot.leases
+    await store.close()
+    written = json.loads((home / "registry/ssot.json").read_text())["projects"]["cart"]
+    assert (written["state"], written["deletedAt"]) == ("deleted", START.isoformat())
+    for name in ("codeb.db", "codeb.db-wal", "codeb.db-shm"):
+        (home / name).unlink(missing_ok=True)
+    store, _ = await begin(home, clock)
+    cart = store.snapshot.projects["cart"]
+    assert (cart.state, cart.deleted_at, store.snapshot.leases) == ("deleted", START, leases)
     await store.close()
 
 

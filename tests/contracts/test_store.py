@@ -57,6 +57,14 @@ async def test_a_project_name_is_taken_by_any_team_and_the_transaction_goes_on(s
     assert set(store.snapshot.projects) == {"shop", "blog"}
 
 
+async def test_since_when_a_project_is_deleted_goes_with_its_state(store: SqlStore) -> None:
+    await shop(store)
+    for state, at in (("deleted", START), ("purging", None), ("deleted", START), ("ready", None)):
+        async with store.write() as registry:
+            await registry.projects.set_state("shop", state, at)
+        assert (store.snapshot.projects["shop"].state, store.snapshot.projects["shop"].deleted_at) == (state, at)
+
+
 async def test_removing_a_project_takes_slots_and_leases_and_leaves_history(store: SqlStore) -> None:
     await shop(store)
     async with store.write() as registry:

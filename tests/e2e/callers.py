@@ -79,7 +79,9 @@ class Ledger:
         return found + self._projects(shore) + self._audit(shore)
 
     def _projects(self, shore: Seaside) -> list[str]:
-        there = {row["name"] for row in shore.rows("select name from projects")}
+        there = {
+            row["name"] for row in shore.rows("select name, state from projects") if row["state"] not in ("deleted", "purging")
+        }
         leased = {row["project"] for row in shore.rows("select project from port_leases")}
         state: dict[str, str] = {}
         for call in self.calls:
@@ -207,4 +209,6 @@ class Maker(Caller):
         for each in self._there[2:]:
             if self._ask("project_delete", {"projectName": each, "confirm": each}).status == 200:
                 self._there.remove(each)
+                # its ports are wanted again
+                self._ask("project_delete", {"projectName": each, "confirm": each, "purge": True})
         self._pause(1.5)

@@ -116,7 +116,8 @@ class Matrix:
     def fresh(self) -> None:
         """A new project instead of the former one."""
         if self.project:
-            self.stage.ask("project_delete", {"projectName": self.project, "confirm": self.project})
+            for purge in (False, True):
+                self.stage.ask("project_delete", {"projectName": self.project, "confirm": self.project, "purge": purge})
         self._count += 1
         self.project = f"{self.stage.project}-{self._count}"
         self._create(self.project)
@@ -147,7 +148,10 @@ class Matrix:
         raise AssertionError(f"could not bring about: {situation}")
 
     def _exists(self, project: str) -> bool:
-        return any(row["name"] == project for row in oracle.rows(self.stage, "select name from projects"))
+        return any(
+            (row["name"], row["state"]) == (project, "ready")
+            for row in oracle.rows(self.stage, "select name, state from projects")
+        )
 
     # one cell
 
@@ -187,7 +191,8 @@ class Matrix:
     def _abandon(self) -> None:
         """What a fallen cell left is no place to begin from, and holds ports and a network."""
         if self.project:
-            self.stage.ask("project_delete", {"projectName": self.project, "confirm": self.project})
+            for purge in (False, True):
+                self.stage.ask("project_delete", {"projectName": self.project, "confirm": self.project, "purge": purge})
         self.project = ""
 
     def _live(self, cell: Cell, again: bool, outcome: Outcome) -> None:
@@ -272,14 +277,15 @@ class Matrix:
             "promote": {"active", "grace"} if before.active else {"active", "empty"},
             "rollback": {"active", "deployed"},
             "cleanup": {"active", "empty"},
-            "project_delete": set(),
+            "project_delete": set(before.states),
         }[next(saga for saga, state in reversed(ended) if state == "succeeded")]
         faults = [] if after.states == states else [f"the slots are {set(after.states)}, not {states}"]
         if cell.what in ("promote", "rollback") and after.active == before.active:
             faults.append(f"{after.active} is active, as before")
         if cell.what == "project_delete":
             faults += [f"{self.project} is still there"] if self._exists(self.project) else []
-            faults += [f"left: {name}" for name in (*after.containers, *after.networks) if self.project in name]
+            faults += [f"not aside: {name}" for name, (_, state, policy) in after.containers.items()
+                       if not name.endswith(".kept") or state == "running" or policy != "no"]  # fmt: skip
         return faults
 
     def _nothing_left(self, environment: str) -> list[str]:

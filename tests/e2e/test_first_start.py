@@ -299,7 +299,7 @@ def test_the_life_of_a_project_on_postgres(
     with psycopg.connect(url) as connection:
         found = connection.execute("SELECT tool FROM operations ORDER BY id").fetchall()
     assert [tool for (tool,) in found] == [
-        "deploy", "promote", "deploy", "promote", "rollback", "promote", "slot_cleanup", "project_delete",
+        "deploy", "promote", "deploy", "promote", "rollback", "promote", "slot_cleanup", "project_delete", "project_delete",
     ]  # fmt: skip
 
 

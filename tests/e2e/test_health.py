@@ -46,6 +46,7 @@ def project(stage: Stage, name: str) -> Iterator[Where]:
     yield where
     assert oracle.judge(stage, where["projectName"]) == []
     assert stage.call("project_delete", projectName=where["projectName"], confirm=where["projectName"])["deleted"]
+    assert stage.call("project_delete", projectName=where["projectName"], confirm=where["projectName"], purge=True)["purged"]
 
 
 @pytest.fixture

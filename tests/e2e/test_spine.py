@@ -51,6 +51,9 @@ def test_the_life_of_a_project(stage: Stage, images: dict[str, str]) -> None:
 
     gone = stage.call("project_delete", projectName=name, confirm=name)
     assert gone["deleted"] is True
+    assert oracle.judge(stage, name) == []
+    assert stage.ask("slot_status", where)[0] == 409
+    assert stage.call("project_delete", projectName=name, confirm=name, purge=True)["purged"] is True
     assert stage.containers() == []
     assert oracle.judge(stage, name) == []
     assert stage.ask("slot_status", where)[0] == 404

@@ -51,6 +51,7 @@ def where(house: Stage) -> Iterator[Where]:
     yield made
     assert oracle.judge(house, made["projectName"]) == []
     house.call("project_delete", projectName=made["projectName"], confirm=made["projectName"])
+    house.call("project_delete", projectName=made["projectName"], confirm=made["projectName"], purge=True)
 
 
 class Asking(threading.Thread):
@@ -338,3 +339,4 @@ def test_a_pull_request_environment_has_ports_of_the_preview_range(house: Stage,
     assert house.public(f"{where['projectName']}-pr-12.localhost")[1]["x-codeb-slot"] == "blue"
     assert oracle.judge(house, where["projectName"], "pr-12") == []
     house.call("project_delete", projectName=where["projectName"], confirm=where["projectName"])
+    house.call("project_delete", projectName=where["projectName"], confirm=where["projectName"], purge=True)

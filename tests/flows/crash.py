@@ -105,6 +105,9 @@ SCENES: dict[str, Scene] = {
     "cleanup of grace": Scene("grace", "slot_cleanup", {**WHERE, "slot": "blue", "force": True}),
     "cleanup of deployed": Scene("ready", "slot_cleanup", {**WHERE, "slot": "green", "force": True}),
     "project_delete": Scene("grace", "project_delete", {"projectName": "shop", "confirm": "shop"}),
+    "undelete": Scene("gone", "undelete", {"projectName": "shop"}),
+    "undelete, never proven": Scene("gone", "undelete", {"projectName": "shop"}, spoil=_dark),
+    "project_delete, purge": Scene("gone", "project_delete", {"projectName": "shop", "confirm": "shop", "purge": True}),
     "mend beside a grace": Scene("grace", "reconcile", {}, spoil=_no_active, again=True),
     "mend with nobody left": Scene("grace", "reconcile", {}, spoil=_no_grace, dark=True, again=True),
     "mend what stands aside": Scene("active", "reconcile", {}, spoil=_aside, dark=True, again=True),
@@ -124,7 +127,7 @@ class Watch:
     def __init__(self, rig: Rig, scene: Scene) -> None:
         self.rig = rig
         pair = rig.store.snapshot.pair_of(PROD)
-        self.had = bool(pair and pair.active) and scene.tool != "project_delete" and not scene.dark
+        self.had = bool(pair and pair.active) and scene.tool not in ("project_delete", "undelete") and not scene.dark
 
     def look(self, point: str) -> list[str]:
         found = []

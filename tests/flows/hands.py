@@ -4,6 +4,7 @@ import re
 from dataclasses import replace
 
 from codeb.drivers.runtime.memory_machine import Behaviour
+from codeb.model.deletion import READY
 from codeb.model.names import Place
 from codeb.model.slots import Pair, State, grace_expired
 from codeb.model.specs import Live
@@ -32,7 +33,7 @@ class Hands:
 
     def _hurt(self, which: int, how: str) -> None:
         """Remove or stop a container, or have its application turn bad."""
-        boxes = [box for box in self.rig.machine.boxes.values() if box.instance]
+        boxes = [box for box in self.rig.machine.boxes.values() if box.instance and not box.name.endswith(".kept")]
         if not boxes:
             return
         box = boxes[which % len(boxes)]
@@ -92,7 +93,14 @@ class Hands:
         box = self.rig.machine.boxes.get(name)
         if pair is None or next(row for row in pair.rows if row.container == name).state is State.EMPTY:
             return False
+        if self._is_deleted(pair.place):
+            # it is set aside and stopped, as it should be; what is missing is made anew when the project comes back
+            aside = self.rig.machine.boxes.get(f"{name}.kept")
+            return aside is None or aside.behaviour.status == 500
         return box is None or not box.running or box.behaviour.status == 500
+
+    def _is_deleted(self, place: Place) -> bool:
+        return self.rig.store.snapshot.projects[place.project].state != READY
 
     def _pair_of(self, name: str) -> Pair | None:
         project, environment, _ = name.split("-")
@@ -114,8 +122,10 @@ class Hands:
         for name in self.hurt:
             box, pair = self.rig.machine.boxes.get(name), self._pair_of(name)
             row = next(each for each in pair.rows if each.container == name) if pair else None
-            kept_up = row is not None and (
-                row.state is State.ACTIVE or (row.state is State.GRACE and not grace_expired(row, now))
+            kept_up = (
+                row is not None
+                and not self._is_deleted(row.place)
+                and (row.state is State.ACTIVE or (row.state is State.GRACE and not grace_expired(row, now)))
             )
             if kept_up and (box is None or not box.running):
                 found.add(name)

@@ -57,6 +57,8 @@ class Shop:
     projects: Mapping[str, tuple[bool, int]] = field(default_factory=dict)
     outside: frozenset[int] = frozenset()
     """ports that somebody else publishes"""
+    deleted: frozenset[str] = frozenset()
+    """projects that can come back"""
 
     def put(self, at: At, env: Env | None) -> "Shop":
         rest = {key: value for key, value in self.envs.items() if key != at}
@@ -73,7 +75,7 @@ class Shop:
     def crowded(self, at: At) -> bool:
         """Whether somebody else has a port of an environment that runs nothing."""
         env = self.envs[at]
-        return env.idle and bool({env.port, env.port + 1} & self.outside)
+        return at[0] not in self.deleted and env.idle and bool({env.port, env.port + 1} & self.outside)
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,10 @@ Hurt = Callable[[At, str], bool]
 
 def expect(shop: Shop, ask: Ask, now: float, hurt: Hurt) -> Ends:
     no = False, [shop]
+    if ask.project in shop.deleted and ask.tool in ("undelete", "purge"):
+        return True, [shop, _end(shop, ask)]
+    if ask.tool in ("undelete", "purge") or (ask.project in shop.deleted and not _of_all(ask)):
+        return no
     if ask.tool == "project_create":
         made = replace(shop, projects={ask.project: FIRST_WATCH, **shop.projects})
         return True, [shop, made.with_pair(ask.at)]
@@ -113,14 +119,12 @@ def expect(shop: Shop, ask: Ask, now: float, hurt: Hurt) -> Ends:
         return True, [shop]
     if ask.tool == "port_sync":
         return True, [shop, _given_room(shop)]
-    if ask.tool == "timer" or (ask.tool == "slot_cleanup" and ask.slot is None):
+    if _of_slots(ask):
         return True, list(_emptying(shop, now))
     if ask.project not in shop.projects:
         return no
     if ask.tool == "project_delete":
-        left = {at: env for at, env in shop.envs.items() if at[0] != ask.project}
-        rest = {name: watch for name, watch in shop.projects.items() if name != ask.project}
-        return True, [shop, replace(shop, envs=left, projects=rest)]
+        return True, [shop, replace(shop, deleted=shop.deleted | {ask.project})]
     if ask.tool == "project_update":
         return True, [shop, replace(shop, projects={**shop.projects, ask.project: (ask.yes, ask.seconds)})]
     if ask.tool == "port_register":
@@ -135,11 +139,29 @@ def expect(shop: Shop, ask: Ask, now: float, hurt: Hurt) -> Ends:
     return CALLS[ask.tool](shop, env, ask, now, hurt)
 
 
+def _of_all(ask: Ask) -> bool:
+    """Whether it is about everything, not about one project."""
+    return _of_slots(ask) or ask.tool in ("port_sync", *CHANGE_NOTHING)
+
+
+def _of_slots(ask: Ask) -> bool:
+    return ask.tool == "timer" or (ask.tool == "slot_cleanup" and ask.slot is None)
+
+
+def _end(shop: Shop, ask: Ask) -> Shop:
+    deleted = shop.deleted - {ask.project}
+    if ask.tool == "undelete":
+        return replace(shop, deleted=deleted)
+    left = {at: env for at, env in shop.envs.items() if at[0] != ask.project}
+    rest = {name: watch for name, watch in shop.projects.items() if name != ask.project}
+    return replace(shop, envs=left, projects=rest, deleted=deleted)
+
+
 def _emptying(shop: Shop, now: float) -> Iterable[Shop]:
     yield shop
     for at, env in sorted(shop.envs.items()):
         slot = env.find("grace")
-        if slot is not None and (env.side(slot).ends or 0) <= now:
+        if slot is not None and at[0] not in shop.deleted and (env.side(slot).ends or 0) <= now:
             shop = shop.put(at, env.put(**{slot: Side()}))
             yield shop
 

@@ -332,13 +332,14 @@ class Shopkeeper:
     def _found(self) -> Shop:
         """The registry in the model's words."""
         snapshot = self.rig.store.snapshot
-        assert all(project.state == "ready" for project in snapshot.projects.values())
+        assert {project.state for project in snapshot.projects.values()} <= {"ready", "deleted"}
         envs = {}
         for place, pair in snapshot.pairs.items():
             assert pair.green.port == pair.blue.port + 1
             envs[place.project, place.environment] = Env(pair.blue.port, _side(pair.blue), _side(pair.green))
         watches = {name: (each.auto_rollback, each.watch_seconds) for name, each in snapshot.projects.items()}
-        return Shop(envs, watches, self.hands.outside())
+        deleted = frozenset(name for name, project in snapshot.projects.items() if project.state == "deleted")
+        return Shop(envs, watches, self.hands.outside(), deleted)
 
     def _graces(self, began: float, found: Shop) -> None:
         """A grace that was there keeps its end to the microsecond; a new one lasts as long as was promised."""

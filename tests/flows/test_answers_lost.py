@@ -15,6 +15,7 @@ WHERE = {"projectName": "shop", "environment": "production"}
 CALLS: dict[str, tuple[str, dict[str, Any]]] = {
     "slot_cleanup": ("grace", {**WHERE, "slot": "blue", "force": True}),
     "project_delete": ("grace", {"projectName": "shop", "confirm": "shop"}),
+    "undelete": ("gone", {"projectName": "shop"}),
     "project_create": ("active", {"projectName": "shop", "containerPort": 8080, "environments": ["production", "staging"]}),
     "project_update": ("active", {"projectName": "shop", "watchSeconds": 5}),
 }
@@ -45,6 +46,13 @@ async def test_it_is_the_same_answer_again(name: str, monkeypatch: pytest.Monkey
     state, params = CALLS[name]
     async with begin(state) as rig:
         await _twice(rig.boot(), rig, monkeypatch, name, params)
+
+
+async def test_a_purge_is_the_same_answer_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """P8: by then there is no such project."""
+    async with begin("gone") as rig:
+        params = {"projectName": "shop", "confirm": "shop", "purge": True}
+        await _twice(rig.boot(), rig, monkeypatch, "project_delete", params)
 
 
 async def test_a_cancel_that_worked_is_not_refused_when_it_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:

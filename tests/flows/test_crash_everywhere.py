@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from codeb.flows import cleanup, deploy, mend, promote, rollback
+from codeb.flows import cleanup, deploy, mend, project_delete, project_purge, promote, rollback, undelete
 from codeb.saga.step import Run
 from tests.flows.crash import SCENES, Sweep
 
@@ -17,7 +17,8 @@ FLOORS = {
     "deploy, over deployed": (480, 50), "deploy, over grace": (600, 58), "deploy, over grace, unhealthy": (490, 50),
     "deploy, over deployed, exits": (320, 38), "deploy, new environment, exits": (115, 24), "deploy and promote": (290, 47),
     "promote, first": (40, 11), "promote": (58, 12), "promote, never proven": (44, 10), "rollback": (68, 14),
-    "rollback, never proven": (85, 13), "cleanup of grace": (48, 9), "cleanup of deployed": (32, 7), "project_delete": (145, 12),
+    "rollback, never proven": (85, 13), "cleanup of grace": (48, 9), "cleanup of deployed": (32, 7), "project_delete": (165, 13),
+    "undelete": (690, 55), "undelete, never proven": (690, 55), "project_delete, purge": (105, 7),
     "mend beside a grace": (160, 12), "mend with nobody left": (260, 16), "mend what stands aside": (260, 20),
     "mend a stray and a dead proxy": (160, 10),
 }  # fmt: skip
@@ -63,6 +64,10 @@ FAULTS: dict[str, tuple[ModuleType, str, dict[str, Any], str]] = {
     "rollback cannot be undone": (rollback, "switch", {"undo": None}, "rollback, never proven"),
     "cleanup cannot be undone": (cleanup, "fallback", {"undo": None}, "cleanup of grace"),
     "cleanup leaves the container": (cleanup, "remove", {"do": _nothing}, "cleanup of deployed"),
+    "deletion leaves the containers": (project_delete, "containers", {"do": _nothing}, "project_delete"),
+    "undelete cannot put aside": (undelete, "containers", {"undo": None}, "undelete"),
+    "undelete leaves its sites": (undelete, "sites", {"undo": None}, "undelete"),
+    "purge leaves the containers": (project_purge, "containers", {"do": _nothing}, "project_delete, purge"),
     "mend starts nothing": (mend, "containers", {"do": _nothing}, "mend with nobody left"),
     "mend leaves the site": (mend, "site", {"do": _nothing}, "mend beside a grace"),
     "mend leaves the switch": (mend, "switch", {"do": _nothing}, "mend what stands aside"),

@@ -175,7 +175,7 @@ async def _judge(stage: Stage, ends: Ends) -> list[str]:
         faults = [fault for fault in faults if not fault.startswith("the proxy has")]
         ends = Ends(ends.before, ends.calls, [*ends.right, ends.form(rig.print())])
     shop = rig.store.snapshot.projects.get("shop")
-    if shop is not None and shop.state == "deleting":
+    if shop is not None and shop.state in ("deleting", "purging"):
         # partly deleted, which the answer said: only the lock and the end matter until it is called again
         faults = [fault for fault in faults if "lock" in fault or "still" in fault]
     elif ends.form(rig.print()) not in ends.right:
@@ -197,7 +197,7 @@ def _honest(stage: Stage, ends: Ends, said: Answer | None) -> list[str]:
         return found
     body, now, before = said.body, ends.form(stage.rig.print()), ends.right[0]
     waited = stage.params.get("wait", True) and stage.scene.tool != "operation_cancel"
-    if said.ok and waited and body.get("deleted", True) and now not in ends.right[1:]:
+    if said.ok and waited and body.get("purged" if stage.params.get("purge") else "deleted", True) and now not in ends.right[1:]:
         found.append("it says success and is not done")
     claims = [text for text in ("Everything it had done is undone", "othing was", "nothing of this call") if text in str(body)]
     alone = [before, *ends.right[2:]] if "promote failed" in str(body) else [before]
@@ -245,9 +245,12 @@ async def _next_works(rig: Rig, scene: Scene) -> list[str]:
     rig.image("5")
     if "shop" not in rig.store.snapshot.projects:
         await process.ok("project_create", projectName="shop", containerPort=8080)
-    if scene.tool == "project_delete" and rig.store.snapshot.projects["shop"].state == "deleting":
-        await process.ok("project_delete", projectName="shop", confirm="shop")
+    state = rig.store.snapshot.projects["shop"].state
+    if state in ("deleting", "purging"):
+        await process.ok("project_delete", projectName="shop", confirm="shop", purge=state == "purging")
         return await rig.faults()
+    if state == "deleted":
+        await process.ok("undelete", projectName="shop")
     rig.machine.boxes.pop("somebody", None)
     await process.ok("deploy", projectName="shop", environment="production", image="shop:5", autoPromote=True)
     return await rig.faults()

@@ -28,15 +28,18 @@ RUNS = int(os.environ.get("CODEB_STATEFUL_RUNS", RUNS))
 
 TOOLS = (
     "deploy", "promote", "rollback", "slot_cleanup", "port_allocate", "port_register", "port_release", "port_sync",
-    "project_create", "project_update", "project_delete", "reconcile", "loop", "timer",
+    "project_create", "project_update", "project_delete", "undelete", "purge",
+    "reconcile", "loop", "timer",
 )  # fmt: skip
 CALLS = {
-    "deploy": 90, "promote": 60, "rollback": 60, "slot_cleanup": 40, "project_delete": 60, "timer": 30,
+    "deploy": 90, "promote": 60, "rollback": 60, "slot_cleanup": 40, "project_delete": 60, "undelete": 60, "purge": 60,
+    "timer": 30,
     "reconcile": 40, "loop": 40,
 }  # fmt: skip
 """about so many calls to the outside a tool makes; others about 25"""
 POINTS = {
-    "deploy": 34, "promote": 15, "rollback": 15, "slot_cleanup": 10, "project_delete": 20, "timer": 10,
+    "deploy": 34, "promote": 15, "rollback": 15, "slot_cleanup": 10, "project_delete": 20, "undelete": 25, "purge": 20,
+    "timer": 10,
     "reconcile": 24, "loop": 24,
 }  # fmt: skip
 """and so many points it has at which the process may die; others none"""
@@ -62,6 +65,8 @@ def sensible(shop: Shop) -> list[Ask]:
     """Calls that do something in this state, those that move traffic more than once."""
     found: list[Ask] = []
     for at, env in sorted(shop.envs.items()):
+        if at[0] in shop.deleted:
+            continue
         here = Ask("deploy", *at)
         for state, tool, times in (("deployed", "promote", 6), ("grace", "rollback", 5)):
             if slot := env.find(state):
@@ -77,7 +82,9 @@ def sensible(shop: Shop) -> list[Ask]:
         if shop.crowded(at):
             found += [replace(here, tool="port_sync")] * 4
     for project in ("shop", "blog"):
-        if project in shop.projects:
+        if project in shop.deleted:
+            found += [Ask("undelete", project)] * 3 + [Ask("purge", project)]
+        elif project in shop.projects:
             found += [Ask("deploy", project, environment, yes=True) for environment in ("production", "staging")]
             found += [Ask("port_allocate", project, "staging"), Ask("project_delete", project)]
             found += [Ask("port_register", project, "staging", port=4500 + 2 * len(found) % 8)]

@@ -33,7 +33,8 @@ class Watch:
     def _of(self, place: Place, live: Live) -> list[str]:
         snapshot = self.rig.store.snapshot
         pair, running = snapshot.pair_of(place), snapshot.running.get(place)
-        if pair is None or place in self.bent or (running and running.saga == "project_delete"):
+        mine = ("project_delete", "undelete", "project_purge")
+        if pair is None or place in self.bent or (running and running.saga in mine):
             return []
         found = []
         if place in self.had and not self._is_hurt(pair) and not self._answers(place):

@@ -13,6 +13,10 @@ def wire(ask: Ask) -> tuple[str, dict[str, Any]]:
             more: dict[str, Any] = {**project, "environments": [ask.environment], "containerPort": 8080}
         case "project_delete":
             more = {**project, "confirm": ask.project}
+        case "purge":
+            return "project_delete", {**project, "confirm": ask.project, "purge": True}
+        case "undelete":
+            more = project
         case "project_update":
             more = {**project, "autoRollback": ask.yes, "watchSeconds": ask.seconds}
         case "port_sync":

@@ -32,7 +32,8 @@ class Projects(Protocol):
 
     async def all(self) -> Sequence[Project]: ...
 
-    async def set_state(self, name: str, state: str) -> None: ...
+    async def set_state(self, name: str, state: str, deleted_at: datetime | None = None) -> None:
+        """Replace both: since when it is deleted is of no other state."""
 
     async def set_watch(self, name: str, *, auto_rollback: bool, watch_seconds: int) -> None: ...
 

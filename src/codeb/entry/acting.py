@@ -11,6 +11,7 @@ from codeb.errors import Busy, Conflict, PublicError, Unavailable
 from codeb.flows import promote, restart, rollback
 from codeb.gate import AuditLog
 from codeb.model.access import Actor, Role
+from codeb.model.deletion import READY
 from codeb.model.events import Event, Severity
 from codeb.model.journal import Operation
 from codeb.model.slots import Pair, SlotRow
@@ -124,7 +125,7 @@ class Acting:
         """The place as this transaction sees it. Raises `Conflict` (`state_moved`) when another version is active by now."""
         pair = await registry.slots.pair(case.row.place)
         project = await registry.projects.get(case.project.name)
-        if project is None or project.state != "ready" or pair is None or not same(pair.active, case.row):
+        if project is None or project.state != READY or pair is None or not same(pair.active, case.row):
             raise Conflict(f"{case.row.container} is not what it was when it was looked at.", code="state_moved")
         return project, pair
 

@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from codeb.contracts.kit import Kit
 from codeb.model.access import Actor
+from codeb.model.deletion import is_deleted
 from codeb.model.slots import State
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
@@ -79,7 +80,7 @@ class _Now(Collector):
 
     def _sees(self, project: str) -> bool:
         found = self._kit.store.snapshot.projects.get(project)
-        return found is not None and self._actor.sees_project(project, found.team)
+        return found is not None and not is_deleted(found) and self._actor.sees_project(project, found.team)
 
     def _slots(self) -> Metric:
         told = "0 empty, 1 deployed, 2 active, 3 grace"

@@ -10,9 +10,11 @@ from codeb.errors import PublicError
 from codeb.flows import master_key
 from codeb.gate import AuditLog
 from codeb.model.access import Actor, Role
+from codeb.model.deletion import KEPT_DAYS, READY, purge_due
 from codeb.model.slots import SlotRow, grace_expired
 from codeb.saga.engine import Engine
 from codeb.tools.call import Call
+from codeb.tools.deletions import begin_purge
 from codeb.tools.slots import empty_slot
 
 log = logging.getLogger("codeb.timer")
@@ -21,17 +23,22 @@ EVERY_SECONDS = 10.0
 PRUNE_SECONDS = 3600.0
 PRUNED_AT_ONCE, PRUNE_PAUSE = 1_000, 0.1
 """rows of the audit log in one transaction, and the pause after it in seconds"""
+PURGE_SECONDS = 60.0
+"""how long the round waits for one purge; a longer one goes on by itself"""
+PURGE_PAUSE = 600.0
+"""before one that did not succeed is tried again"""
 
 
 async def end_graces(kit: Kit, engine: Engine) -> list[str]:
     """Empty every slot whose grace is over by its stored time; returns the operations begun. A busy place waits."""
     now, begun = kit.world.now(), []
+    projects = kit.store.snapshot.projects
     over: list[SlotRow] = [
-        pair.grace for pair in kit.store.snapshot.pairs.values() if pair.grace is not None and grace_expired(pair.grace, now)
-    ]
+        pair.grace for place, pair in kit.store.snapshot.pairs.items()
+        if pair.grace is not None and grace_expired(pair.grace, now) and projects[place.project].state == READY
+    ]  # fmt: skip
     for row in over:
-        team = kit.store.snapshot.projects[row.place.project].team
-        actor = Actor("timer", team, Role.ADMIN)
+        actor = Actor("timer", projects[row.place.project].team, Role.ADMIN)
         call = Call(kit, engine, actor, "slot_cleanup", kit.world.new_id("timer"))
         try:
             begun.append((await empty_slot(call, row, "its grace is over")).id)
@@ -40,13 +47,50 @@ async def end_graces(kit: Kit, engine: Engine) -> list[str]:
     return begun
 
 
-async def _graces(kit: Kit, engine: Engine) -> None:
+async def purge_deleted(kit: Kit, engine: Engine, audit: AuditLog, later: dict[str, float]) -> list[str]:
+    """Remove what is left of every project whose week is over by its stored time; returns the operations begun.
+
+    A purge that stopped half way is tried again, not before the (monotonic) time that `later` has for it. One audit row
+    each time, also for what did not succeed.
+    """
+    snapshot, now, begun = kit.store.snapshot, kit.world.now(), []
+    busy = {place.project for place in snapshot.running}
+    for project in [each for each in snapshot.projects.values() if purge_due(each, now) and each.name not in busy]:
+        if kit.world.monotonic() < later.get(project.name, 0.0):
+            continue
+        actor = Actor("timer", project.team, Role.ADMIN)
+        call = Call(kit, engine, actor, "project_delete", kit.world.new_id("timer"), needs_database=True)
+        params, summary, code = {"projectName": project.name, "purge": True}, f"{project.name}: purged.", ""
+        began = kit.world.monotonic()
+        try:
+            operation = await begin_purge(call, project, f"it was deleted {KEPT_DAYS} days ago")
+            begun.append(operation.id)
+            call.correlation_id = operation.id
+            operation, _ = await call.ended(operation.id, PURGE_SECONDS)
+            if not (operation.result or {}).get("purged"):
+                summary, code = f"{project.name}: only partly purged: {' '.join(operation.warnings)}", "not_all_gone"
+        except PublicError as fault:
+            log.info("%s stays for now: %s", project.name, fault)
+            summary, code = f"{project.name}: {fault.message}", fault.code
+        if code:
+            later[project.name] = kit.world.monotonic() + PURGE_PAUSE
+        spent = (kit.world.monotonic() - began) * 1000
+        audit.record_automatic(
+            "project_delete", now, call.correlation_id, summary, params, team=project.team, code=code, duration_ms=spent
+        )  # fmt: skip
+    return begun
+
+
+async def _graces(kit: Kit, engine: Engine, audit: AuditLog) -> None:
     """Look every ten seconds until cancelled."""
+    later: dict[str, float] = {}
     while True:
         await asyncio.sleep(EVERY_SECONDS)
         try:
             if kit.store.standing.leads:
                 await end_graces(kit, engine)
+                if not kit.store.standing.degraded and not engine.stopping:
+                    await purge_deleted(kit, engine, audit, later)
         except Exception:
             log.exception("the timer's round failed; the next one comes")
 
@@ -90,7 +134,7 @@ async def _retention(kit: Kit) -> None:
 async def run(kit: Kit, engine: Engine, audit: AuditLog) -> None:
     """Everything that happens because it is time, until cancelled."""
     async with asyncio.TaskGroup() as jobs:
-        jobs.create_task(_graces(kit, engine))
+        jobs.create_task(_graces(kit, engine, audit))
         jobs.create_task(_vault(kit))
         jobs.create_task(_retention(kit))
         jobs.create_task(Reconciler(kit, engine, audit).run())

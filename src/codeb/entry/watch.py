@@ -15,6 +15,7 @@ from codeb.entry.acting import Acting, Case, same
 from codeb.errors import CodebError, PublicError
 from codeb.flows.restart import life_of
 from codeb.model import watch
+from codeb.model.deletion import READY
 from codeb.model.names import Place
 from codeb.model.slots import SlotRow, grace_expired
 from codeb.model.specs import Address, Health, Project
@@ -105,7 +106,10 @@ class Watcher:
     def _follow(self) -> None:
         """What is active now, as the registry says; a new promote begins a new story."""
         snapshot, now = self._kit.store.snapshot, self._kit.world.monotonic()
-        active = {place: pair.active for place, pair in snapshot.pairs.items() if pair.active is not None}
+        ready = {name for name, project in snapshot.projects.items() if project.state == READY}
+        active = {
+            place: pair.active for place, pair in snapshot.pairs.items() if pair.active is not None and place.project in ready
+        }
         for place in self._watched.keys() - active.keys():
             del self._watched[place]
         for place, row in active.items():
@@ -145,7 +149,7 @@ class Watcher:
     async def _look(self, each: Watched) -> None:
         snapshot = self._kit.store.snapshot
         project, place = snapshot.projects.get(each.row.place.project), each.row.place
-        if project is None or project.state != "ready":
+        if project is None or project.state != READY:
             return
         self.counts.looks += 1
         look = await self._observe(each.row, project)

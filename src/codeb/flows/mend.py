@@ -75,7 +75,7 @@ async def _accept(run: Run[MendInput], registry: Registry) -> None:
     """From here on forward: each later step mends one thing more, and nothing that is mended is to be spoilt again."""
 
 
-async def _units(kit: Kit, value: MendInput) -> dict[str, Unit]:
+async def units_of(kit: Kit, value: MendInput) -> dict[str, Unit]:
     """The containers of this environment's slots."""
     seen = [await kit.runtime.look(value.place.container(slot)) for slot in Slot]
     return {unit.name: unit for unit in seen if unit is not None}
@@ -87,7 +87,7 @@ async def _site(run: Run[MendInput]) -> dict[str, Any]:
         return {}
     if not has_site(value.pair) and value.place not in await run.kit.proxy.sites():
         return {}
-    await run.kit.proxy_upkeep.prepare(value.site, wanted_live(value.pair, await _units(run.kit, value)))
+    await run.kit.proxy_upkeep.prepare(value.site, wanted_live(value.pair, await units_of(run.kit, value)))
     if not await run.kit.proxy_upkeep.runs():
         run.warn("The proxy does not run; it loads the site when it is started.")
         return {}
@@ -104,7 +104,7 @@ async def _switch(run: Run[MendInput]) -> dict[str, Any]:
     value, kit = run.input, run.kit
     if value.pair is None:
         return {}
-    now, wanted = await kit.proxy.live(value.place), wanted_live(value.pair, await _units(kit, value))
+    now, wanted = await kit.proxy.live(value.place), wanted_live(value.pair, await units_of(kit, value))
     if now.slot is not wanted.slot:
         await switch(kit, value.place, wanted.slot)
     elif now.fallback and not wanted.fallback:
@@ -117,7 +117,7 @@ async def _stand_in(run: Run[MendInput]) -> None:
     value, kit = run.input, run.kit
     if value.pair is None or value.site is None:
         return
-    wanted: Live = wanted_live(value.pair, await _units(kit, value))
+    wanted: Live = wanted_live(value.pair, await units_of(kit, value))
     now = await kit.proxy.live(value.place)
     if wanted.slot is not None and now.slot is wanted.slot and wanted.fallback and not now.fallback:
         run.warn(await let_stand_in(kit, value.site, wanted.slot))
@@ -131,7 +131,7 @@ async def _containers(run: Run[MendInput]) -> dict[str, Any]:
         assert value.pair is not None
         row = value.pair[slot]
         try:
-            done[row.container] = await _raised(run, row)
+            done[row.container] = await raised(run, row)
             await _answers(run, row)
         except PublicError as fault:
             faults.append(fault)
@@ -140,8 +140,8 @@ async def _containers(run: Run[MendInput]) -> dict[str, Any]:
     return done
 
 
-async def _raised(run: Run[MendInput], row: SlotRow) -> str:
-    """Have it running under its name; how, in a word."""
+async def raised(run: Run[MendInput], row: SlotRow) -> str:
+    """Have it running under its name, as it was deployed; how, in a word. Safe to repeat."""
     kit, how = run.kit, "started"
     unit = await kit.runtime.look(row.container)
     if unit is None:

@@ -10,7 +10,7 @@ from codeb.contracts.store import Registry, Snapshot
 from codeb.errors import PublicError
 from codeb.flows.mend import has_site
 from codeb.flows.site import site_of
-from codeb.model import drift
+from codeb.model import deletion, drift
 from codeb.model.drift import Ground, Mismatch
 from codeb.model.names import Place
 from codeb.model.specs import Answer, Live, Unit
@@ -126,14 +126,15 @@ OBSERVERS: tuple[Observer, ...] = (
 
 
 def ground_of(kit: Kit, snapshot: Snapshot, units: dict[str, Unit] | None) -> Ground:
-    """The environments at rest; what is being deleted is nobody's to mend."""
-    deleting = {name for name, project in snapshot.projects.items() if project.state != "ready"}
+    """The environments at rest; what is deleted, or being deleted, is nobody's to mend."""
+    deleting = {name for name, project in snapshot.projects.items() if project.state != deletion.READY}
     busy = frozenset(
         place for place in {*snapshot.pairs, *snapshot.running} if place in snapshot.running or place.project in deleting
     )
     worked_on = {place.project for place in snapshot.running}
     pairs = {place: pair for place, pair in snapshot.pairs.items() if place not in busy}
-    half = tuple(sorted(deleting - worked_on))
+    deleted = {name for name in deleting if snapshot.projects[name].state == deletion.DELETED}
+    half = tuple(sorted(deleting - deleted - worked_on))
     return Ground(kit.world.now(), snapshot.projects, pairs, busy, units, kit.store.standing.owed, half)
 
 

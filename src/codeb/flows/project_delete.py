@@ -1,8 +1,9 @@
-"""Project deletion: a final record for people, then everything of the project goes, forward only.
+"""Project deletion: a final record for people, traffic ends, containers are set aside. Forward only; `undelete` is the way back.
 
-backup -> RETIRE -> sites -> containers -> network -> erase
+backup -> RETIRE -> sites -> containers -> settle
 
-A deletion whose later steps failed leaves the project `deleting`; calling it again finishes it.
+Ports, network, name and slot rows stay as they are. A deletion whose later steps failed leaves the project `deleting`;
+calling it again finishes it.
 """
 
 from dataclasses import dataclass
@@ -10,8 +11,9 @@ from typing import Any
 
 from codeb.contracts.store import Registry
 from codeb.errors import StepFailed
-from codeb.model import names
-from codeb.model.names import Place, Slot
+from codeb.model import deletion, names
+from codeb.model.events import Event, Severity
+from codeb.model.names import Place
 from codeb.saga.step import Run, Saga, Step
 
 
@@ -19,14 +21,13 @@ from codeb.saga.step import Run, Saga, Step
 class DeleteInput:
     project: str
     places: tuple[Place, ...]
-    ports: tuple[int, ...]
+    kept: tuple[str, ...]
+    """containers of filled slots: set aside, to be brought back"""
+    unwanted: tuple[str, ...]
+    """names of empty slots: whatever stands there is nobody's"""
     document: dict[str, Any]
-    """what is kept of it"""
+    """what is recorded of it"""
     stop_seconds: int
-
-    @property
-    def containers(self) -> list[str]:
-        return [place.container(slot) for place in self.places for slot in Slot]
 
 
 async def _backup(run: Run[DeleteInput]) -> dict[str, Any]:
@@ -35,7 +36,7 @@ async def _backup(run: Run[DeleteInput]) -> dict[str, Any]:
 
 
 async def _retire(run: Run[DeleteInput], registry: Registry) -> None:
-    await registry.projects.set_state(run.input.project, "deleting")
+    await registry.projects.set_state(run.input.project, deletion.DELETING)
 
 
 async def _sites(run: Run[DeleteInput]) -> None:
@@ -44,40 +45,49 @@ async def _sites(run: Run[DeleteInput]) -> None:
 
 
 async def _containers(run: Run[DeleteInput]) -> None:
-    for name in run.input.containers:
+    """Set aside, they lose their restart policy: no restart of the machine or of Docker brings them back."""
+    for name in run.input.kept:
+        await run.kit.runtime.shelve(name, run.input.stop_seconds)
+    for name in run.input.unwanted:
         await run.kit.runtime.remove(name, run.input.stop_seconds)
         await run.kit.runtime.remove(names.kept(name), run.input.stop_seconds)
 
 
-async def _network(run: Run[DeleteInput]) -> None:
-    await run.kit.networks.remove_network(run.input.project)
-
-
-async def _erase(run: Run[DeleteInput], registry: Registry) -> None:
-    left = [name for name in ("sites", "containers", "network") if name not in run.outputs]
+async def _settle(run: Run[DeleteInput], registry: Registry) -> dict[str, Any]:
+    left = [name for name in ("sites", "containers") if name not in run.outputs]
     if left:
-        raise StepFailed(f"not erased, because of: {', '.join(left)}", code="not_all_gone", hint="Call project_delete again.")
-    await registry.projects.remove(run.input.project)
+        raise StepFailed(
+            f"not deleted yet, because of: {', '.join(left)}", code="not_all_gone", hint="Call project_delete again."
+        )
+    now = run.kit.world.now()
+    await registry.projects.set_state(run.input.project, deletion.DELETED, now)
+    text = f"Project {run.input.project} was deleted; undelete brings it back for {deletion.KEPT_DAYS} days."
+    await registry.events.add(
+        Event(
+            id=run.kit.world.new_id("ev"), at=now, kind="project_deleted", severity=Severity.INFO, text=text,
+            team=run.operation.team, project=run.input.project, operation_id=run.operation.id,
+        )
+    )  # fmt: skip
+    return {"at": now.isoformat()}
 
 
 def _result(run: Run[DeleteInput]) -> dict[str, Any]:
     return {
-        "projectName": run.input.project, "deleted": "erase" in run.outputs, "backup": run.outputs["backup"]["path"],
-        "releasedPorts": list(run.input.ports) if "erase" in run.outputs else [],
+        "projectName": run.input.project, "deleted": "settle" in run.outputs, "purged": False,
+        "deletedAt": run.outputs.get("settle", {}).get("at"), "backup": run.outputs["backup"]["path"], "releasedPorts": [],
     }  # fmt: skip
 
 
 SAGA: Saga[DeleteInput] = Saga(
     name="project_delete",
-    version=1,
+    version=2,
     input=DeleteInput,
     steps=(
         Step("backup", "keep a final record of the project", do=_backup),
         Step("retire", "nothing new may begin on the project", record=_retire, commits=True),
         Step("sites", "take its sites from the proxy", do=_sites),
-        Step("containers", "stop and remove its containers", do=_containers),
-        Step("network", "remove its network", do=_network),
-        Step("erase", "free its ports and its name", record=_erase),
+        Step("containers", "stop its containers and set them aside", do=_containers),
+        Step("settle", "it is deleted, from now on for a week", record=_settle),
     ),
     deadline=lambda policy: policy.deploy_seconds,
     result=_result,

@@ -188,7 +188,7 @@ class Project:
     created_at: datetime | None = None
     created_by: str = ""
     state: str = "ready"
-    """ready, or deleting once a deletion has passed its commit point"""
+    """see `model/deletion.py`: ready, deleting, deleted, purging"""
     environments: tuple[str, ...] = field(default_factory=tuple)
     auto_rollback: bool = True
     """whether CodeB may move the traffic back by itself when the active slot stays bad"""

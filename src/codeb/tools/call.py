@@ -11,6 +11,7 @@ from codeb.contracts.kit import Kit
 from codeb.contracts.store import Registry, Remembered, Standing
 from codeb.errors import Busy, Conflict, NotFound, OperationFailed, PublicError, Unavailable
 from codeb.model.access import Actor
+from codeb.model.deletion import DELETED, READY, is_deleted, purge_at
 from codeb.model.journal import Operation, OpState, StepRow
 from codeb.model.names import Place, did_you_mean
 from codeb.model.sealed import about_answer
@@ -53,17 +54,35 @@ class Call:
 
     # what it may see
 
-    def projects(self) -> dict[str, Project]:
-        """The projects this caller may see, by name."""
+    def projects(self, *, deleted: bool = False) -> dict[str, Project]:
+        """The projects this caller may see, by name; those that are deleted only with `deleted`."""
         everything = self.kit.store.snapshot.projects
-        return {name: each for name, each in everything.items() if self.actor.sees_project(name, each.team)}
+        return {
+            name: each for name, each in everything.items()
+            if (deleted or not is_deleted(each)) and self.actor.sees_project(name, each.team)
+        }  # fmt: skip
 
-    def project(self, name: str) -> Project:
-        """One of them. Raises `NotFound`, the same for one that is not there and one that is another team's."""
+    def project(self, name: str, *, deleted: bool = False) -> Project:
+        """One of them. Raises `NotFound`, the same for one that is not there and one that is another team's; `Conflict`
+        (`project_deleted`) for a deleted one, unless it may be one."""
         found = self.kit.store.snapshot.projects.get(name)
         if found is None or not self.actor.sees_project(name, found.team):
             raise unknown_project(name, self.projects())
+        if not deleted and is_deleted(found):
+            raise gone(found)
         return found
+
+    async def ready(self, registry: Registry, name: str) -> Project:
+        """A project that something may be done with, as this transaction sees it.
+
+        Raises `NotFound`, `Conflict` (`project_deleting`, `project_deleted`).
+        """
+        project = await registry.projects.get(name)
+        if project is None or not self.actor.sees_project(name, project.team):
+            raise unknown_project(name, self.projects())
+        if fault := not_ready(project):
+            raise fault
+        return project
 
     def pair(self, place: Place) -> Pair:
         """Both slots of an environment. Raises `NotFound` (`environment_not_found`)."""
@@ -312,3 +331,29 @@ def unknown_project(name: str, visible: Iterable[str]) -> NotFound:
         code="project_not_found",
         hint=near or "See project_list, or create it with project_create.",
     )
+
+
+def not_ready(project: Project) -> Conflict | None:
+    """Why nothing may be done with it; None when it is neither deleted nor being deleted."""
+    if project.state == READY:
+        return None
+    if is_deleted(project):
+        return gone(project)
+    return Conflict(
+        f"Project {project.name} is being deleted.", code="project_deleting", hint="Finish with project_delete, or wait."
+    )
+
+
+def gone(project: Project) -> Conflict:
+    """The answer about a deleted project, with the call that brings it back, as long as one does."""
+    if project.state != DELETED:
+        return Conflict(
+            f"Project {project.name} is deleted, and what is left of it is being removed.", code="project_deleted",
+            hint="Its name is free once that is done. See operation_list.",
+        )  # fmt: skip
+    why = "bring it back as it was"
+    return Conflict(
+        f"Project {project.name} is deleted. It can be brought back until {purge_at(project)}.", code="project_deleted",
+        hint=f"Call undelete for {project.name}.",
+        details={"undelete": {"tool": "undelete", "params": {"projectName": project.name}, "why": why}},
+    )  # fmt: skip

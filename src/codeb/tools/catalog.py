@@ -5,6 +5,7 @@ from typing import Any
 
 from codeb.tools import (
     audit,
+    deletions,
     deploys,
     events,
     health,
@@ -24,6 +25,7 @@ from codeb.tools.tool import Tool
 
 TOOLS: tuple[Tool[Any], ...] = (
     *projects.TOOLS,
+    *deletions.TOOLS,
     *deploys.TOOLS,
     *switches.TOOLS,
     *slots.TOOLS,

@@ -20,7 +20,7 @@ from codeb.tools import fields
 from codeb.tools.call import Call, step_list
 from codeb.tools.drafts import Draft, draft, facts_of
 from codeb.tools.pairs import new_pair, taken_outside
-from codeb.tools.switches import PromoteResult, accepted, ready_project
+from codeb.tools.switches import PromoteResult, accepted
 from codeb.tools.tool import NextCall, Outcome, Risk, Tool
 
 
@@ -80,7 +80,7 @@ async def _plan(
     deploy may have ended since, so they count only where the registry does not know better.
     """
     began = call.kit.world.monotonic()
-    project = await ready_project(call, registry, params.project_name)
+    project = await call.ready(registry, params.project_name)
     place = Place(params.project_name, params.environment)
     image, version = _what(call, params)
     validated = call.kit.world.monotonic()

@@ -54,7 +54,7 @@ def may_see(actor: Actor, event: Event) -> bool:
 
 async def _list(call: Call, params: ListParams) -> Outcome:
     if params.project_name is not None:
-        call.project(params.project_name)
+        call.project(params.project_name, deleted=True)
     found, before, more = list[Event](), params.before, True
     for _ in range(PAGES):
         page = await call.kit.store.consult(

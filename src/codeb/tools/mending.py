@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 
 from codeb.contracts.kit import Kit
 from codeb.contracts.store import Registry
-from codeb.errors import Conflict, PublicError
+from codeb.errors import PublicError
 from codeb.flows import mend
 from codeb.flows.observers import Survey, survey
 from codeb.model.drift import Mismatch
 from codeb.model.names import Place
-from codeb.tools.call import Call
+from codeb.tools.call import Call, not_ready
 
 PLACES_AT_ONCE = 4
 WAIT_SECONDS = 300.0
@@ -70,10 +70,8 @@ async def _place(
 ) -> None:
     async def decide(registry: Registry) -> mend.MendInput:
         project, pair = await registry.projects.get(place.project), await registry.slots.pair(place)
-        if project is not None and project.state != "ready":
-            raise Conflict(
-                f"Project {place.project} is being deleted.", code="project_deleting", hint="Finish with project_delete."
-            )
+        if project is not None and (fault := not_ready(project)):
+            raise fault
         return mend.mending(place, project, pair, found, seen.units, kit.policy)
 
     try:

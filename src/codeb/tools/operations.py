@@ -101,7 +101,7 @@ async def _get(call: Call, params: GetParams) -> Outcome:
 
 async def _list(call: Call, params: ListParams) -> Outcome:
     if params.project_name is not None:
-        call.project(params.project_name)
+        call.project(params.project_name, deleted=True)
     found = await call.kit.store.consult(
         lambda registry: registry.journal.history(
             team=call.actor.team, project=params.project_name, environment=params.environment,

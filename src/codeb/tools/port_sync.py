@@ -8,6 +8,7 @@ from codeb.contracts.store import Registry
 from codeb.errors import Unavailable
 from codeb.flows.observers import survey
 from codeb.model.access import Role
+from codeb.model.deletion import READY
 from codeb.model.slots import State
 from codeb.tools import fields
 from codeb.tools.call import Call
@@ -87,6 +88,9 @@ async def _mend(registry: Registry, call: Call, mend: list[int], outside: set[in
             continue
         lost = [row.port for row in pair.rows if row.port in mend]
         idle = all(row.state is State.EMPTY for row in pair.rows)
+        project = await registry.projects.get(place.project)
+        if project is None or project.state != READY:
+            continue
         if not lost or not idle or await registry.journal.running(place):
             continue
         await drop_pair(registry, call, pair)

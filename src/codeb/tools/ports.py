@@ -91,6 +91,7 @@ async def _allocate(call: Call, params: AllocateParams) -> Outcome:
     outside = await taken_outside(call)
 
     async def act(registry: Registry) -> PairResult:
+        await call.ready(registry, place.project)
         pair = await registry.slots.pair(place)
         if pair is not None:
             return _pair_result(call, pair, False)
@@ -143,6 +144,7 @@ async def _register(call: Call, params: RegisterParams) -> Outcome:
     drafted.still_fits(params)
 
     async def act(registry: Registry) -> PairResult:
+        await call.ready(registry, place.project)
         pair = await registry.slots.pair(place)
         if pair is not None and pair.blue.port == params.blue:
             return _pair_result(call, pair, False)
@@ -173,7 +175,7 @@ def _container(lease: Lease) -> str:
 
 def _views(call: Call, published: Mapping[int, str], listening: frozenset[int], wanted: set[int] | None = None) -> list[PortView]:
     """One row per port that any source knows. Names of projects the caller may not see are said as `another team`."""
-    visible = call.projects()
+    visible = call.projects(deleted=True)
     leases = {lease.port: lease for lease in call.kit.store.snapshot.leases if lease.server == call.kit.policy.server}
 
     def named(container: str) -> str:
@@ -244,6 +246,7 @@ async def _release(call: Call, params: AllocateParams) -> Outcome:
     await call.kit.proxy.remove_site(place)
 
     async def act(registry: Registry) -> PairResult:
+        await call.ready(registry, place.project)
         now_there = await registry.slots.pair(place)
         if now_there is None:
             raise Conflict(f"{place.key} has no ports any more.", code="environment_gone", hint="See project_get.")

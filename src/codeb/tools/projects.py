@@ -1,25 +1,25 @@
 """Projects: create, list, get, update, delete."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from datetime import datetime
 from typing import Any
 
 from pydantic import Field
 
+from codeb.contracts.sight import Seen
 from codeb.contracts.store import Registry
 from codeb.errors import Conflict, InvalidParams
-from codeb.flows import project_delete
 from codeb.model.access import Role
-from codeb.model.journal import Operation
+from codeb.model.deletion import READY, is_deleted, purge_at
 from codeb.model.names import Place
 from codeb.model.slots import Pair
 from codeb.model.specs import Limits, Project
 from codeb.tools import fields
-from codeb.tools.call import Call, unknown_project
+from codeb.tools.call import Call, gone, unknown_project
 from codeb.tools.drafts import Draft, draft
 from codeb.tools.pairs import new_pair, taken_outside
 from codeb.tools.slots import SlotView, view
-from codeb.tools.tool import Accepted, NextCall, Outcome, Risk, Tool
+from codeb.tools.tool import NextCall, Outcome, Risk, Tool
 
 
 class CreateParams(fields.Changing):
@@ -53,6 +53,8 @@ class ProjectView(fields.Result):
     auto_rollback: bool
     watch_seconds: int
     created_at: str | None
+    deleted_at: str | None = None
+    purge_at: str | None = None
     environments: list[EnvironmentView]
 
 
@@ -62,6 +64,7 @@ class CreateResult(fields.Result):
 
 
 class ListParams(fields.Params):
+    deleted: bool = Field(False, description="also those that are deleted and can still be brought back")
     limit: fields.Limit = 100
     after: fields.ProjectName | None = Field(None, description="the last name of the page before")
 
@@ -96,19 +99,6 @@ class UpdateResult(fields.Result):
     changed: list[str]
 
 
-class DeleteParams(fields.Long):
-    project_name: fields.ProjectName
-    confirm: str = Field("", max_length=64, description="the project's name, typed once more")
-
-
-class DeleteResult(fields.Result):
-    project_name: str
-    deleted: bool
-    backup: str
-    released_ports: list[int]
-    operation_id: str
-
-
 def pairs_of(call: Call, project: str) -> list[Pair]:
     """The environments of a project, in the order of their names."""
     return [pair for place, pair in sorted(call.kit.store.snapshot.pairs.items()) if place.project == project]
@@ -121,7 +111,7 @@ def project_view(call: Call, project: Project, pairs: Sequence[Pair] | None = No
         project_name=project.name, team=project.team, type=project.type, state=project.state,
         container_port=project.container_port, health_path=project.health_path, memory_mb=project.limits.memory_mb,
         cpus=project.limits.cpus, auto_rollback=project.auto_rollback, watch_seconds=project.watch_seconds,
-        created_at=project.created_at.isoformat() if project.created_at else None,
+        created_at=_iso(project.created_at), deleted_at=_iso(project.deleted_at), purge_at=_iso(purge_at(project)),
         environments=[
             EnvironmentView(
                 environment=pair.place.environment, url=policy.url(pair.place.host(policy.base_domain)),
@@ -130,6 +120,10 @@ def project_view(call: Call, project: Project, pairs: Sequence[Pair] | None = No
             for pair in (pairs_of(call, project.name) if pairs is None else pairs)
         ],
     )  # fmt: skip
+
+
+def _iso(at: datetime | None) -> str | None:
+    return at.isoformat() if at else None
 
 
 async def _shown(registry: Registry, call: Call, name: str) -> ProjectView:
@@ -186,7 +180,9 @@ async def _set_up(registry: Registry, call: Call, params: CreateParams, wanted: 
     """The project and its environments, those that are missing; True when the project is new."""
     name = params.project_name
     found = await registry.projects.get(name)
-    if found is not None and (found.team != call.actor.team or found.state != "ready" or not _same(found, params)):
+    if found is not None and is_deleted(found) and call.actor.sees_project(name, found.team):
+        raise gone(found)
+    if found is not None and (found.team != call.actor.team or found.state != READY or not _same(found, params)):
         raise Conflict(
             f"Project {name} exists with other settings.", code="project_exists",
             hint="See project_get; project_create again with the same settings is fine.",
@@ -209,7 +205,7 @@ async def _set_up(registry: Registry, call: Call, params: CreateParams, wanted: 
 
 
 async def _list(call: Call, params: ListParams) -> Outcome:
-    visible = call.projects()
+    visible = call.projects(deleted=params.deleted)
     rest = [name for name in sorted(visible) if params.after is None or name > params.after]
     page = [project_view(call, visible[name]) for name in rest[: params.limit]]
     said = f"{len(visible)} project{'' if len(visible) == 1 else 's'}."
@@ -217,8 +213,11 @@ async def _list(call: Call, params: ListParams) -> Outcome:
 
 
 async def _get(call: Call, params: GetParams) -> Outcome:
-    project = call.project(params.project_name)
+    project = call.project(params.project_name, deleted=True)
     seen, now = await call.kit.sight.look(), call.kit.world.now()
+    if is_deleted(project):
+        # that nothing of it runs is how it should be
+        return _get_deleted(call, project, now)
     slots = {
         pair.place.environment: [view(row, seen, call.kit.policy, now) for row in pair.rows]
         for pair in pairs_of(call, project.name)
@@ -226,6 +225,21 @@ async def _get(call: Call, params: GetParams) -> Outcome:
     return Outcome(
         GetResult(project=project_view(call, project), slots=slots), f"{project.name}: {', '.join(slots) or 'no environment'}."
     )
+
+
+def _aside(slot: SlotView) -> SlotView:
+    return slot if slot.health == "none" else slot.model_copy(update={"health": "stopped", "drift": []})
+
+
+def _get_deleted(call: Call, project: Project, now: datetime) -> Outcome:
+    slots = {
+        pair.place.environment: [_aside(view(row, Seen(now), call.kit.policy, now)) for row in pair.rows]
+        for pair in pairs_of(call, project.name)
+    }
+    back = NextCall("undelete", {"projectName": project.name}, "bring it back as it was")
+    until = purge_at(project)
+    said = f"{project.name} is deleted; it can be brought back until {until}." if until else f"{project.name} is being purged."
+    return Outcome(GetResult(project=project_view(call, project), slots=slots), said, (back,) if until else ())
 
 
 # update
@@ -259,6 +273,8 @@ async def _update(call: Call, params: UpdateParams) -> Outcome:
         found = await registry.projects.get(name)
         if found is None or not call.actor.sees_project(name, found.team):
             raise unknown_project(name, call.projects())
+        if is_deleted(found):
+            raise gone(found)
         fresh = _draft_update(found, params)
         fresh.still_fits(params)
         await registry.projects.set_watch(
@@ -268,83 +284,6 @@ async def _update(call: Call, params: UpdateParams) -> Outcome:
 
     done = await call.change(act, lambda result: result.model_dump(by_alias=True, mode="json"))
     return Outcome(done, f"{name}: {', '.join(done.changed)}." if done.changed else f"{name} was as asked already.")
-
-
-# delete
-
-
-def _document(project: Project, pairs: list[Pair], history: list[Any]) -> dict[str, Any]:
-    return {
-        "project": _plain(asdict(project)),
-        "slots": [_plain(asdict(row)) for pair in pairs for row in pair.rows],
-        "deployments": [_plain(asdict(each)) for each in history],
-    }
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
-    return value if isinstance(value, str | int | float | bool | None) else str(value)
-
-
-def _draft_delete(project: Project, pairs: list[Pair]) -> Draft:
-    held = [row for pair in pairs for row in pair.rows]
-    containers = [row.container for row in held if row.deployment_id]
-    environments = [pair.place.environment for pair in pairs]
-    plan = {
-        "projectName": project.name, "environments": environments, "ports": [row.port for row in held], "containers": containers,
-    }  # fmt: skip
-    changes = [f"remove container {name}" for name in containers]
-    changes += [f"release ports {plan['ports']}", f"remove the sites of {', '.join(environments) or 'no environment'}"]
-    return draft("project_delete", plan, changes, {row.container: [row.state.value, row.deployment_id] for row in held})
-
-
-async def _delete(call: Call, params: DeleteParams) -> Outcome:
-    if not params.dry_run and (begun := await call.began()):
-        # by now there may be no such project
-        earlier = begun[""]
-        return await _deleting(call, params, await call.kit.store.consult(lambda registry: call.engine.find(registry, earlier)))
-    project = call.project(params.project_name)
-    name, pairs = project.name, pairs_of(call, project.name)
-    drafted = _draft_delete(project, pairs)
-    if params.dry_run:
-        apply = NextCall("project_delete", {"projectName": name, "confirm": name, "planId": drafted.id}, "delete it")
-        return drafted.shown(f"Would delete {name} with everything it has; traffic to it ends at once.", apply)
-    if params.confirm != name:
-        raise InvalidParams(
-            f"To delete {name}, its name has to be typed as confirm; nothing was done.", hint=f'Add "confirm": "{name}".',
-            details={"fields": [{"field": "confirm", "problem": "is not the project's name"}]},
-        )  # fmt: skip
-    drafted.still_fits(params)
-    places = tuple(pair.place for pair in pairs)
-
-    async def decide(registry: Registry) -> project_delete.DeleteInput:
-        found = await registry.projects.get(name)
-        if found is None:
-            raise unknown_project(name, call.projects())
-        history = [each for place in places for each in await registry.deployments.history(place, 50)]
-        return project_delete.DeleteInput(
-            project=name, places=places, ports=tuple(row.port for pair in pairs for row in pair.rows),
-            document=_document(found, pairs, history), stop_seconds=found.limits.stop_seconds,
-        )  # fmt: skip
-
-    # a project without environments still needs something to lock
-    operation = await call.open(project_delete.SAGA, places or (Place(name, "production"),), decide)
-    return await _deleting(call, params, operation)
-
-
-async def _deleting(call: Call, params: DeleteParams, operation: Operation) -> Outcome:
-    name = params.project_name
-    if not params.wait:
-        return Outcome(Accepted(operation_id=operation.id, state=operation.state.value), f"Deleting {name}.")
-    operation, _ = await call.ended(operation.id)
-    result = DeleteResult(**(operation.result or {}), operation_id=operation.id)
-    if result.deleted:
-        return Outcome(result, f"Project {name} is deleted.", (), operation.warnings)
-    again = NextCall("project_delete", {"projectName": name, "confirm": name}, "finish the deletion")
-    return Outcome(result, f"Project {name} is only partly deleted.", (again,), operation.warnings)
 
 
 TOOLS: tuple[Tool[Any], ...] = (
@@ -365,10 +304,5 @@ TOOLS: tuple[Tool[Any], ...] = (
         "project_update", "Change a project's watch",
         "Set whether traffic goes back by itself when the active version stays unhealthy, and how long it is watched.",
         UpdateParams, UpdateResult, Role.MEMBER, Risk.CHANGES, _update,
-    ),
-    Tool(
-        "project_delete", "Delete a project",
-        "Remove containers, sites, network and ports of a project; a final record is kept.",
-        DeleteParams, DeleteResult, Role.ADMIN, Risk.DESTROYS, _delete, long=True,
     ),
 )  # fmt: skip

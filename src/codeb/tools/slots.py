@@ -17,7 +17,7 @@ from codeb.model.names import Place, Slot
 from codeb.model.slots import Pair, SlotRow, State, grace_expired, grace_left
 from codeb.model.specs import Health, Unit
 from codeb.tools import fields
-from codeb.tools.call import Call
+from codeb.tools.call import Call, not_ready
 from codeb.tools.drafts import draft, facts_of
 from codeb.tools.tool import Accepted, NextCall, Outcome, Risk, Tool
 
@@ -251,6 +251,8 @@ async def empty_slot(call: Call, row: SlotRow, why: str) -> Operation:
     project = call.kit.store.snapshot.projects[row.place.project]
 
     async def decide(registry: Registry) -> cleanup.CleanupInput:
+        if fault := not_ready(await registry.projects.get(row.place.project) or project):
+            raise fault
         pair = await registry.slots.pair(row.place)
         now_there = pair[row.slot] if pair else row
         if now_there.deployment_id != row.deployment_id or now_there.state is not row.state:

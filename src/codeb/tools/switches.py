@@ -12,9 +12,8 @@ from codeb.model.access import Role
 from codeb.model.journal import Operation
 from codeb.model.names import Place, Slot
 from codeb.model.slots import Pair
-from codeb.model.specs import Project
 from codeb.tools import fields
-from codeb.tools.call import Call, step_list, unknown_project
+from codeb.tools.call import Call, step_list
 from codeb.tools.drafts import Draft, draft, facts_of
 from codeb.tools.tool import Accepted, NextCall, Outcome, Risk, Tool
 
@@ -60,18 +59,6 @@ class RollbackResult(fields.Result):
     steps: list[dict[str, Any]]
 
 
-async def ready_project(call: Call, registry: Registry, name: str) -> Project:
-    """The project, as this transaction sees it. Raises `NotFound`, `Conflict` (`project_deleting`)."""
-    project = await registry.projects.get(name)
-    if project is None or not call.actor.sees_project(name, project.team):
-        raise unknown_project(name, call.projects())
-    if project.state != "ready":
-        raise Conflict(
-            f"Project {name} is being deleted.", code="project_deleting", hint="Finish with project_delete, or wait."
-        )  # fmt: skip
-    return project
-
-
 def accepted(operation: Operation) -> Outcome:
     """The answer of an operation that is not waited for."""
     return Outcome(
@@ -110,7 +97,7 @@ async def _promote(call: Call, params: PromoteParams) -> Outcome:
         return drafted.shown(f"Would promote {drafted.plan['version']} ({drafted.plan['to']}).", apply)
 
     async def decide(registry: Registry) -> promote.SwitchInput:
-        project, now_there = await ready_project(call, registry, place.project), await _there(registry, place)
+        project, now_there = await call.ready(registry, place.project), await _there(registry, place)
         row = promote.promotable(now_there, slot)
         _draft_promote(call, now_there, slot).still_fits(params)
         return promote.promotion(project, now_there, row, call.kit.policy)
@@ -138,7 +125,7 @@ def _draft_rollback(pair: Pair, value: promote.SwitchInput) -> Draft:
 
 async def _way_back(call: Call, registry: Registry, place: Place, reason: str) -> tuple[Pair, promote.SwitchInput]:
     """Where a rollback would go, or the refusal that names the deploy which brings the last good version back."""
-    project, pair = await ready_project(call, registry, place.project), await _there(registry, place)
+    project, pair = await call.ready(registry, place.project), await _there(registry, place)
     current = pair.active.deployment_id if pair.active else None
     past = await registry.deployments.history(place, 50)
     good = next((each for each in past if each.promoted_at is not None and each.id != current), None)

@@ -31,6 +31,7 @@ CHANGING: dict[str, tuple[str, dict[str, Any]]] = {
     "port_sync": ("active", {"fix": True}),
     "reconcile": ("active", WHERE),
     "project_delete": ("grace", {"projectName": "shop", "confirm": "shop"}),
+    "undelete": ("gone", {"projectName": "shop"}),
 }
 
 

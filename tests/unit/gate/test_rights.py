@@ -44,6 +44,7 @@ ROLES = {
     },
     "admin": {
         "project_delete",
+        "undelete",
         "slot_cleanup",
         "port_release",
         "port_sync",
@@ -61,6 +62,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "project_get": {"projectName": "shop"},
     "project_update": {"projectName": "shop", "watchSeconds": 90},
     "project_delete": {"projectName": "shop", "confirm": "shop"},
+    "undelete": {"projectName": "shop"},
     "deploy": {"projectName": "shop", "image": "shop:3"},
     "promote": {"projectName": "shop"},
     "rollback": {"projectName": "shop"},

@@ -1,6 +1,7 @@
 """Projects, slots, port leases and deployments."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import delete, insert, select, update
@@ -50,10 +51,11 @@ class SqlProjects:
             environments.setdefault(row["project"], []).append(row["environment"])
         return [rows.project_of(row, environments.get(row["name"], ())) for row in (await self._tx.read(some)).all]
 
-    async def set_state(self, name: str, state: str) -> None:
+    async def set_state(self, name: str, state: str, deleted_at: datetime | None = None) -> None:
         """Raises `NotFound` when there is no such project."""
         self._tx.touch(name)
-        if not await self._tx.write(update(projects).where(projects.c.name == name).values(state=state)):
+        values = {"state": state, "deleted_at": deleted_at}
+        if not await self._tx.write(update(projects).where(projects.c.name == name).values(**values)):
             raise NotFound(f"There is no project {name}.", code="project_not_found", hint="Call project_list.")
 
     async def set_watch(self, name: str, *, auto_rollback: bool, watch_seconds: int) -> None:

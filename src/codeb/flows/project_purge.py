@@ -1,0 +1,89 @@
+"""Project purge: everything that a deleted project still has goes for good, forward only. Its final record stays.
+
+RETIRE -> sites -> containers -> network -> erase
+
+A purge whose later steps failed leaves the project `purging`; the timer, or a call, finishes it.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from codeb.contracts.store import Registry
+from codeb.errors import StepFailed
+from codeb.model import deletion, names
+from codeb.model.events import Event, Severity
+from codeb.model.names import Place, Slot
+from codeb.saga.step import Run, Saga, Step
+
+
+@dataclass(frozen=True)
+class PurgeInput:
+    project: str
+    places: tuple[Place, ...]
+    ports: tuple[int, ...]
+    stop_seconds: int
+    why: str
+
+    @property
+    def containers(self) -> list[str]:
+        return [place.container(slot) for place in self.places for slot in Slot]
+
+
+async def _retire(run: Run[PurgeInput], registry: Registry) -> None:
+    await registry.projects.set_state(run.input.project, deletion.PURGING)
+
+
+async def _sites(run: Run[PurgeInput]) -> None:
+    """Gone since the deletion; one that somebody brought back by hand must not outlive its ports."""
+    for place in run.input.places:
+        await run.kit.proxy.remove_site(place)
+
+
+async def _containers(run: Run[PurgeInput]) -> None:
+    for name in run.input.containers:
+        await run.kit.runtime.remove(name, run.input.stop_seconds)
+        await run.kit.runtime.remove(names.kept(name), run.input.stop_seconds)
+
+
+async def _network(run: Run[PurgeInput]) -> None:
+    await run.kit.networks.remove_network(run.input.project)
+
+
+async def _erase(run: Run[PurgeInput], registry: Registry) -> None:
+    value = run.input
+    left = [name for name in ("sites", "containers", "network") if name not in run.outputs]
+    if left:
+        raise StepFailed(f"not erased, because of: {', '.join(left)}", code="not_all_gone", hint="It is tried again by itself.")
+    await registry.projects.remove(value.project)
+    await registry.events.add(
+        Event(
+            id=run.kit.world.new_id("ev"), at=run.kit.world.now(), kind="project_purged", severity=Severity.INFO,
+            text=f"What was left of project {value.project} is gone for good: {value.why}.", team=run.operation.team,
+            project=value.project, operation_id=run.operation.id,
+        )
+    )  # fmt: skip
+
+
+def _result(run: Run[PurgeInput]) -> dict[str, Any]:
+    gone = "erase" in run.outputs
+    return {
+        "projectName": run.input.project, "deleted": True, "purged": gone, "deletedAt": None, "backup": None,
+        "releasedPorts": list(run.input.ports) if gone else [],
+    }  # fmt: skip
+
+
+SAGA: Saga[PurgeInput] = Saga(
+    name="project_purge",
+    version=1,
+    input=PurgeInput,
+    steps=(
+        Step("retire", "it cannot be brought back any more", record=_retire, commits=True),
+        Step("sites", "no site of it is in the proxy", do=_sites),
+        Step("containers", "remove its containers", do=_containers),
+        Step("network", "remove its network", do=_network),
+        Step("erase", "free its ports and its name", record=_erase),
+    ),
+    deadline=lambda policy: policy.deploy_seconds,
+    result=_result,
+    summary=lambda value: f"purge project {value.project} ({value.why})",
+)

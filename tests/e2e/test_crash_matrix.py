@@ -68,7 +68,7 @@ def group(what: str, situation: str, seconds: str = "all" if FULL else "one") ->
         points = HAND_OVER
     else:
         points = list(forward_points(BY_NAME[BY_HAND.get(what, what)]))
-    return cells(what, situation, points, seconds if what != "deploy and promote" else "one")
+    return cells(what, situation, points, seconds if what not in ("deploy and promote", "mend of a lost container") else "one")
 
 
 @pytest.fixture(scope="module")

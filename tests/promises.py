@@ -11,8 +11,18 @@ EVERY = (
 
 SHOWN: dict[str, tuple[str, ...]] = {
     "P1": ("flows/test_crash_everywhere.py", "flows/test_promote.py"),
-    "P2": ("flows/test_crash_everywhere.py", "flows/test_fault_sweep.py", "e2e/test_crash_matrix.py", "flows/test_master_key.py"),
-    "P3": ("flows/test_engine.py", "flows/test_fault_sweep.py", "e2e/test_deadlines.py", "flows/test_deadlines.py"),
+    "P2": (
+        "flows/test_crash_everywhere.py",
+        "flows/test_fault_sweep.py",
+        "e2e/test_crash_matrix.py",
+        "flows/test_master_key.py",
+    ),
+    "P3": (
+        "flows/test_engine.py",
+        "flows/test_fault_sweep.py",
+        "e2e/test_deadlines.py",
+        "flows/test_deadlines.py",
+    ),
     "P4": (
         "flows/test_deploy.py",
         "flows/test_promote.py",
@@ -23,8 +33,18 @@ SHOWN: dict[str, tuple[str, ...]] = {
     "P5": ("flows/test_rollback.py", "e2e/test_outage.py"),
     "P6": ("flows/test_engine.py", "contracts/test_leader.py", "e2e/test_two_processes.py"),
     "P7": ("unit/model/test_ports.py", "unit/tools/test_ports.py", "flows/test_project_delete.py"),
-    "P8": ("unit/gate/test_door.py", "flows/test_engine.py", "flows/test_answers_lost.py", "flows/test_sealed_answers.py"),
-    "P9": ("contracts/test_store_twin.py", "e2e/test_outage.py"),
+    "P8": (
+        "unit/gate/test_door.py",
+        "flows/test_engine.py",
+        "flows/test_answers_lost.py",
+        "flows/test_sealed_answers.py",
+    ),
+    "P9": (
+        "contracts/test_store_twin.py",
+        "e2e/test_outage.py",
+        "contracts/test_store_outages.py",
+        "e2e/test_crash_matrix.py",
+    ),
     "P10": ("e2e/test_leftovers.py",),
     "P11": ("e2e/test_disk_full.py", "unit/drivers/test_mirror.py"),
     "P12": ("flows/test_cleanup.py", "flows/test_undelete.py", "unit/model/test_deletion.py"),
@@ -38,7 +58,13 @@ SHOWN: dict[str, tuple[str, ...]] = {
         "entry/test_http.py",
         "unit/entry/cli/test_audit.py",
     ),
-    "P15": ("flows/test_mend.py", "flows/test_reconciler.py", "e2e/test_reconcile.py", "flows/test_stateful.py"),
+    "P15": (
+        "flows/test_mend.py",
+        "flows/test_reconciler.py",
+        "e2e/test_reconcile.py",
+        "flows/test_stateful.py",
+        "e2e/test_crash_matrix.py",
+    ),
     "P16": ("flows/test_project_delete.py", "flows/test_undelete.py"),
     "S1": ("unit/drivers/test_files_and_shell.py",),
     "S2": ("entry/test_bad_input.py",),
@@ -65,29 +91,34 @@ SHOWN: dict[str, tuple[str, ...]] = {
     "S19": ("contracts/test_runtime_docker.py",),
     "S20": ("contracts/test_runtime_docker.py",),
     "S24": ("entry/test_threshold.py",),
-    "S30": ("unit/gate/test_limits.py", "unit/gate/test_entrance.py", "unit/entry/test_peers.py", "entry/test_threshold.py"),
     "S25": ("flows/test_undelete.py", "flows/test_project_delete.py", "unit/model/test_deletion.py"),
+    "S30": (
+        "unit/gate/test_limits.py",
+        "unit/gate/test_entrance.py",
+        "unit/entry/test_peers.py",
+        "entry/test_threshold.py",
+    ),
     "S31": ("contracts/test_store.py",),
     "S33": ("unit/model/test_grammar.py", "entry/test_connections.py"),
 }
 
 PARTLY: dict[str, str] = {
     "P16": "later: issue 5 (backups themselves)",
-    "S25": "later: issue 6 (MCP, marked text); later: issue 4 (confirmations that expire)",
-    "S17": "later: issue 4 (reached for from inside a tenant's container)",
+    "S9": "later: issue 4 (keys that mint keys, the last owner)",
     "S12": "later: issue 6 (tickets for browsers' event streams)",
     "S13": "later: issue 4 (timing measured over the wire)",
+    "S17": "later: issue 4 (reached for from inside a tenant's container)",
     "S24": "later: issue 6 (the dashboard's session)",
-    "S9": "later: issue 4 (keys that mint keys, the last owner)",
+    "S25": "later: issue 6 (MCP, marked text); later: issue 4 (confirmations that expire)",
 }
 """what of a promise that is shown is not shown yet"""
 
 LATER: dict[str, str] = {
     "S14": "later: issue 5 (other outbound URLs; health probes go to our own containers only)",
     "S21": "later: issue 5 (no caller names a path yet)",
+    "S22": "later: issue 5",
+    "S26": "later: issue 6",
     "S27": "later: issue 5",
     "S28": "later: issue 5",
-    "S26": "later: issue 6",
-    "S22": "later: issue 5",
 }
 """not shown by a test that names it: what brings it"""

@@ -1,6 +1,7 @@
 """P6: what a process may do that led, will lead or cannot tell: at the moments that a pause or a cut makes long."""
 
 import asyncio
+import contextlib
 import fcntl
 import json
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from typing import Any, cast
 
 import psycopg
 import pytest
+from sqlalchemy import text
 
 from codeb.contracts.kit import Kit
 from codeb.contracts.store import Standing
@@ -164,6 +166,48 @@ def test_moments_without_the_database_do_not_put_off_a_take_over(tmp_path: Path,
     assert two.may_take(silent)
     two.returned()
     assert two.may_take(Seat(1, "one:1", "", 1.7e9)), "it said goodbye"
+
+
+def test_silence_that_was_heard_before_an_absence_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A follower that loses the database for long, while the leader is dead, need not wait the whole lease again."""
+    now = 1000.0
+    monkeypatch.setattr(leader.time, "monotonic", lambda: now)
+    two = leadership(tmp_path, "two:1")
+    two._looked, two._silent = now, two._counts(Seat(1, "one:1", "", 8.0))
+    now += 7
+    two.returned()
+    assert not two.may_take(Seat(1, "one:1", "", 15.0)), "eight seconds of it are its own"
+    now += 3
+    two.returned()
+    assert two.may_take(Seat(1, "one:1", "", 18.0))
+
+
+@pytest.mark.postgres
+async def test_a_leader_stopped_with_the_lock_in_hand_is_followed_in_time(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """P6: in the middle of a write, as a follower loses the database for a moment. The server itself ends what was begun;
+    until then the follower waits for nothing but its turn to take over."""
+    monkeypatch.setattr(leader, "LEASE_SECONDS", 6.0)
+    one, two = await machine.start("one"), await machine.start("two")
+    assert one._watching is not None
+    one._watching.cancel()
+    stopped = driver.open_postgres(machine.address, driver.BRIEF)
+    try:
+        async with stopped.writing() as session:
+            await session.run(text("SELECT 1"))
+            two._lose(Unavailable("a look took too long"))
+            began = asyncio.get_running_loop().time()
+            await until(lambda: not two.standing.degraded, 3)
+            with pytest.raises(FenceLost):
+                await shop(two)
+            assert not two.standing.degraded, "who waits for the lock has not lost the database"
+            await until(lambda: two.standing.leads, 12)
+            assert asyncio.get_running_loop().time() - began < leader.LEASE_SECONDS + 3.5
+    finally:
+        with contextlib.suppress(Exception):
+            await stopped.close()
+    await shop(two)
 
 
 @pytest.mark.postgres

@@ -1,5 +1,6 @@
 """P9: what outages of a real server on a real PostgreSQL brought to light (`tests/e2e/outages.py`), each held fast here."""
 
+import asyncio
 from collections import Counter
 from typing import Any
 
@@ -7,7 +8,9 @@ import psycopg
 import pytest
 
 from codeb.drivers.store import postgres as driver
+from codeb.drivers.store import twin as twin_module
 from codeb.model.chain import ZERO, AuditRow, Head, after
+from codeb.model.events import Event, Severity
 from tests.contracts.silence import unanswered
 from tests.contracts.test_store_twin import Machine, clock, machine, postgres, same, shop, until
 
@@ -60,6 +63,46 @@ async def test_what_waited_is_added_many_at_a_time(machine: Machine, monkeypatch
     assert twin.snapshot.projects["shop"].watch_seconds == 120
     await until(lambda: not twin._untold, 3)
     await same(twin)
+
+
+async def test_it_comes_back_under_more_writers_than_are_added_at_a_time(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """P9: after each group that is added each of them has its turn; the absence ends all the same."""
+    monkeypatch.setattr(twin_module, "AT_ONCE", 3)
+    twin = await machine.start()
+    await machine.lose(twin)
+    over, written = False, 0
+
+    async def write(number: int) -> None:
+        nonlocal written
+        while not over:
+            written += 1
+            row = audit_row(machine, number * 10_000 + written)
+            await twin.append(lambda registry, row=row: registry.audit.add([row]))
+
+    writers = [asyncio.create_task(write(number)) for number in range(10)]
+    await asyncio.sleep(0.5)
+    machine.at.set("open")
+    try:
+        await until(lambda: not twin.standing.degraded, 30)
+    finally:
+        over = True
+        await asyncio.gather(*writers)
+    await machine.find(twin)
+    with psycopg.connect(machine.address) as elsewhere:
+        assert elsewhere.execute("select count(*) from audit_logs").fetchone() == (written,)
+
+
+async def test_events_told_again_are_there_once(machine: Machine) -> None:
+    """Whoever heard nothing of a commit that landed tells its events again, with those that came since."""
+    twin = await machine.start()
+    first, second = (Event(f"ev_{number}", machine.now(), "test", Severity.INFO, "") for number in range(2))
+    await twin.transact(lambda registry: registry.events.add(first))
+    await twin.transact(lambda registry: registry.events.add(first, second))
+    await same(twin)
+    with psycopg.connect(machine.address) as elsewhere:
+        assert elsewhere.execute("select id from events order by id").fetchall() == [("ev_0",), ("ev_1",)]
 
 
 async def test_one_that_does_not_fit_keeps_none_of_its_neighbours_out(machine: Machine) -> None:

@@ -22,12 +22,14 @@ CALLS = {
     "deploy": "deploy", "deploy of a broken image": "deploy", "deploy and promote": "deploy", "promote": "promote",
     "rollback": "rollback", "cleanup": "slot_cleanup", "project_delete": "project_delete",
 }  # fmt: skip
+BY_HAND = {"mend of a lost container": "mend", "mend of everything": "mend", "restart": "restart"}
+"""begun by nobody's call: by what somebody did past CodeB, and the loop or the watch finding it"""
 
 
 @dataclass(frozen=True)
 class Cell:
     what: str
-    """a key of CALLS"""
+    """a key of CALLS or BY_HAND"""
     situation: str
     point: str
     """saga.step.way.moment"""
@@ -51,12 +53,19 @@ class Cell:
     @property
     def reloads(self) -> bool:
         """Whether a site comes or goes: the proxy then loads a new configuration."""
-        return self.what == "project_delete" or self.situation in ("new environment", "empty pair")
+        return self.what in ("project_delete", "mend of everything") or self.situation in ("new environment", "empty pair")
+
+    @property
+    def by_hand(self) -> bool:
+        return self.what in BY_HAND
 
     @property
     def committed(self) -> bool:
         """Whether the commit point is behind the first kill: then forward, else back."""
         commit = self.saga.commit_index
+        if commit == 0 and self.saga.steps[0].record and not self.saga.opening:
+            # opened, and not a row in its journal yet: it begins anew
+            return True
         if ".undo." in self.point or self.at != commit:
             return ".undo." not in self.point and self.at > commit
         # a record commits with its transaction, inside which `effect` is; an act that commits has landed with its effect
@@ -93,6 +102,8 @@ def recovery_points(cell: Cell) -> list[str]:
         # with the outcome of a step its successor's intent is written, and is undone as well
         reach = at + 1 if cell.moment == "record" and saga.steps[at + 1].do is not None else at
         return undo_points(saga, reach)
+    if at == len(saga.steps) - 1 and cell.moment == "record":
+        return []
     if at == saga.commit_index and saga.steps[at].do is not None:
         return [f"{saga.name}.{saga.steps[at].name}.do.record", *forward_points(saga, at + 1)]
     return list(forward_points(saga, at + 1 if cell.moment == "record" else at))

@@ -1,18 +1,20 @@
 """How one cell of the crash matrix is lived through, on real parts.
 
-A cell is a situation, a call, and the journal point at which the server kills itself; perhaps a second point at which the
-restarted server kills itself while it recovers.
+A cell is a situation, a call (or what somebody did by hand), and the journal point at which the server kills itself; perhaps
+a second point at which the restarted server kills itself while it recovers.
 """
 
 import json
 import time
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from tests import oracle
-from tests.e2e.cells import CALLS, SITUATIONS, Cell
+from tests.e2e.by_hand import Hand, died
+from tests.e2e.cells import BY_HAND, CALLS, SITUATIONS, Cell
 from tests.e2e.nursery import QuickStage
 from tests.e2e.visitor import Visitor
 
@@ -35,6 +37,10 @@ class Facts:
     @property
     def active(self) -> str | None:
         return next((slot for slot, row in self.slots.items() if row["state"] == "active"), None)
+
+    @property
+    def grace(self) -> str | None:
+        return next((slot for slot, row in self.slots.items() if row["state"] == "grace"), None)
 
     @property
     def states(self) -> frozenset[str]:
@@ -83,15 +89,20 @@ class Outcome:
 
 
 class Matrix:
-    """Lives through cells on one stage, with visitors on the site under test and on a neighbour all the while."""
+    """Lives through cells on one stage, with visitors on the site under test and on a neighbour all the while.
 
-    def __init__(self, stage: QuickStage, images: dict[str, str]) -> None:
+    `also` judges what only this stage has; it is asked once the rest is as it should be.
+    """
+
+    def __init__(self, stage: QuickStage, images: dict[str, str], also: Callable[[], list[str]] = list) -> None:
         self.stage = stage
         self.images = images
+        self.also = also
         self.outcomes: list[Outcome] = []
         self._count = 0
         self.neighbour = f"{stage.project}-n"
         self.project = ""
+        self._visitor: Visitor | None = None
         stage.start()
         where = self._create(self.neighbour)
         self._must("deploy", **where, image=images["v1"])
@@ -201,14 +212,19 @@ class Matrix:
             stage.start()
         self.bring(cell.situation)
         before = facts(stage, self.project, environment)
+        if cell.by_hand:
+            # whoever watches is not to send traffic back for it: that is another operation
+            stage.call("project_update", projectName=self.project, autoRollback=False)
         known = {row["id"] for row in oracle.rows(stage, "select id from operations")}
-        served = before.active is not None and cell.what != "project_delete"
-        visitor = Visitor(stage.http_port, f"{self.project}.localhost") if served else None
+        served = before.active is not None and cell.what not in ("project_delete", *BY_HAND)
+        self._visitor = self._visit() if served else None
         self._neighbour_visitor.fresh()
         try:
             outcome.faults += self._crash(cell, before)
             outcome.recovery_seconds = self._restart()
+            outcome.faults += self._reconciled() if cell.by_hand else []
         finally:
+            visitor = self._visitor
             lost = visitor.close() if visitor else []
         after = facts(stage, self.project, environment)
         begun = [row for row in oracle.rows(stage, "select * from operations order by id") if row["id"] not in known]
@@ -218,22 +234,23 @@ class Matrix:
         if cell.reloads and not MIGRATES:
             outcome.resets = [each for each in lost if "ConnectionResetError" in each or "RemoteDisconnected" in each]
         outcome.faults += [each for each in lost if each not in outcome.resets]
-        if visitor and not visitor.slots <= {before.active, after.active}:
+        if visitor and not visitor.slots <= {before.active, after.active, before.grace if cell.by_hand else None}:
             outcome.faults.append(f"answered by {visitor.slots}, active was {before.active} and is {after.active}")
-        if again and not outcome.faults:
+        if again and not outcome.faults and not cell.by_hand:
             outcome.faults += self._again(cell)
+        if not outcome.faults:
+            outcome.faults += self.also()
+
+    def _visit(self) -> Visitor:
+        return Visitor(self.stage.http_port, f"{self.project}.localhost")
 
     def _crash(self, cell: Cell, before: Facts) -> list[str]:
         stage = self.stage
         stage.kill()
-        stage.start(crash_at=cell.point)
-        try:
-            answer = stage.ask(CALLS[cell.what], self.params(cell, before))
-        except OSError:
-            answer = None
-        if answer is not None:
+        reached = self._by_hand if cell.by_hand else self._called
+        if (otherwise := reached(cell, before)) is not None:
             stage.kill()
-            return [f"{cell.point} was never reached: {answer[0]} {json.dumps(answer[1])[:500]}"]
+            return [f"{cell.point} was never reached: {otherwise}"]
         if (code := stage.until_dead()) != -9:
             return [f"the server ended with {code}, not by its own kill -9: {stage.log[-500:]}"]
         if cell.second is None:
@@ -244,6 +261,43 @@ class Matrix:
         except Exception:
             stage.kill()
             return [f"{cell.second} was never reached during recovery"]
+        return []
+
+    def _called(self, cell: Cell, before: Facts) -> str | None:
+        """Call it; what came instead of a death."""
+        self.stage.start(crash_at=cell.point)
+        try:
+            status, body = self.stage.ask(CALLS[cell.what], self.params(cell, before))
+        except OSError:
+            return None
+        return f"{status} {json.dumps(body)[:500]}"
+
+    def _by_hand(self, cell: Cell, before: Facts) -> str | None:
+        """Do it by hand and let CodeB find it; what came instead of a death."""
+        stage, active, grace = self.stage, before.active, before.grace
+        assert active is not None and grace is not None
+        hand = Hand(stage, f"{self.project}-{self.environment_of(cell.situation)}", self.images["v1"])
+        if cell.what == "restart":
+            stage.start(crash_at=cell.point)
+            gone = hand.stop_until_dead(active)
+            self._visitor = self._visit()
+            return None if gone else stage.log[-1000:]
+        if cell.what == "mend of everything":
+            hand.everything(active, grace)
+        else:
+            hand.remove(active)
+            self._visitor = self._visit()
+        stage.start(crash_at=cell.point)
+        return None if died(stage) else stage.log[-1000:]
+
+    def _reconciled(self) -> list[str]:
+        """What is still different once the loop has come by; it is asked as often as a proxy's own look takes."""
+        end = time.monotonic() + RECOVERY_SECONDS
+        while found := self.stage.call("reconcile", projectName=self.project)["findings"]:
+            if time.monotonic() > end:
+                return [f"still different: {found}"]
+            time.sleep(0.3)
+        oracle.settle(self.stage, RECOVERY_SECONDS)
         return []
 
     def _restart(self) -> float:
@@ -264,12 +318,22 @@ class Matrix:
             wanted.append(("promote", "failed" if handed_over else "succeeded"))
         if ended != wanted:
             return [f"operations ended as {ended}, not {wanted}: {begun}"]
-        faults = [f"undo faults: {row['undo_faults']}" for row in begun if json.loads(row["undo_faults"] or "[]")]
+        faults = [f"undo faults: {row['undo_faults']}" for row in begun if _plain(row["undo_faults"])]
+        if cell.by_hand:
+            return faults + self._as_before(before, after)
         if not cell.committed and not (followed and cell.saga.name == "promote"):
             return faults + before.differences(after)
         restarting = {name: policy for name, (_, _, policy) in after.containers.items() if policy != "unless-stopped"}
         faults += [f"the runtime would not restart {restarting}"] if restarting else []
         return faults + self._arrived(cell, before, after, wanted)
+
+    def _as_before(self, before: Facts, after: Facts) -> list[str]:
+        """All of it as it was before somebody's hand, in containers that may be others."""
+
+        def run(facts: Facts) -> Facts:
+            return replace(facts, containers={name: ("", *rest) for name, (_, *rest) in facts.containers.items()})
+
+        return run(before).differences(run(after))
 
     def _arrived(self, cell: Cell, before: Facts, after: Facts, ended: list[tuple[str, str]]) -> list[str]:
         states = {
@@ -320,3 +384,8 @@ class Matrix:
         wanted = 409 if cell.what == "deploy of a broken image" else 200
         faults = [] if status == wanted else [f"the next {cell.what} answered {status}: {json.dumps(body)[:1000]}"]
         return faults + oracle.judge(self.stage, self.project, environment)
+
+
+def _plain(column: Any) -> Any:
+    """What a column of JSON holds: SQLite has it as text."""
+    return json.loads(column) if isinstance(column, str) else column

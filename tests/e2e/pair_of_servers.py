@@ -111,11 +111,13 @@ class Member(LocalServer):
         self._nursery.close()
 
 
-def until(true: Callable[[], Any], seconds: float, why: str = "it did not come to that in time", every: float = 0.05) -> float:
-    """Wait for it; the seconds it took."""
+def until(
+    true: Callable[[], Any], seconds: float, why: str | Callable[[], str] = "it did not come to that in time", every: float = 0.05
+) -> float:
+    """Wait for it; the seconds it took. `why` may be asked at the end: what the logs say then, not what they said before."""
     began = time.monotonic()
     while not true():
-        assert time.monotonic() - began < seconds, why
+        assert time.monotonic() - began < seconds, why() if callable(why) else why
         time.sleep(every)
     return time.monotonic() - began
 

@@ -117,14 +117,16 @@ class Seaside:
 
 
 @contextmanager
-def seaside(server: Server | None = None, pairs: int = 4, **settings: str) -> Iterator[Seaside]:
+def seaside(
+    server: Server | None = None, pairs: int = 4, kind: type[Stage] = Stage, **settings: str
+) -> Iterator[Seaside]:  # fmt: skip
     """An installation that has not been started yet; all gone at the end. Without `server` a cluster of its own."""
     with contextlib.ExitStack() as stack:
         cluster = server or stack.enter_context(postgres_server())
         address = cluster.url()
         at = stack.enter_context(line(cluster.port))
         through = make_url(address).set(port=at.port).render_as_string(hide_password=False)
-        stage = Stage(pairs, DATABASE_URL=through, **settings)
+        stage = kind(pairs=pairs, DATABASE_URL=through, **settings)
         stage.database = address
         stack.callback(stage.close)
         yield Seaside(stage, cluster, at, address)

@@ -75,7 +75,7 @@ class Shop:
 
     def took_over(self, kind: str, follower: Member, since: float) -> float:
         """The seconds until the other one takes calls that change something."""
-        until(lambda: follower.leads, TAKE_OVER_SECONDS + 10, self.logs(), every=0.1)
+        until(lambda: follower.leads, TAKE_OVER_SECONDS + 10, self.logs, every=0.1)
         seconds = time.monotonic() - since
         FIGURES.setdefault(kind, []).append(seconds)
         assert seconds <= TAKE_OVER_SECONDS, kind

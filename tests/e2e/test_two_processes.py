@@ -220,7 +220,7 @@ def test_a_leader_cut_off_goes_on_until_another_takes_over(shop: Shop) -> None:
         status, body = leader.ask("rollback", shop.where)
         assert (status, body["code"]) == (503, "not_leader"), body
         pair.line_of(leader).set("open")
-        until(lambda target=target: shop.slots()[target] == "active", 15, shop.logs())
+        until(lambda target=target: shop.slots()[target] == "active", 15, shop.logs)
         shop.sound()
         assert pair.query("SELECT reason FROM conflicts WHERE settled_at IS NULL") == []
         _works(shop, follower)
@@ -257,7 +257,7 @@ def test_with_the_database_away_for_both_the_leader_goes_on(shop: Shop) -> None:
         for member in (follower, leader):  # the follower is a moment earlier
             shop.pair.line_of(member).set("open")
             time.sleep(1.5)
-        until(lambda done=done: _active(shop) == done["activeSlot"], 15, shop.logs())
+        until(lambda done=done: _active(shop) == done["activeSlot"], 15, shop.logs)
         assert shop.pair.roles() == (leader, follower)
         shop.sound()
         assert shop.pair.query("SELECT reason FROM conflicts WHERE settled_at IS NULL") == []

@@ -29,7 +29,7 @@ PREPARE_SECONDS = 60.0
 AT_ONCE = 25
 """transactions added to the database in one; writers wait that long"""
 FEW = 5
-"""so many may be left for the last moment, in which all writers wait"""
+"""so many may be left for the last moment, in which all writers wait; more where it would not end otherwise"""
 
 
 class Strange(Unavailable):
@@ -116,7 +116,14 @@ class Comeback:
         )
 
     async def _born(self) -> None:
-        """One row of `meta`, and a feed that is not empty: an end that a copy can name."""
+        """One row of `meta`, and a feed that is not empty: an end that a copy can name.
+
+        Mostly both are there. Then nothing is written, and nobody waited for who holds the writers' lock.
+        """
+        async with reading(self._remote, self._now) as tx:
+            known = (await tx.read(select(meta.c.instance))).one
+            if known is not None and (known["instance"] or not self.instance) and await feed.newest(tx):
+                return
         async with writing(self._remote, self._now) as tx:
             await tx.read(HOLDS, {"written": secrets.token_hex(12)})
             await born(tx, self.instance)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import insert, or_, select, update
+from sqlalchemy import or_, select, update
 
 from codeb.drivers.store import rows
 from codeb.drivers.store.schema import conflicts, events
@@ -16,8 +16,10 @@ class SqlEvents:
         self._tx = tx
 
     async def add(self, *happened: Event) -> None:
+        """Safe to repeat: whoever heard nothing of a commit tells the same events again."""
         if happened:
-            await self._tx.write(insert(events), [rows.event_values(each) for each in happened])
+            fresh = self._tx.insert(events).on_conflict_do_nothing()
+            await self._tx.write(fresh, [rows.event_values(each) for each in happened])
 
     async def latest(self, *, team: str | None, project: str | None, limit: int, before: str | None) -> Sequence[Event]:
         statement = select(events)

@@ -86,8 +86,10 @@ class Leadership:
         self.owed = ""
         """the home that did things without the database which it does not have yet, where that is not this one"""
         self._looked = 0.0
-        self._back_since = -math.inf
-        """when (monotonic) the database began to answer again after it had not"""
+        self._silent = 0.0
+        """for how long the leader had been silent at that look, while the database answered"""
+        self._heard_since = -math.inf
+        """since when (monotonic) its silence counts: what it could not say while the database was away does not"""
 
     @property
     def mine(self) -> bool:
@@ -177,15 +179,20 @@ class Leadership:
 
     async def look(self, tx: Transaction) -> Seat | None:
         row = (await tx.read(SEAT)).one
+        seat = Seat(row["term"], row["owner"], row["address"], row["silent"]) if row else None
         self._looked = time.monotonic()
-        return Seat(row["term"], row["owner"], row["address"], row["silent"]) if row else None
+        self._silent = self._counts(seat) if seat else 0.0
+        return seat
+
+    def _counts(self, seat: Seat) -> float:
+        """Of the leader's silence what it cannot blame on the database."""
+        return min(seat.silent, time.monotonic() - self._heard_since)
 
     def may_take(self, seat: Seat | None) -> bool:
         """Nobody has it, its holder fell silent, or it was this very home before it was started anew."""
         if seat is None or seat.silent > LEFT_SECONDS:
             return True
-        # Where the database was away, its leader could say nothing: it has as long again to come back, with what it did.
-        if min(seat.silent, time.monotonic() - self._back_since) > LEASE_SECONDS:
+        if self._counts(seat) > LEASE_SECONDS:
             return True
         return home_of(seat.owner) == self._home
 
@@ -232,9 +239,14 @@ class Leadership:
                 self._renewed = time.monotonic()
 
     def returned(self) -> None:
-        """The database answers again. After a moment without it the lease itself leaves its leader time enough."""
+        """The database answers again.
+
+        While it was away its leader could say nothing: it has what was left of its lease to come back, with what it did. After
+        a moment without the database the lease itself leaves time enough.
+        """
         if time.monotonic() - self._looked > LEASE_SECONDS / 2:
-            self._back_since = time.monotonic()
+            self._heard_since = time.monotonic() - self._silent
+            self._looked = time.monotonic()
 
     def due(self, seat: Seat | None) -> bool:
         """Whether there is something to renew or to take."""

@@ -102,7 +102,8 @@ class TwinStore(SqlStore):
         )  # fmt: skip
 
     async def _begun(self, stack: AsyncExitStack) -> Transaction:
-        if not self.away:
+        # Who does not lead asks for no lock: waiting for it in vain would look as if the database were away.
+        if not self.away and self._lead.term:
             try:
                 tx = self._transaction(await stack.enter_async_context(self._remote.writing()), self._remote.name)
                 await self._lead.holds(tx, self._comeback.refuse_another)
@@ -322,9 +323,13 @@ class TwinStore(SqlStore):
     async def _return(self, *, quietly: bool = False) -> None:
         """Add to the database what was done without it, follow what was done there, and let it be the truth again."""
         await self._lead.keep(self._remote, self._now)
-        while len(left := await self._local.pending()) > FEW:
+        former, few = 0, FEW
+        while len(left := await self._local.pending()) > few:
+            # Where as many come in as are added, it would never end: then more are left for the moment in which writers wait.
+            few = few * 2 if former and len(left) > former - AT_ONCE / 2 else few
+            former = len(left)
             async with self._turn:
-                await self._comeback.replay(left[:AT_ONCE])
+                await self._comeback.replay(left[: max(AT_ONCE, few)])
             await self._lead.keep(self._remote, self._now)
         async with self._turn:
             if left := await self._local.pending():

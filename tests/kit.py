@@ -208,7 +208,7 @@ def _inline(database: SqliteDatabase) -> SqliteDatabase:
 
 async def _seed(store: SqlStore) -> None:
     async with store.write() as registry:
-        await registry.keys.add_team(TEAM)
+        await registry.teams.ensure(TEAM)
         await registry.keys.add(Key("key_owner", digest(OWNER), TEAM, Role.OWNER, created_at=START))
 
 
@@ -338,6 +338,6 @@ async def add_key(rig: Rig, role: Role = Role.OWNER, team: str = TEAM, **more: A
     rig.clock.ids += 1
     text = key_text(team, role, f"token{rig.clock.ids:027d}")
     async with rig.store.write() as registry:
-        await registry.keys.add_team(team)
+        await registry.teams.ensure(team)
         await registry.keys.add(Key(f"key_{rig.clock.ids}", digest(text), team, role, created_at=START, **more))
     return text

@@ -58,7 +58,7 @@ async def begin(home: Path, clock: Clock) -> tuple[SqlStore, Mirror]:
 
 async def populate(store: SqlStore) -> None:
     async with store.write() as registry:
-        await registry.keys.add_team("acme")
+        await registry.teams.ensure("acme")
         for each in (key("key_1", OWNER, Role.OWNER), key("key_2", LEAVER, Role.ADMIN), key("key_3", PASSING, Role.MEMBER)):
             await registry.keys.add(each)
         await registry.projects.add(project())

@@ -202,8 +202,8 @@ async def test_keys_and_teams(store: SqlStore) -> None:
     )  # fmt: skip
     wide = Key("key_2", "b" * 64, "acme", Role.OWNER)
     async with store.write() as registry:
-        await registry.keys.add_team("acme")
-        await registry.keys.add_team("acme")
+        await registry.teams.ensure("acme")
+        await registry.teams.ensure("acme")
         await registry.keys.add(narrow)
         await registry.keys.add(wide)
         for twin in (replace(wide, sha256="c"), replace(wide, id="key_3")):
@@ -213,7 +213,7 @@ async def test_keys_and_teams(store: SqlStore) -> None:
     stored = replace(narrow, label="ci\ufffd\ufffd")
     async with store.read() as registry:
         assert await registry.keys.all() == [stored, wide]
-        assert await registry.keys.teams() == ["acme"]
+        assert await registry.teams.all() == ["acme"]
     assert store.snapshot.keys == {"a" * 64: stored, "b" * 64: wide}
 
 

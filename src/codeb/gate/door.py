@@ -96,7 +96,7 @@ class Gate:
 
     def actor(self, token: Secret | None) -> Actor:
         """Who a key belongs to. Raises `Unauthenticated`."""
-        return authenticate(token, self._kit.store.snapshot.keys, self._kit.world.now())
+        return authenticate(token, self._kit.store.snapshot, self._kit.world.now())
 
     def offered(self, actor: Actor) -> list[Tool[Any]]:
         """The tools this caller may use."""

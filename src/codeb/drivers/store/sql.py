@@ -18,7 +18,7 @@ from codeb.drivers.store.faults import translated
 from codeb.drivers.store.happenings import SqlConflicts, SqlEvents
 from codeb.drivers.store.journal import SqlJournal
 from codeb.drivers.store.mirror import Mirror
-from codeb.drivers.store.people import SqlAnswers, SqlAudit, SqlKeys
+from codeb.drivers.store.people import SqlAnswers, SqlAudit, SqlKeys, SqlMembers, SqlTeams
 from codeb.drivers.store.registry import SqlDeployments, SqlLeases, SqlProjects, SqlSlots
 from codeb.drivers.store.schema import meta
 from codeb.drivers.store.session import Database, through
@@ -43,6 +43,8 @@ class SqlRegistry:
         self.journal = SqlJournal(tx)
         self.answers = SqlAnswers(tx)
         self.keys = SqlKeys(tx)
+        self.teams = SqlTeams(tx)
+        self.members = SqlMembers(tx)
         self.audit = SqlAudit(tx)
         self.events = SqlEvents(tx)
         self.conflicts = SqlConflicts(tx)
@@ -179,7 +181,7 @@ class SqlStore:
 
     def _tell_mirror(self) -> None:
         if self._mirror is not None:
-            self._mirror.dirty(self._recalled.snapshot, tuple(self._recalled.snapshot.teams))
+            self._mirror.dirty(self._recalled.snapshot)
 
     async def refresh(self) -> None:
         """Read everything again: at the start, and when another process may have written. Raises `Unavailable`."""

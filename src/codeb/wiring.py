@@ -37,11 +37,11 @@ from codeb.model.access import Key, Role, digest, key_text
 from codeb.model.events import Event, Severity
 from codeb.saga.engine import Engine
 from codeb.tools.catalog import BY_NAME
+from codeb.tools.people import TOKEN_BYTES
 
 log = logging.getLogger("codeb")
 
 FIRST_TEAM = "main"
-TOKEN_BYTES = 24
 """192 random bits"""
 
 

@@ -8,6 +8,7 @@ from codeb.tools import (
     events,
     health,
     logs,
+    members,
     operations,
     port_sync,
     ports,
@@ -16,7 +17,10 @@ from codeb.tools import (
     scan,
     slots,
     switches,
+    teams,
+    tokens,
     unreplayed,
+    whoami,
 )
 from codeb.tools.tool import Tool
 
@@ -34,6 +38,10 @@ TOOLS: tuple[Tool[Any], ...] = (
     *reconcile.TOOLS,
     *scan.TOOLS,
     *unreplayed.TOOLS,
+    *teams.TOOLS,
+    *members.TOOLS,
+    *tokens.TOOLS,
+    *whoami.TOOLS,
 )
 
 BY_NAME = MappingProxyType({tool.name: tool for tool in TOOLS})

@@ -101,7 +101,8 @@ TeamId = Annotated[
     str,
     AfterValidator(grammar.team_id),
     Field(
-        description="the team: lower-case letters, digits, single hyphens; capitals and '_' are folded", max_length=64,
+        description="the team: lower-case letters, digits, single hyphens; capitals and '_' are folded",
+        max_length=64,
         examples=["main"],
     ),
 ]
@@ -109,7 +110,8 @@ MemberName = Annotated[
     str,
     AfterValidator(grammar.member_name),
     Field(
-        description="the member: letters, digits, '.', '_', '@', '+', '-'; capitals are folded", max_length=64,
+        description="the member: letters, digits, '.', '_', '@', '+', '-'; capitals are folded",
+        max_length=64,
         examples=["ana@example.com"],
     ),
 ]

@@ -146,7 +146,9 @@ def _narrowed(registry: Registered, chosen: Mapping[str, Document], found: Mappi
     def copies(name: str) -> list[Document]:
         return [found[copy] for copy in (name, name + PREV) if copy in found]
 
-    def narrow(name: str, of: Callable[[Document], Mapping[str, P]], ours: Iterable[P], both: Callable[[P, P], P]) -> tuple[P, ...]:
+    def narrow(
+        name: str, of: Callable[[Document], Mapping[str, P]], ours: Iterable[P], both: Callable[[P, P], P]
+    ) -> tuple[P, ...]:
         known = {each.id: each for each in ours}
         for copy in copies(name):
             others = of(copy)

@@ -127,7 +127,16 @@ class Rig:
     def print(self) -> dict[str, Any]:
         """What is true, without times and ids: equal before and after something that was wholly undone."""
         found = self.store.snapshot
+        ended = lambda value: value is not None  # noqa: E731
         return {
+            "teams": {each.id: (each.display_name, each.approval, ended(each.deleted_at)) for each in found.teams.values()},
+            "members": sorted((each.team, each.name, each.role, ended(each.removed_at)) for each in found.members.values()),
+            "keys": sorted(
+                (
+                    key.team, key.role, key.label, sorted(key.tools), sorted(key.projects), sorted(key.environments),
+                    key.approval, bool(key.member), ended(key.revoked_at), ended(key.expires_at),
+                ) for key in found.keys.values()
+            ),
             "projects": {name: each.state for name, each in found.projects.items()},
             "watched": {name: (each.auto_rollback, each.watch_seconds) for name, each in found.projects.items()},
             "slots": {

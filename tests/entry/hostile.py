@@ -18,7 +18,16 @@ class Raw:
     text: str
 
 
-FREE = {("rollback", "reason"), ("logs", "grep"), ("project_delete", "confirm"), ("slot_list", "after")}
+FREE = {
+    ("rollback", "reason"),
+    ("logs", "grep"),
+    ("project_delete", "confirm"),
+    ("slot_list", "after"),
+    ("token_create", "label"),
+    ("team_create", "displayName"),
+    ("team_settings", "displayName"),
+    ("team_delete", "confirm"),
+}
 """fields that take any words; an idempotency key takes any printable ones"""
 
 STRINGS: tuple[str, ...] = (
@@ -75,6 +84,16 @@ ONLY: dict[str, tuple[str, ...]] = {
     "since": ("0m", "10", "m", "10M", "10 m", "1.5h", "-10m", "+10m", "1w", "9999999d", "2026-01-31", "2026-01-31 10:00:00Z",
     "yesterday",
               "2026-01-31T10:00:00", "2026-01-31T10:00:00.Z", "2026-01-31T10:00:00.1234567890Z", "10m2h"),
+    "team": ("-main", "main-", "ma--in", "1main", "a" * 41, "main.x", "a/b", "_", "main_", "main__x"),
+    "name": ("-ana", ".ana", "@ana", "a" * 65, "ana b", "ana/b", "ana:b", "ana,b", "ana;b", "ana<b", "+ana"),
+    "member": ("-ana", ".ana", "@ana", "a" * 65, "ana b", "ana/b"),
+    "keyId": ("key_", "key_A", "KEY_0123", "key_" + "a" * 41, "op_0123456789abcdef", "key_../../x", "codeb_main_owner_x"),
+    "role": ("Owner", "OWNER", "root", "owner,admin", "superuser"),
+    "approval": ("None", "NAME", "humans", "off"),
+    "preset": ("CI", "ci,agent", "owner"),
+    "expires": ("0m", "10", "m", "10M", "10 m", "1.5h", "-10m", "+10m", "1w", "9999999d", "never", "2026-01-31",
+    "2020-01-01T00:00:00Z",
+    "2026-02-30T00:00:00Z"),
     "slot": ("Blue", "BLUE", "red", "blue,green", "both"),
     "type": ("Docker", "php", "any"),
     "idempotencyKey": ("", " ", "a b", "a\n", "\0", "é", "a" * 129, "\x7f", "\ud800"),

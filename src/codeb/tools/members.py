@@ -9,7 +9,7 @@ from codeb.errors import Conflict, Forbidden
 from codeb.model.access import Actor, Key, Member, People, Role
 from codeb.tools import fields
 from codeb.tools.call import Call
-from codeb.tools.drafts import draft
+from codeb.tools.drafts import Draft, draft
 from codeb.tools.people import ONCE, caller, everybody, known, member_of, minted, no_wider, owned_still, within
 from codeb.tools.tokens import KeyView, view
 from codeb.tools.tool import NextCall, Outcome, Risk, Tool
@@ -66,7 +66,7 @@ def _view(member: Member, people: People) -> MemberView:
 # invite
 
 
-def _inviting(call: Call, params: InviteParams, people: People) -> tuple[Member, Key]:
+def _inviting(call: Call, params: InviteParams, people: People) -> tuple[Member, Key, Draft]:
     """The member, and their first key without a text: as narrow as the one that invites."""
     actor = caller(call, people, Role.ADMIN)
     if people.named(actor.team, params.name) is not None:
@@ -81,20 +81,20 @@ def _inviting(call: Call, params: InviteParams, people: People) -> tuple[Member,
         people.now, actor.expires_at, None, member.id, None, actor.bound, actor.key_id,
     )  # fmt: skip
     no_wider(key, actor)
-    return member, key
+    plan = {"name": params.name, "role": params.role}
+    return member, key, draft("member_invite", plan, [f"add {params.name} as {params.role}", "make their first key"], {})
 
 
 async def _invite(call: Call, params: InviteParams) -> Outcome:
     if params.dry_run:
-        _inviting(call, params, known(call))
-        plan = {"name": params.name, "role": params.role}
-        drafted = draft("member_invite", plan, [f"add {params.name} as {params.role}", "make their first key"], {})
-        apply = NextCall("member_invite", {**plan, "planId": drafted.id}, "do it")
+        _, _, drafted = _inviting(call, params, known(call))
+        apply = NextCall("member_invite", {**drafted.plan, "planId": drafted.id}, "do it")
         return drafted.shown(f"Would add {params.name} to team {call.actor.team}.", apply)
 
     async def act(registry: Registry) -> InviteResult:
         people = await everybody(registry, call)
-        member, key = _inviting(call, params, people)
+        member, key, drafted = _inviting(call, params, people)
+        drafted.still_fits(params)
         made = minted(key)
         await registry.members.add(member)
         await registry.keys.add(made.key)

@@ -99,7 +99,7 @@ def _theirs(call: Call, people: People, team: str | None = None) -> Team:
 # create
 
 
-def _creating(call: Call, params: CreateParams, people: People) -> tuple[Team, Key]:
+def _creating(call: Call, params: CreateParams, people: People) -> tuple[Team, Key, Draft]:
     """The team, and its first owner key without a text. Raises `Forbidden` for a key that could not have made that one."""
     actor = caller(call, people, Role.OWNER)
     whole(actor, "a new team")
@@ -112,20 +112,20 @@ def _creating(call: Call, params: CreateParams, people: People) -> tuple[Team, K
         call.kit.world.new_id("key"), "", team.id, Role.OWNER, "first key", created_at=people.now, approval=actor.approval,
         created_by=actor.key_id,
     )  # fmt: skip
-    return team, key
+    plan = {"team": params.team, "displayName": params.display_name, "approval": params.approval}
+    return team, key, draft("team_create", plan, [f"create team {params.team}", "make its first owner key"], {})
 
 
 async def _create(call: Call, params: CreateParams) -> Outcome:
     if params.dry_run:
-        _creating(call, params, known(call))
-        plan = {"team": params.team, "displayName": params.display_name, "approval": params.approval}
-        drafted = draft("team_create", plan, [f"create team {params.team}", "make its first owner key"], {})
+        _, _, drafted = _creating(call, params, known(call))
         return drafted.shown(
-            f"Would create team {params.team}.", NextCall("team_create", {**plan, "planId": drafted.id}, "do it")
+            f"Would create team {params.team}.", NextCall("team_create", {**drafted.plan, "planId": drafted.id}, "do it")
         )
 
     async def act(registry: Registry) -> CreateResult:
-        team, key = _creating(call, params, await everybody(registry, call))
+        team, key, drafted = _creating(call, params, await everybody(registry, call))
+        drafted.still_fits(params)
         made = minted(key)
         await registry.teams.add(team)
         await registry.keys.add(made.key)

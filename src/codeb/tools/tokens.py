@@ -12,7 +12,7 @@ from codeb.model import grammar
 from codeb.model.access import Actor, Approval, Key, People, Role
 from codeb.tools import fields
 from codeb.tools.call import Call, unknown_project
-from codeb.tools.drafts import draft
+from codeb.tools.drafts import Draft, draft
 from codeb.tools.people import (
     ONCE,
     caller,
@@ -30,6 +30,8 @@ from codeb.tools.tool import NextCall, Outcome, Risk, Tool
 
 SPANS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 MOST_OVERLAP = 30 * 86400
+OWN_OVERLAP = 60
+"""for the key that asks: were its answer lost, nobody could ask for it again, and a last owner would be locked out"""
 
 
 class CreateParams(fields.Changing):
@@ -89,7 +91,12 @@ class RevokeResult(fields.Result):
 
 class RotateParams(fields.Changing):
     key_id: fields.KeyId
-    overlap_seconds: int = Field(0, ge=0, le=MOST_OVERLAP, description="how long the old text stays valid beside the new one")
+    overlap_seconds: int = Field(
+        0,
+        ge=0,
+        le=MOST_OVERLAP,
+        description="how long the old text stays valid beside the new one; the key you call with: at least 60",
+    )
 
 
 class RotateResult(KeyResult):
@@ -194,20 +201,28 @@ def _wanted(call: Call, params: CreateParams, people: People, actor: Actor) -> K
     return key
 
 
+def _creating(call: Call, params: CreateParams, people: People) -> tuple[Key, Draft]:
+    """The key without a text, and its plan, in which is nothing that differs from one moment to the next."""
+    key = _wanted(call, params, people, caller(call, people, Role.MEMBER))
+    shown = view(key, people).model_dump(by_alias=True)
+    plan = {name: value for name, value in shown.items() if name not in ("keyId", "state", "createdAt", "createdBy", "expiresAt")}
+    plan["expires"] = params.expires or shown["expiresAt"]
+    return key, draft("token_create", plan, [f"make a key: {_said(plan)}"], {})
+
+
 async def _create(call: Call, params: CreateParams) -> Outcome:
     unknown = sorted(set(params.tools or ()) - _names())
     if unknown:
         raise refused("tools", f"there is no {', '.join(unknown)}", "GET /api lists them.")
     if params.dry_run:
-        people = known(call)
-        shown = view(_wanted(call, params, people, caller(call, people, Role.MEMBER)), people).model_dump(by_alias=True)
-        plan = {name: value for name, value in shown.items() if name not in ("keyId", "createdAt", "createdBy", "expiresAt")}
-        drafted = draft("token_create", plan, [f"make a key: {_said(plan)}"], {})
+        _, drafted = _creating(call, params, known(call))
         return drafted.shown("Would make a key; its text is shown once it is made.")
 
     async def act(registry: Registry) -> KeyResult:
         people = await everybody(registry, call)
-        made = minted(_wanted(call, params, people, caller(call, people, Role.MEMBER)))
+        wanted, drafted = _creating(call, params, people)
+        drafted.still_fits(params)
+        made = minted(wanted)
         await registry.keys.add(made.key)
         return KeyResult(key=made.text.reveal(), token=view(made.key, people))
 
@@ -223,7 +238,7 @@ def _names() -> set[str]:
 
 
 def _said(plan: dict[str, Any]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in plan.items() if value and name != "state")
+    return ", ".join(f"{name} {value}" for name, value in plan.items() if value)
 
 
 # list
@@ -292,7 +307,8 @@ def _rotating(call: Call, params: RotateParams, people: People) -> tuple[Key, Ke
 
 async def _rotate(call: Call, params: RotateParams) -> Outcome:
     old, _ = _rotating(call, params, known(call))
-    plan = {"keyId": old.id, "overlapSeconds": params.overlap_seconds}
+    overlap = max(params.overlap_seconds, OWN_OVERLAP if old.id == call.actor.key_id else 0)
+    plan = {"keyId": old.id, "overlapSeconds": overlap}
     drafted = draft("token_rotate", plan, [f"give {old.id} a successor", f"end {old.id}"], _state(old))
     if params.dry_run:
         apply = NextCall("token_rotate", {**plan, "planId": drafted.id}, "do it")
@@ -302,9 +318,9 @@ async def _rotate(call: Call, params: RotateParams) -> Outcome:
     async def act(registry: Registry) -> RotateResult:
         people = await everybody(registry, call)
         former, fresh = _rotating(call, params, people)
-        made, end = minted(fresh), people.now + timedelta(seconds=params.overlap_seconds)
+        made, end = minted(fresh), people.now + timedelta(seconds=overlap)
         await registry.keys.add(made.key)
-        if params.overlap_seconds:
+        if overlap:
             await registry.keys.expire(end, former.id)
             end = min(end, former.expires_at or end)
         else:
@@ -314,9 +330,7 @@ async def _rotate(call: Call, params: RotateParams) -> Outcome:
         )  # fmt: skip
 
     done = await call.change(act, lambda result: result.model_dump(by_alias=True, mode="json"))
-    until = (
-        f"; the old one is valid until {done.old_ends_at}" if params.overlap_seconds else "; the old one is not valid any more"
-    )
+    until = f"; the old one is valid until {done.old_ends_at}" if overlap else "; the old one is not valid any more"
     return Outcome(done, f"{done.token.key_id} takes the place of {old.id}{until}.", (), (ONCE,))
 
 

@@ -186,6 +186,8 @@ async def test_the_last_owner_stays() -> None:
         assert (await process.ask("whoami")).status == 401
         await process.refused("member_remove", 409, "last_owner", key=boss, name="boss")
         rotated, _ = await made(process, "token_rotate", key=boss, keyId=(await process.ok("whoami", key=boss))["keyId"])
+        assert (await process.ask("whoami", key=boss)).ok, "were the answer lost, it could be asked for again"
+        rig.clock.jumped += timedelta(seconds=60)
         assert (await process.ask("whoami", key=boss)).status == 401
         assert (await process.ok("whoami", key=rotated))["role"] == "owner"
 
@@ -277,3 +279,26 @@ async def test_the_same_key_again_gives_the_same_key() -> None:
         first = await rig.boot().ok("token_create", role="viewer", idem="once")
         again = await rig.boot().ok("token_create", role="viewer", idem="once")
         assert first["key"] == again["key"] and len(rig.store.snapshot.keys) == 2
+
+
+ENDING = {
+    "member_remove": {"name": "ana"},
+    "token_revoke": {"keyId": "key_ci"},
+    "team_delete": {"team": "other", "confirm": "other"},
+}
+
+
+@pytest.mark.parametrize("tool", ENDING)
+async def test_what_ends_somebody_can_be_rehearsed(tool: str) -> None:
+    async with begin("active") as rig:
+        process, params = rig.boot(), dict(ENDING[tool])
+        other, _ = await made(process, "team_create", team="other")
+        await process.ok("member_invite", key=other, name="ana")
+        if tool == "token_revoke":
+            params["keyId"] = (await made(process, key=other, role="viewer"))[1]["token"]["keyId"]
+        before = rig.print()
+        plan = await process.ok(tool, key=other, **params, dryRun=True)
+        await process.refused(tool, 409, "stale_plan", key=other, **params, planId="plan_" + "0" * 32)
+        assert rig.print() == before
+        await process.ok(tool, key=other, **params, planId=plan["planId"])
+        assert rig.print() != before

@@ -167,7 +167,9 @@ class Field:
             case "boolean":
                 yield from self._but_null(NOT_BOOLS)
             case "array":
-                yield from self._but_null(NOT_LISTS)
+                names = self.name in ("tools", "projects")
+                # what is no environment may be a name, and of names there may be more
+                yield from (each for each in self._but_null(NOT_LISTS) if not (names and each in (["prod"], ["production"] * 11)))
         if self.kind == "string" and not self.nullable:
             yield None
 

@@ -15,7 +15,7 @@ from codeb.contracts.store import Snapshot
 from codeb.drivers.files import atomic_write
 from codeb.drivers.store.mirror import Damaged, Mirror, checksum, verified
 from codeb.errors import Unavailable
-from codeb.model.access import Key, Role, Team
+from codeb.model.access import Approval, Key, Member, Role, Team
 from codeb.model.names import Place, Slot
 from codeb.model.ports import Lease
 from codeb.model.slots import Pair, SlotRow, State
@@ -323,3 +323,40 @@ def test_what_is_no_file_of_ours_is_set_aside(tmp_path: Path) -> None:
         (mirror.folder / obstacle).mkdir()
     Mirror(tmp_path).write(snapshot(3, "3"))
     assert verified(path)["generation"] == 3 and verified(mirror.folder / "ssot.json.prev")["generation"] == 2
+
+
+def test_an_end_in_any_copy_of_the_files_counts(tmp_path: Path) -> None:
+    """P10: members, teams and keys come back as narrow as any sound copy says, older or newer."""
+    ana = Member("mem_1", "acme", "ana", Role.ADMIN, START, "k")
+    first = replace(snapshot(1), members={"mem_1": ana, "mem_2": replace(ana, id="mem_2", name="bo")})
+    key = next(iter(first.keys.values()))
+    then = replace(
+        first, generation=2, members={"mem_1": replace(ana, removed_at=START)},
+        teams={"acme": replace(TEAMS["acme"], approval=Approval.HUMAN, deleted_at=START)},
+        keys={key.sha256: replace(key, expires_at=START)},
+    )  # fmt: skip
+    Mirror(tmp_path).write(first)
+    before = verified(tmp_path / "registry/manifest.json")
+    Mirror(tmp_path).write(then)
+    # the manifest of before is put back, and a slot file is gone: what it names is in the copies kept beside
+    (tmp_path / "registry/manifest.json").write_text(json.dumps(before))
+    (tmp_path / "registry/slots/shop-production.json").unlink()
+    (tmp_path / "registry/slots/shop-staging.json").unlink()
+    Mirror(tmp_path / "again").write(first)
+    for name in ("shop-production.json", "shop-staging.json"):
+        (tmp_path / f"registry/slots/{name}.prev").write_bytes((tmp_path / f"again/registry/slots/{name}").read_bytes())
+    found = Mirror(tmp_path).read().registry
+    assert found is not None and found.generation == 1
+    assert found.members == (replace(ana, removed_at=START),)
+    assert found.teams == tuple(then.teams.values())
+    assert found.keys[0].expires_at == START
+
+
+def test_teams_as_an_older_version_wrote_them(tmp_path: Path) -> None:
+    Mirror(tmp_path).write(snapshot(1))
+    path = tmp_path / "registry/teams.json"
+    old: dict[str, Any] = {"teams": ["acme"], "generation": 1}
+    path.write_text(json.dumps(old | {"checksum": checksum(old)}))
+    (tmp_path / "registry/manifest.json").unlink()
+    found = Mirror(tmp_path).read().registry
+    assert found is not None and found.teams == (Team("acme"),) and found.members == ()

@@ -1,4 +1,4 @@
-"""Who may do what, generated from the catalogue: declared is observed, and a denied call changes nothing (S5, S6, S8, S9)."""
+"""Who may do what, generated from the catalogue: declared is observed, a denied call changes nothing (S5, S6, S8, S9, S13)."""
 
 from dataclasses import replace
 from datetime import timedelta

@@ -149,7 +149,7 @@ async def _remove(call: Call, params: RemoveParams) -> Outcome:
         return RemoveResult(member=_view(after.members[gone.id], after), revoked=[key.id for key in keys])
 
     done = await call.change(act, lambda result: result.model_dump(by_alias=True, mode="json"))
-    return Outcome(done, f"{member.name} is removed; {len(done.revoked)} keys are revoked.", (), _left(call, done.revoked))
+    return Outcome(done, f"{member.name} is removed; keys revoked: {len(done.revoked)}.", (), _left(call, done.revoked))
 
 
 def _left(call: Call, revoked: list[str]) -> tuple[str, ...]:

@@ -246,7 +246,7 @@ async def _delete(call: Call, params: DeleteParams) -> Outcome:
         return DeleteResult(team=team, deleted=True, revoked=keys)
 
     done = await call.change(act, lambda result: result.model_dump(by_alias=True, mode="json"))
-    return Outcome(done, f"Team {team} is deleted; {len(done.revoked)} keys are revoked, also the one you call with.")
+    return Outcome(done, f"Team {team} is deleted; keys revoked, with the one you call with: {len(done.revoked)}.")
 
 
 TOOLS: tuple[Tool[Any], ...] = (

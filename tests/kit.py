@@ -143,7 +143,16 @@ class Rig:
     def print(self) -> dict[str, Any]:
         """What is true, without times and ids: equal before and after something that was wholly undone."""
         found = self.store.snapshot
+        ended = lambda value: value is not None  # noqa: E731
         return {
+            "teams": {each.id: (each.display_name, each.approval, ended(each.deleted_at)) for each in found.teams.values()},
+            "members": sorted((each.team, each.name, each.role, ended(each.removed_at)) for each in found.members.values()),
+            "keys": sorted(
+                (
+                    key.team, key.role, key.label, sorted(key.tools), sorted(key.projects), sorted(key.environments),
+                    key.approval, bool(key.member), ended(key.revoked_at), ended(key.expires_at),
+                ) for key in found.keys.values()
+            ),
             "projects": {name: each.state for name, each in found.projects.items()},
             "watched": {name: (each.auto_rollback, each.watch_seconds) for name, each in found.projects.items()},
             "slots": {
@@ -241,7 +250,7 @@ def _inline(database: SqliteDatabase) -> SqliteDatabase:
 
 async def _seed(store: SqlStore) -> None:
     async with store.write() as registry:
-        await registry.keys.add_team(TEAM)
+        await registry.teams.ensure(TEAM)
         await registry.keys.add(Key("key_owner", digest(OWNER), TEAM, Role.OWNER, created_at=START))
 
 
@@ -388,6 +397,6 @@ async def add_key(rig: Rig, role: Role = Role.OWNER, team: str = TEAM, **more: A
     rig.clock.ids += 1
     text = key_text(team, role, f"token{rig.clock.ids:027d}")
     async with rig.store.write() as registry:
-        await registry.keys.add_team(team)
+        await registry.teams.ensure(team)
         await registry.keys.add(Key(f"key_{rig.clock.ids}", digest(text), team, role, created_at=START, **more))
     return text

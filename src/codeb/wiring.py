@@ -37,16 +37,15 @@ from codeb.errors import FenceLost, PublicError, Unavailable
 from codeb.flows import master_key
 from codeb.flows.catalog import SAGAS
 from codeb.gate import AuditLog, Gate
-from codeb.gate.authenticate import digest
-from codeb.model.access import Key, Role, key_text
+from codeb.model.access import Key, Role, digest, key_text
 from codeb.model.events import Event, Severity
 from codeb.saga.engine import Engine
 from codeb.tools.catalog import BY_NAME
+from codeb.tools.people import TOKEN_BYTES
 
 log = logging.getLogger("codeb")
 
 FIRST_TEAM = "main"
-TOKEN_BYTES = 24
 """192 random bits"""
 
 
@@ -205,7 +204,7 @@ async def first_key(kit: Kit, home: Path, proxy: Path) -> Path:
         text = key_text(FIRST_TEAM, Role.OWNER, secrets.token_urlsafe(TOKEN_BYTES))
         # the file before the row: a key nobody was told would lock everybody out, a file without a row is written anew
         atomic_write(path, text.reveal().encode() + b"\n", 0o600)
-        await registry.keys.add_team(FIRST_TEAM)
+        await registry.teams.ensure(FIRST_TEAM)
         await registry.keys.add(
             Key(kit.world.new_id("key"), digest(text), FIRST_TEAM, Role.OWNER, "first key", created_at=kit.world.now())
         )

@@ -15,7 +15,7 @@ from codeb.drivers.identity import keep_instance, recorded_instance
 from codeb.drivers.store.mirror import Mirror
 from codeb.drivers.store.rescue import known_id, make_sound
 from codeb.drivers.store.sql import SqlStore, open_store
-from codeb.model.access import Key, Role
+from codeb.model.access import Approval, Key, Member, Role
 from codeb.model.journal import OpState
 from codeb.model.names import Place, Slot
 from codeb.model.ports import Lease
@@ -58,7 +58,9 @@ async def begin(home: Path, clock: Clock) -> tuple[SqlStore, Mirror]:
 
 async def populate(store: SqlStore) -> None:
     async with store.write() as registry:
-        await registry.keys.add_team("acme")
+        await registry.teams.ensure("acme")
+        for number, name in ((1, "ana"), (2, "bo")):
+            await registry.members.add(Member(f"mem_{number}", "acme", name, Role.ADMIN, START, "acme/owner/key_1"))
         for each in (key("key_1", OWNER, Role.OWNER), key("key_2", LEAVER, Role.ADMIN), key("key_3", PASSING, Role.MEMBER)):
             await registry.keys.add(each)
         await registry.projects.add(project())
@@ -91,18 +93,9 @@ async def move_on(store: SqlStore) -> None:
         await registry.leases.add(*(lease(place, row.slot, row.port) for row in pair(place, 4102).rows))
         await registry.journal.open(operation("op_2", (place,)), owner="me:1")
     async with store.write() as registry:
-        await revoke(registry, "key_2")
-
-
-async def revoke(registry: object, id_: str) -> None:
-    """There is no tool for it yet: the row as such a tool would leave it."""
-    tx = registry.keys._tx  # type: ignore[attr-defined]
-    from sqlalchemy import update
-
-    from codeb.drivers.store.schema import api_keys
-
-    tx.keys = True
-    await tx.write(update(api_keys).where(api_keys.c.id == id_).values(revoked_at=START))
+        await registry.keys.revoke(START, "key_2")
+        await registry.members.remove(START, "mem_2")
+        await registry.teams.set("acme", display_name="Acme", approval=Approval.HUMAN)
 
 
 async def lived(folder: Path) -> Past:
@@ -223,7 +216,7 @@ def everything(home: Path) -> list[bytes]:
 
 
 def same(found: Snapshot, truth: Snapshot) -> bool:
-    names = ("projects", "pairs", "keys", "leases")
+    names = ("projects", "pairs", "keys", "leases", "teams", "members")
     return all(getattr(found, name) == getattr(truth, name) for name in names)
 
 

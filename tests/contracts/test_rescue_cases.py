@@ -149,7 +149,7 @@ async def test_a_death_while_the_files_are_written_leaves_one_whole_set(past: Pa
             with pytest.MonkeyPatch.context() as monkeypatch:
                 seen = crashing(monkeypatch, points)
                 with contextlib.suppress(Crash):
-                    Mirror(home).write(newer, ("acme",))
+                    Mirror(home).write(newer)
         read = Mirror(home).read()
         found = read.registry
         assert found is not None, (points, read.faults)

@@ -10,7 +10,7 @@ from sqlalchemy import text
 from codeb.contracts.store import Remembered
 from codeb.drivers.store.sql import SqlStore
 from codeb.errors import Conflict, InternalFault, NotFound
-from codeb.model.access import Key, Role
+from codeb.model.access import Approval, Key, Member, Role, Team
 from codeb.model.chain import AuditRow
 from codeb.model.names import Place, Slot
 from codeb.model.ports import Lease
@@ -211,8 +211,8 @@ async def test_keys_and_teams(store: SqlStore) -> None:
     )  # fmt: skip
     wide = Key("key_2", "b" * 64, "acme", Role.OWNER)
     async with store.write() as registry:
-        await registry.keys.add_team("acme")
-        await registry.keys.add_team("acme")
+        await registry.teams.ensure("acme")
+        await registry.teams.ensure("acme")
         await registry.keys.add(narrow)
         await registry.keys.add(wide)
         for twin in (replace(wide, sha256="c"), replace(wide, id="key_3")):
@@ -222,8 +222,60 @@ async def test_keys_and_teams(store: SqlStore) -> None:
     stored = replace(narrow, label="ci\ufffd\ufffd")
     async with store.read() as registry:
         assert await registry.keys.all() == [stored, wide]
-        assert await registry.keys.teams() == ["acme"]
+        assert [team.id for team in await registry.teams.all()] == ["acme"]
     assert store.snapshot.keys == {"a" * 64: stored, "b" * 64: wide}
+
+
+async def test_keys_teams_and_members_end_once(store: SqlStore) -> None:
+    later = START + timedelta(hours=1)
+    team = Team("acme", "Acme ☃", Approval.NAME, START, "main/owner/k")
+    ana = Member("mem_1", "acme", "ana", Role.ADMIN, START, "main/owner/k")
+    key = Key("key_1", "a" * 64, "acme", Role.ADMIN, member="mem_1", approval=Approval.HUMAN, created_by="k", created_at=START)
+    async with store.write() as registry:
+        await registry.teams.add(team)
+        await registry.members.add(ana)
+        await registry.keys.add(key)
+        for again, code in (
+            (registry.teams.add(team), "team_exists"),
+            (registry.members.add(replace(ana, id="mem_2")), "member_exists"),
+        ):
+            with pytest.raises(Conflict) as refused:
+                await again
+            assert refused.value.code == code
+    found = store.snapshot
+    assert (found.teams, found.members, found.keys) == ({"acme": team}, {"mem_1": ana}, {"a" * 64: key})
+    async with store.write() as registry:
+        await registry.teams.set("acme", display_name="", approval=Approval.HUMAN)
+        await registry.keys.expire(later, "key_1")
+        await registry.keys.expire(later + timedelta(hours=1), "key_1")
+        for at in (START, later):
+            await registry.keys.revoke(at, "key_1")
+            await registry.members.remove(at, "mem_1")
+            await registry.teams.delete(at, "acme")
+        await registry.members.add(replace(ana, id="mem_2"))
+    found = store.snapshot
+    assert found.teams["acme"] == replace(team, display_name="", approval=Approval.HUMAN, deleted_at=START)
+    assert found.members == {"mem_1": replace(ana, removed_at=START), "mem_2": replace(ana, id="mem_2")}
+    assert found.keys["a" * 64] == replace(key, revoked_at=START, expires_at=later)
+    assert (await reread(store)).members == found.members
+
+
+async def test_one_of_many_invitations_of_one_name_lands(store: SqlStore) -> None:
+    """S31: the constraint says so, whoever looked before."""
+    async with store.write() as registry:
+        await registry.teams.ensure("acme")
+
+    async def invite(number: int) -> str:
+        try:
+            async with store.write() as registry:
+                await registry.members.add(Member(f"mem_{number}", "acme", "ana", Role.MEMBER, START, "k"))
+        except Conflict as lost:
+            return lost.code
+        return "won"
+
+    said = await asyncio.gather(*(invite(number) for number in range(16)))
+    assert sorted(said) == ["member_exists"] * 15 + ["won"]
+    assert len(store.snapshot.members) == 1
 
 
 async def test_one_call_claims_an_idempotency_key(store: SqlStore) -> None:

@@ -67,7 +67,7 @@ async def test_the_snapshot_is_exact_after_every_commit_and_only_then(store: Sql
         yield
         await registry.slots.put(replace(pair().blue, state=State.ACTIVE, version="1"))
         yield
-        await registry.keys.add_team("acme")
+        await registry.teams.ensure("acme")
         await registry.keys.add(Key("k1", "a" * 64, "acme", Role.OWNER))
         yield
         held = await registry.journal.take_over("op_1", owner="h:c")
@@ -176,7 +176,7 @@ async def test_another_process_shows_after_refresh_or_the_next_own_write(opener:
     async with one.write() as registry:
         await registry.projects.add(project("blog"))
     async with two.write() as registry:
-        await registry.keys.add_team("acme")
+        await registry.teams.ensure("acme")
     assert two.snapshot == await reread(two)
     assert set(two.snapshot.projects) == {"blog", "shop"}
 

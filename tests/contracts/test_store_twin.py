@@ -115,7 +115,7 @@ async def everything(twin: TwinStore) -> None:
 
     async def act(registry: Any) -> None:
         await registry.leases.add(Lease("local", 4100, "shop", "production", "blue"))
-        await registry.keys.add_team("acme")
+        await registry.teams.ensure("acme")
         await registry.keys.add(Key("k1", "a" * 64, "acme", Role.OWNER, "Frau Müller ☃ \0", created_at=twin._now()))
         held = await registry.journal.open(operation(input={"b": 1, "a": ['"', None, 1.5, "\0"]}), owner="one:1")
         await registry.slots.put(replace(pair().blue, state=State.ACTIVE, version="1", deployed_at=twin._now()))

@@ -18,7 +18,16 @@ class Raw:
     text: str
 
 
-FREE = {("rollback", "reason"), ("logs", "grep"), ("project_delete", "confirm"), ("slot_list", "after")}
+FREE = {
+    ("rollback", "reason"),
+    ("logs", "grep"),
+    ("project_delete", "confirm"),
+    ("slot_list", "after"),
+    ("token_create", "label"),
+    ("team_create", "displayName"),
+    ("team_settings", "displayName"),
+    ("team_delete", "confirm"),
+}
 """fields that take any words; an idempotency key takes any printable ones"""
 
 STRINGS: tuple[str, ...] = (
@@ -76,8 +85,17 @@ ONLY: dict[str, tuple[str, ...]] = {
     "yesterday",
               "2026-01-31T10:00:00", "2026-01-31T10:00:00.Z", "2026-01-31T10:00:00.1234567890Z", "10m2h"),
     "tool": ("Deploy", "deploy_", "_deploy", "a_b_c", "deploy1", "slot-status", "de ploy"),
-    "keyId": ("key_", "key_A", "KEY_a", "op_0123456789abcdef", "key_" + "a" * 41, "key_../x", "owner"),
     "correlationId": ("", "a b", "a/b", "a" * 65, "a:b", "a\n"),
+    "team": ("-main", "main-", "ma--in", "1main", "a" * 41, "main.x", "a/b", "_", "main_", "main__x"),
+    "name": ("-ana", ".ana", "@ana", "a" * 65, "ana b", "ana/b", "ana:b", "ana,b", "ana;b", "ana<b", "+ana"),
+    "member": ("-ana", ".ana", "@ana", "a" * 65, "ana b", "ana/b"),
+    "keyId": ("key_", "key_A", "KEY_0123", "key_" + "a" * 41, "op_0123456789abcdef", "key_../../x", "codeb_main_owner_x"),
+    "role": ("Owner", "OWNER", "root", "owner,admin", "superuser"),
+    "approval": ("None", "NAME", "humans", "off"),
+    "preset": ("CI", "ci,agent", "owner"),
+    "expires": ("0m", "10", "m", "10M", "10 m", "1.5h", "-10m", "+10m", "1w", "9999999d", "never", "2026-01-31",
+    "2020-01-01T00:00:00Z",
+    "2026-02-30T00:00:00Z"),
     "slot": ("Blue", "BLUE", "red", "blue,green", "both"),
     "type": ("Docker", "php", "any"),
     "idempotencyKey": ("", " ", "a b", "a\n", "\0", "é", "a" * 129, "\x7f", "\ud800"),
@@ -152,7 +170,9 @@ class Field:
             case "boolean":
                 yield from self._but_null(NOT_BOOLS)
             case "array":
-                yield from self._but_null(NOT_LISTS)
+                names = self.name in ("tools", "projects")
+                # what is no environment may be a name, and of names there may be more
+                yield from (each for each in self._but_null(NOT_LISTS) if not (names and each in (["prod"], ["production"] * 11)))
         if self.kind == "string" and not self.nullable:
             yield None
 

@@ -73,7 +73,7 @@ async def test_it_needs_a_key_and_shows_what_that_key_sees(door: Door) -> None:
     stranger = key_text("others", Role.VIEWER, "viewerkey")
 
     async def act(registry: Any) -> None:
-        await registry.keys.add_team("others")
+        await registry.teams.ensure("others")
         await registry.keys.add(Key("key_other", digest(stranger), "others", Role.VIEWER))
 
     await door.process.kit.store.transact(act)

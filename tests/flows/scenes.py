@@ -8,6 +8,7 @@ from typing import Any
 
 from codeb.drivers.runtime.memory_machine import Behaviour
 from codeb.model.events import Unreplayed
+from codeb.model.secret import Secret
 from tests.flows.crash import SCENES, SITE, WHERE, Scene
 from tests.kit import Process, Rig
 
@@ -61,6 +62,20 @@ async def _conflict(process: Process, rig: Rig) -> dict[str, Any]:
     return {"conflictId": listed["conflicts"][0]["conflictId"]}
 
 
+async def _somebody(process: Process, rig: Rig) -> dict[str, Any]:
+    await process.ok("member_invite", name="ana", role="admin")
+    return {"name": "ana"}
+
+
+async def _key(process: Process, rig: Rig) -> dict[str, Any]:
+    return {"keyId": (await process.ok("token_create", role="member"))["token"]["keyId"]}
+
+
+async def _team(process: Process, rig: Rig) -> dict[str, Any]:
+    made = await process.ok("team_create", team="other")
+    return {"team": "other", "confirm": "other", "key": Secret(made["key"])}
+
+
 STAGING = {"projectName": "shop", "environment": "staging"}
 CREATE = {"projectName": "shop", "containerPort": 8080, "environments": ["production", "staging"]}
 
@@ -86,6 +101,15 @@ MORE: dict[str, Scene] = {
     "operation_cancel, during the switch": Led("ready", "operation_cancel", {}, spoil=_nobody, lead=_begun("promote", 1)),
     "operation_cancel, ended": Led("active", "operation_cancel", {}, lead=_ended),
     "keys_rotate": Scene("active", "keys_rotate", {}),
+    "team_create": Scene("active", "team_create", {"team": "other", "displayName": "Other"}),
+    "team_settings": Scene("active", "team_settings", {"displayName": "Main", "approval": "name"}),
+    # the key that asks ends with its team, so asked again it is refused
+    "team_delete": Led("active", "team_delete", {}, lead=_team, again=True),
+    "member_invite": Scene("active", "member_invite", {"name": "ana", "role": "admin"}),
+    "member_remove": Led("active", "member_remove", {}, lead=_somebody),
+    "token_create": Scene("active", "token_create", {"preset": "ci", "projects": ["shop"], "expires": "90d"}),
+    "token_revoke": Led("active", "token_revoke", {}, lead=_key),
+    "token_rotate": Led("active", "token_rotate", {}, lead=_key),
     "conflict_settle": Led("active", "conflict_settle", {}, lead=_conflict),
 }
 

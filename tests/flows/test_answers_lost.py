@@ -17,6 +17,11 @@ CALLS: dict[str, tuple[str, dict[str, Any]]] = {
     "project_delete": ("grace", {"projectName": "shop", "confirm": "shop"}),
     "undelete": ("gone", {"projectName": "shop"}),
     "project_create": ("active", {"projectName": "shop", "containerPort": 8080, "environments": ["production", "staging"]}),
+    "team_create": ("active", {"team": "other"}),
+    "team_settings": ("active", {"displayName": "Main", "approval": "name"}),
+    "member_invite": ("active", {"name": "ana"}),
+    "token_create": ("active", {"role": "viewer", "label": "x"}),
+    "token_rotate": ("active", {"keyId": "key_owner", "overlapSeconds": 60}),
     "project_update": ("active", {"projectName": "shop", "watchSeconds": 5}),
 }
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
-from codeb.model.access import Key, Member, Team
+from codeb.model.access import Approval, Key, Member, Team
 from codeb.model.chain import AuditRow, Span
 from codeb.model.events import Event, Unreplayed
 from codeb.model.journal import Operation, OpState, StepRow
@@ -189,17 +189,48 @@ class Seals(Protocol):
 
 
 class Keys(Protocol):
-    async def add(self, key: Key) -> None: ...
+    """A row is never deleted: a key that is not there never was."""
 
-    async def all(self) -> Sequence[Key]: ...
+    async def add(self, key: Key) -> None:
+        """Raises `Conflict` (`key_exists`)."""
 
-    async def teams(self) -> Sequence[str]: ...
+    async def all(self) -> Sequence[Key]:
+        """Revoked and expired ones too, oldest first."""
 
-    async def team_rows(self) -> Sequence[Team]: ...
+    async def revoke(self, at: datetime, *key_ids: str) -> None:
+        """From `at` on they are worth nothing. Safe to repeat: the first moment stays."""
 
-    async def members(self) -> Sequence[Member]: ...
+    async def expire(self, at: datetime, key_id: str) -> None:
+        """It ends at `at`, or earlier where it said so."""
 
-    async def add_team(self, team: str) -> None: ...
+
+class Teams(Protocol):
+    """Ids are not used twice: a deleted team's stays taken, with its history."""
+
+    async def add(self, team: Team) -> None:
+        """Raises `Conflict` (`team_exists`)."""
+
+    async def ensure(self, team_id: str) -> None:
+        """Have a team of this id. Safe to repeat."""
+
+    async def all(self) -> Sequence[Team]:
+        """Deleted ones too, by id."""
+
+    async def set(self, team_id: str, *, display_name: str, approval: Approval) -> None: ...
+
+    async def delete(self, at: datetime, team_id: str) -> None:
+        """From `at` on its keys are worth nothing. Safe to repeat."""
+
+
+class Members(Protocol):
+    async def add(self, member: Member) -> None:
+        """Raises `Conflict` (`member_exists`) while the team has a present member of this name: a constraint says so."""
+
+    async def all(self) -> Sequence[Member]:
+        """Removed ones too, oldest first."""
+
+    async def remove(self, at: datetime, *member_ids: str) -> None:
+        """From `at` on what they hold is worth nothing, and the name is free. Safe to repeat."""
 
 
 @dataclass(frozen=True)
@@ -301,6 +332,12 @@ class Registry(Protocol):
 
     @property
     def keys(self) -> Keys: ...
+
+    @property
+    def teams(self) -> Teams: ...
+
+    @property
+    def members(self) -> Members: ...
 
     @property
     def audit(self) -> Audit: ...

@@ -28,9 +28,7 @@ class Entrance:
         place. A valid key is let in from there all the same: nobody locks out those who share the address.
         """
         try:
-            return authenticate(
-                token, self._kit.store.snapshot.keys, self._kit.world.now(), development=self._kit.policy.development
-            )
+            return authenticate(token, self._kit.store.snapshot, self._kit.world.now(), development=self._kit.policy.development)
         except Unauthenticated:
             for each in self.on_stranger:
                 each()

@@ -1,10 +1,11 @@
-"""Who may do what: roles, the reach of a key, and the one question `may`."""
+"""Who may do what: roles, the reach of a key, what it is worth now, and what it may hand on (S9)."""
 
+import hashlib
 import re
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
-from functools import cached_property
 
 from codeb.model.secret import Secret
 
@@ -21,6 +22,9 @@ class Role(StrEnum):
 
     def covers(self, needed: "Role") -> bool:
         return self.rank >= needed.rank
+
+    def lesser(self, other: "Role") -> "Role":
+        return self if other.covers(self) else other
 
 
 _RANKS = {role: rank for rank, role in enumerate(Role)}
@@ -83,14 +87,11 @@ class Key:
     preset: str | None = None
     approval: Approval = Approval.NONE
     created_by: str | None = None
+    """id of the key that made it; None: CodeB itself, at the first start"""
 
     def usable(self, now: datetime) -> bool:
+        """By what the key itself says; `worth` says the rest."""
         return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)
-
-    @cached_property
-    def actor(self) -> "Actor":
-        """Who calls with this key."""
-        return Actor(self.id, self.team, self.role, self.tools, self.projects, self.environments)
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,13 @@ class Actor:
     tools: frozenset[str] = frozenset()
     projects: frozenset[str] = frozenset()
     environments: frozenset[str] = frozenset()
+    member: str | None = None
+    """id of the member who holds the key"""
+    expires_at: datetime | None = None
+    bound: Approval = Approval.NONE
+    """what the key itself asks for"""
+    approval: Approval = Approval.NONE
+    """what binds its calls: the key's policy or the team's, whichever asks for more"""
 
     @property
     def name(self) -> str:
@@ -117,6 +125,105 @@ class Actor:
 
     def may_touch(self, environment: str) -> bool:
         return not self.environments or environment in self.environments
+
+    @property
+    def whole(self) -> bool:
+        """Whether it is narrowed to nothing: only such a key is about the team itself."""
+        return not (self.tools or self.projects or self.environments)
+
+
+@dataclass(frozen=True)
+class People:
+    """Everybody at one moment: keys by id, teams and members by id, ended ones too."""
+
+    keys: Mapping[str, Key]
+    teams: Mapping[str, Team]
+    members: Mapping[str, Member]
+    now: datetime
+
+    def actor(self, key_id: str) -> Actor | None:
+        """See `worth`; None also for a key that is not there."""
+        key = self.keys.get(key_id)
+        return worth(key, self.teams, self.members, self.now) if key is not None else None
+
+    def role(self, key: Key) -> Role | None:
+        """What the key's role comes to now; None when it is worth nothing."""
+        actor = worth(key, self.teams, self.members, self.now)
+        return actor.role if actor is not None else None
+
+    def of(self, team: str) -> list[Key]:
+        """Its keys, oldest first."""
+        return sorted((key for key in self.keys.values() if key.team == team), key=lambda key: key.id)
+
+    def named(self, team: str, name: str) -> Member | None:
+        """Its present member of this name."""
+        return next((each for each in self.present(team) if each.name == name), None)
+
+    def present(self, team: str) -> list[Member]:
+        return sorted((each for each in self.members.values() if each.team == team and not each.removed_at), key=lambda m: m.name)
+
+    def without(self, ended: Iterable[str], member: str | None = None) -> "People":
+        """As if these keys were revoked and this member removed."""
+        keys = {**self.keys, **{each: replace(self.keys[each], revoked_at=self.now) for each in ended}}
+        gone = {member: replace(self.members[member], removed_at=self.now)} if member is not None else {}
+        return replace(self, keys=keys, members={**self.members, **gone})
+
+    def owned(self, team: str) -> tuple[bool, bool]:
+        """Whether somebody owns the team now, and whether somebody does for good: a whole owner key that does not expire."""
+        owners = [actor for key in self.of(team) if (actor := self.actor(key.id)) and actor.role is Role.OWNER and actor.whole]
+        return bool(owners), any(each.expires_at is None for each in owners)
+
+    def orphans(self, team: str, after: "People") -> bool:
+        """Whether what leads from here to `after` would leave the team to nobody, at once or in time."""
+        before, later = self.owned(team), after.owned(team)
+        return any(was and not still for was, still in zip(before, later, strict=True))
+
+
+def worth(key: Key, teams: Mapping[str, Team], members: Mapping[str, Member], now: datetime) -> Actor | None:
+    """Who calls with this key now: the least of its stored role, its holder's role now, and its scope.
+
+    None where it is worth nothing: revoked, expired, its holder removed, its team deleted or not there.
+    """
+    team, role = teams.get(key.team), key.role
+    if team is None or team.deleted_at is not None or not key.usable(now):
+        return None
+    if key.member is not None:
+        holder = members.get(key.member)
+        if holder is None or holder.team != key.team or holder.removed_at is not None:
+            return None
+        role = role.lesser(holder.role)
+    return Actor(
+        key.id, key.team, role, key.tools, key.projects, key.environments, key.member, key.expires_at, key.approval,
+        team.approval.stricter(key.approval),
+    )  # fmt: skip
+
+
+def _within(inner: frozenset[str], outer: frozenset[str]) -> bool:
+    """An empty set is no narrowing, so it is within nothing but itself."""
+    return not outer or (bool(inner) and inner <= outer)
+
+
+def beyond(key: Key, actor: Actor) -> tuple[str, ...]:
+    """In what a key reaches beyond this caller, by the names of its fields: what the caller has no say over."""
+    reach = ("tools", "projects", "environments")
+    found = [] if key.team == actor.team else ["team"]
+    found += [] if actor.role.covers(key.role) else ["role"]
+    return (*found, *(name for name in reach if not _within(getattr(key, name), getattr(actor, name))))
+
+
+def wider(key: Key, actor: Actor) -> tuple[str, ...]:
+    """In what a new key would exceed the one that makes it: nothing, or the key is not made."""
+    found = list(beyond(key, actor))
+    if actor.expires_at is not None and (key.expires_at is None or key.expires_at > actor.expires_at):
+        found.append("expires_at")
+    if key.approval.stricter(actor.bound) is not key.approval:
+        found.append("approval")
+    return tuple(found)
+
+
+def digest(token: Secret) -> str:
+    """What is stored of the text of a key."""
+    return hashlib.sha256(token.reveal().encode("utf-8", "surrogatepass")).hexdigest()
 
 
 KEY_FORM = re.compile(r"codeb_([a-zA-Z0-9-]{1,64})_(owner|admin|member|viewer)_([a-zA-Z0-9_-]{1,256})")

@@ -21,8 +21,10 @@ CORRELATION_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 OPERATION_ID = re.compile(r"op_[0-9a-z]{8,40}")
 CONFLICT_ID = re.compile(r"cf_[0-9a-f]{28}")
 EVENT_ID = re.compile(r"ev_[0-9a-z]{8,40}")
-TOOL_WORD = re.compile(r"[a-z]+(?:_[a-z]+)?")
-KEY_ID = re.compile(r"key_[0-9a-z_]{1,40}|timer|watch")
+KEY_ID = re.compile(r"key_[0-9a-z]{1,40}")
+CALLER_ID = re.compile(r"(?:key|development)_[0-9a-z]{1,40}|timer|watch")
+MEMBER_NAME = re.compile(r"[a-z0-9][a-z0-9._@+-]{0,63}")
+TOOL_NAME = re.compile(r"[a-z]{1,40}(?:_[a-z]{1,40})?")
 PLAN_ID = re.compile(r"plan_[0-9a-f]{32}")
 DURATION = re.compile(r"([1-9][0-9]{0,5})([smhd])")
 RFC3339 = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,9})?(?:Z|[+-][0-9]{2}:[0-9]{2})")
@@ -62,8 +64,37 @@ def _reserved_ending(name: str) -> str | None:
 
 
 def team_id(text: str) -> str:
-    if not NAME.fullmatch(text) or "--" in text:
-        raise ValueError("a team id is lower-case letters, digits and single hyphens, starting with a letter")
+    """Folded like a project's name, so that it never contains the `_` that separates the parts of a key."""
+    name = text.lower().replace("_", "-") if text.isascii() else ""
+    if not NAME.fullmatch(name) or "--" in name:
+        raise ValueError("a team id is 1 to 40 lower-case letters, digits and single hyphens, starting with a letter")
+    return name
+
+
+def member_name(text: str) -> str:
+    """What a person is called in a team, an e-mail address if they like; capitals are folded."""
+    name = text.lower() if text.isascii() else ""
+    if not MEMBER_NAME.fullmatch(name):
+        raise ValueError("a member's name is 1 to 64 letters, digits, '.', '_', '@', '+', '-', starting with a letter or digit")
+    return name
+
+
+def key_id(text: str) -> str:
+    if not KEY_ID.fullmatch(text):
+        raise ValueError("a key's id looks like key_… as `token_list` gives it")
+    return text
+
+
+def tool_name(text: str) -> str:
+    if not TOOL_NAME.fullmatch(text):
+        raise ValueError("a tool looks like slot_status, as `GET /api` lists them")
+    return text
+
+
+def expiry(text: str) -> str:
+    """RFC 3339 (`2026-12-31T00:00:00Z`) or a span from now (`12h`, `90d`)."""
+    if not (DURATION.fullmatch(text) or RFC3339.fullmatch(text)):
+        raise ValueError("an end is RFC 3339 (2026-12-31T00:00:00Z) or a span such as 12h, 90d")
     return text
 
 
@@ -158,16 +189,10 @@ def conflict_id(text: str) -> str:
     return text
 
 
-def tool_word(text: str) -> str:
-    if not TOOL_WORD.fullmatch(text):
-        raise ValueError("a tool is named family_verb, as GET /api lists them")
-    return text
-
-
-def key_id(text: str) -> str:
-    """Not the key itself: that would be a secret in a place where it does not belong."""
-    if not KEY_ID.fullmatch(text):
-        raise ValueError("a key id looks like key_… as the audit log and token_list give it, or is timer or watch")
+def caller_id(text: str) -> str:
+    """Whoever the audit log names: a key's id, never the key itself, or what CodeB does of itself."""
+    if not CALLER_ID.fullmatch(text):
+        raise ValueError("a caller looks like key_… as the audit log and token_list give it, or is timer or watch")
     return text
 
 

@@ -20,8 +20,7 @@ AT_ONCE = 2_000
 """rows that are checked between two other things"""
 SPANS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
-ToolWord = Annotated[str, AfterValidator(grammar.tool_word), Field(max_length=64, examples=["deploy"])]
-KeyId = Annotated[str, AfterValidator(grammar.key_id), Field(max_length=64, examples=["key_0123456789abcdef"])]
+CallerId = Annotated[str, AfterValidator(grammar.caller_id), Field(max_length=64, examples=["key_0123456789abcdef"])]
 CorrelationId = Annotated[str, AfterValidator(grammar.correlation_id), Field(max_length=64)]
 
 
@@ -46,9 +45,9 @@ class AuditView(fields.Result):
 
 
 class ListParams(fields.Params):
-    tool: ToolWord | None = Field(None, description="only calls of this tool")
+    tool: fields.ToolName | None = Field(None, description="only calls of this tool")
     project_name: fields.ProjectName | None = None
-    key_id: KeyId | None = Field(None, description="only calls with this key")
+    key_id: CallerId | None = Field(None, description="only calls with this key")
     ok: bool | None = Field(None, description="true: only what succeeded; false: only what was refused or failed")
     since: fields.Since | None = None
     until: fields.Since | None = Field(None, description="only what is older: RFC 3339, or a span back from now")

@@ -11,6 +11,7 @@ from codeb.tools import (
     health,
     keys,
     logs,
+    members,
     operations,
     port_sync,
     ports,
@@ -19,7 +20,10 @@ from codeb.tools import (
     scan,
     slots,
     switches,
+    teams,
+    tokens,
     unreplayed,
+    whoami,
 )
 from codeb.tools.tool import Tool
 
@@ -40,6 +44,10 @@ TOOLS: tuple[Tool[Any], ...] = (
     *unreplayed.TOOLS,
     *keys.TOOLS,
     *audit.TOOLS,
+    *teams.TOOLS,
+    *members.TOOLS,
+    *tokens.TOOLS,
+    *whoami.TOOLS,
 )
 
 BY_NAME = MappingProxyType({tool.name: tool for tool in TOOLS})

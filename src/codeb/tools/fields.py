@@ -101,6 +101,43 @@ Search = Annotated[
     Field(description="only lines that contain this literal text", max_length=4096),
 ]
 
+TeamId = Annotated[
+    str,
+    AfterValidator(grammar.team_id),
+    Field(
+        description="the team: lower-case letters, digits, single hyphens; capitals and '_' are folded",
+        max_length=64,
+        examples=["main"],
+    ),
+]
+MemberName = Annotated[
+    str,
+    AfterValidator(grammar.member_name),
+    Field(
+        description="the member: letters, digits, '.', '_', '@', '+', '-'; capitals are folded",
+        max_length=64,
+        examples=["ana@example.com"],
+    ),
+]
+KeyId = Annotated[
+    str,
+    AfterValidator(grammar.key_id),
+    Field(description="a key, as token_list names it", max_length=64, examples=["key_0123456789abcdef0123456789ab"]),
+]
+ToolName = Annotated[str, AfterValidator(grammar.tool_name), Field(description="a tool, as GET /api lists it", max_length=100)]
+Expiry = Annotated[
+    str,
+    AfterValidator(grammar.expiry),
+    Field(description="RFC 3339, or a span from now: 12h, 90d", max_length=64, examples=["90d"]),
+]
+Title = Annotated[
+    str,
+    AfterValidator(lambda text: grammar.free_text(text, 100)),
+    Field(description="a name for people", max_length=100),
+]
+
+RoleName = Literal["viewer", "member", "admin", "owner"]
+ApprovalName = Literal["none", "name", "human"]
 SlotName = Literal["blue", "green"]
 Port = Annotated[int, Field(ge=1, le=65535, description="a TCP port")]
 Limit = Annotated[int, Field(ge=1, le=1000, description="at most this many rows")]

@@ -32,6 +32,11 @@ CHANGING: dict[str, tuple[str, dict[str, Any]]] = {
     "reconcile": ("active", WHERE),
     "project_delete": ("grace", {"projectName": "shop", "confirm": "shop"}),
     "undelete": ("gone", {"projectName": "shop"}),
+    "team_create": ("active", {"team": "other"}),
+    "team_settings": ("active", {"displayName": "Main"}),
+    "member_invite": ("active", {"name": "ana"}),
+    "token_create": ("active", {"preset": "ci", "projects": ["shop"], "expires": "90d"}),
+    "token_rotate": ("active", {"keyId": "key_owner"}),
 }
 
 
@@ -69,8 +74,10 @@ async def test_nothing_is_coerced(port: Any) -> None:
 
 
 def test_every_changing_tool_is_rehearsed_here() -> None:
-    # these need something to cancel and to settle, and keys: test_operations_logs_health, test_unreplayed, test_master_key
-    assert set(CHANGING) | {"operation_cancel", "conflict_settle", "keys_rotate"} == {tool.name for tool in TOOLS if tool.changes}
+    # these need something to cancel, to settle, to end, and keys: test_operations_logs_health, test_unreplayed, test_people and
+    # test_master_key rehearse them
+    elsewhere = {"operation_cancel", "conflict_settle", "team_delete", "member_remove", "token_revoke", "keys_rotate"}
+    assert set(CHANGING) | elsewhere == {tool.name for tool in TOOLS if tool.changes}
 
 
 def stored(rig: Rig) -> Any:

@@ -1,4 +1,4 @@
-"""Who may do what, generated from the catalogue: declared is observed, and a denied call changes nothing (S5, S6, S8, S9)."""
+"""Who may do what, generated from the catalogue: declared is observed, a denied call changes nothing (S5, S6, S8, S9, S13)."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from codeb.model.access import Role
+from codeb.model.access import Member, Role
 from codeb.model.secret import Secret
 from codeb.tools.catalog import TOOLS
 from codeb.tools.fields import Changing, Long, OnEnvironment
@@ -30,6 +30,10 @@ ROLES = {
         "logs",
         "health_check",
         "scan",
+        "team_list",
+        "team_get",
+        "member_list",
+        "whoami",
     },
     "member": {
         "project_create",
@@ -41,6 +45,10 @@ ROLES = {
         "port_register",
         "operation_cancel",
         "audit_list",
+        "token_create",
+        "token_list",
+        "token_revoke",
+        "token_rotate",
     },
     "admin": {
         "project_delete",
@@ -52,8 +60,11 @@ ROLES = {
         "conflict_list",
         "conflict_settle",
         "audit_verify",
+        "team_settings",
+        "member_invite",
+        "member_remove",
     },
-    "owner": {"keys_rotate"},
+    "owner": {"keys_rotate", "team_create", "team_delete"},
 }
 """the table a person reviews; the catalogue has to agree"""
 
@@ -77,6 +88,14 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "operation_get": {"operationId": "op_" + "0" * 26},
     "conflict_settle": {"conflictId": "cf_" + "0" * 28},
     "operation_cancel": {"operationId": "op_" + "0" * 26},
+    "team_create": {"team": "other"},
+    "team_settings": {"displayName": "Main"},
+    "team_delete": {"team": "main", "confirm": "main"},
+    "member_invite": {"name": "ana", "role": "viewer"},
+    "member_remove": {"name": "ana"},
+    "token_create": {"role": "viewer"},
+    "token_revoke": {"keyId": "key_" + "0" * 28},
+    "token_rotate": {"keyId": "key_" + "0" * 28},
 }
 CELLS = [(tool.name, role) for tool in TOOLS for role in Role]
 
@@ -115,13 +134,13 @@ PLACED = [tool.name for tool in TOOLS if issubclass(tool.params, OnEnvironment)]
 @pytest.mark.parametrize("name", SCOPED)
 async def test_unknown_foreign_and_out_of_reach_are_the_same_404(name: str) -> None:
     async with begin("grace") as rig:
-        process, before = rig.boot(), rig.print()
+        process = rig.boot()
         keys = {
             "unknown": (await add_key(rig), "shoq"),
             "foreign": (await add_key(rig, team="rivals"), "shop"),
             "out of reach": (await add_key(rig, projects=frozenset({"other"})), "shop"),
         }
-        answers = {}
+        answers, before = {}, rig.print()
         for kind, (key, project) in keys.items():
             params = {**EXAMPLES.get(name, {}), "projectName": project} | (
                 {"confirm": project} if name == "project_delete" else {}
@@ -139,7 +158,8 @@ async def test_unknown_foreign_and_out_of_reach_are_the_same_404(name: str) -> N
 @pytest.mark.parametrize("name", PLACED)
 async def test_a_key_for_staging_does_not_reach_production(name: str) -> None:
     async with begin("grace") as rig:
-        before, key = rig.print(), await add_key(rig, environments=frozenset({"staging"}))
+        key = await add_key(rig, environments=frozenset({"staging"}))
+        before = rig.print()
         params = {**EXAMPLES[name], "environment": "production"}
         said = await rig.boot().ask(name, key=key, **params)
         assert (said.status, said.body["code"]) == (403, "forbidden")
@@ -163,7 +183,14 @@ async def test_bad_keys_get_one_answer() -> None:
             Secret("x" * 100_000),
             await add_key(rig, revoked_at=START),
             await add_key(rig, expires_at=START - timedelta(seconds=1)),
+            await add_key(rig, team="gone"),
+            await add_key(rig, member="mem_gone"),
+            await add_key(rig, member="mem_nobody"),
         ]
+        async with rig.store.write() as registry:
+            await registry.teams.delete(START, "gone")
+            await registry.members.add(Member("mem_gone", "main", "ana", Role.OWNER, START))
+            await registry.members.remove(START, "mem_gone")
         process = rig.boot()
         said = [await process.ask("project_list", key=key) for key in bad]
         assert {(each.status, each.body["code"], each.body["error"], each.body["hint"]) for each in said} == {

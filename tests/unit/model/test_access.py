@@ -1,11 +1,14 @@
 """Roles and the reach of keys (S9)."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import product
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from codeb.model.access import Actor, Key, Role, key_text
+from codeb.model.access import Actor, Approval, Key, Member, People, Role, Team, key_text, wider, worth
 
 ORDER = [Role.VIEWER, Role.MEMBER, Role.ADMIN, Role.OWNER]
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -56,5 +59,81 @@ def test_the_text_of_a_key_is_a_secret() -> None:
 
 def test_an_actor_has_exactly_what_its_key_has() -> None:
     key = Key("k", "0" * 64, "t", Role.ADMIN, tools=frozenset({"a"}), projects=frozenset({"p"}), environments=frozenset({"e"}))
-    assert key.actor == Actor("k", "t", Role.ADMIN, frozenset({"a"}), frozenset({"p"}), frozenset({"e"}))
-    assert key.actor.name == "t/admin/k"
+    actor = worth(key, {"t": Team("t")}, {}, NOW)
+    assert actor == Actor("k", "t", Role.ADMIN, frozenset({"a"}), frozenset({"p"}), frozenset({"e"}))
+    assert actor is not None and actor.name == "t/admin/k"
+
+
+@pytest.mark.parametrize(("stored", "now"), list(product(Role, Role)))
+def test_the_holder_s_role_now_bounds_the_key(stored: Role, now: Role) -> None:
+    """S9: the least of the stored role, the holder's role now, the key's scope."""
+    key = Key("k", "0" * 64, "t", stored, member="m")
+    actor = worth(key, {"t": Team("t")}, {"m": Member("m", "t", "ana", now)}, NOW)
+    assert actor is not None and actor.role is ORDER[min(ORDER.index(stored), ORDER.index(now))]
+
+
+def test_what_makes_a_key_worth_nothing() -> None:
+    key, team, holder = Key("k", "0" * 64, "t", Role.OWNER, member="m"), Team("t"), Member("m", "t", "ana", Role.OWNER)
+    assert worth(key, {"t": team}, {"m": holder}, NOW) is not None
+    assert worth(key, {}, {"m": holder}, NOW) is None
+    assert worth(key, {"t": replace(team, deleted_at=NOW)}, {"m": holder}, NOW) is None
+    assert worth(key, {"t": team}, {}, NOW) is None
+    assert worth(key, {"t": team}, {"m": replace(holder, removed_at=NOW)}, NOW) is None
+    assert worth(key, {"t": team}, {"m": replace(holder, team="other")}, NOW) is None
+    assert worth(replace(key, revoked_at=NOW), {"t": team}, {"m": holder}, NOW) is None
+
+
+def test_the_stricter_policy_binds() -> None:
+    for mine, ours in product(Approval, Approval):
+        actor = worth(Key("k", "0" * 64, "t", Role.OWNER, approval=mine), {"t": Team("t", approval=ours)}, {}, NOW)
+        order = list(Approval)
+        assert actor is not None and actor.approval is order[max(order.index(mine), order.index(ours))]
+
+
+NAMES = st.frozensets(st.sampled_from(["a", "b", "c"]))
+KEYS = st.builds(
+    Key, id=st.just("k"), sha256=st.just("0" * 64), team=st.sampled_from(["t", "u"]), role=st.sampled_from(Role), tools=NAMES,
+    projects=NAMES, environments=NAMES, approval=st.sampled_from(Approval),
+    expires_at=st.sampled_from([None, NOW + timedelta(hours=1), NOW + timedelta(hours=2)]),
+)  # fmt: skip
+
+
+@given(KEYS, KEYS)
+def test_a_key_that_may_be_made_can_do_nothing_its_maker_cannot(maker: Key, made: Key) -> None:
+    """S9: asked of what the two may do, not of how they are written."""
+    teams = {"t": Team("t"), "u": Team("u")}
+    by, new = worth(maker, teams, {}, NOW), worth(made, teams, {}, NOW)
+    assert by is not None and new is not None
+
+    def acts(actor: Actor) -> set[tuple[object, ...]]:
+        return {
+            (tool, role, team, project, environment, hour)
+            for tool, role in product("abcd", Role) if actor.may_use(tool, role)
+            for team, project in product("tu", "abcd") if actor.sees_project(project, team)
+            for environment in "abcd" if actor.may_touch(environment)
+            for hour in (0, 1, 2) if actor.expires_at is None or NOW + timedelta(hours=hour) < actor.expires_at
+        }  # fmt: skip
+
+    order = list(Approval)
+    lesser = acts(new) <= acts(by) and order.index(new.approval) >= order.index(by.approval)
+    assert (not wider(made, by)) is lesser
+
+
+@given(KEYS)
+def test_a_key_may_make_its_like(key: Key) -> None:
+    actor = worth(key, {"t": Team("t"), "u": Team("u")}, {}, NOW)
+    assert actor is not None and wider(key, actor) == ()
+
+
+def test_a_team_is_not_left_to_nobody() -> None:
+    keys = {
+        "a": Key("a", "1", "t", Role.OWNER), "b": Key("b", "2", "t", Role.OWNER, expires_at=NOW + timedelta(days=1)),
+        "c": Key("c", "3", "t", Role.OWNER, tools=frozenset({"x"})), "d": Key("d", "4", "t", Role.OWNER, member="m"),
+        "e": Key("e", "5", "t", Role.ADMIN), "f": Key("f", "6", "u", Role.OWNER),
+    }  # fmt: skip
+    people = People(keys, {"t": Team("t"), "u": Team("u")}, {"m": Member("m", "t", "ana", Role.OWNER)}, NOW)
+    assert not people.orphans("t", people.without("a"))
+    assert not people.orphans("t", people.without("d"))
+    assert not people.orphans("t", people.without((), "m"))
+    assert people.orphans("t", people.without("ad")), "what expires or is narrowed owns nothing for good"
+    assert people.orphans("t", people.without("a", "m"))

@@ -16,7 +16,7 @@ TABLE: dict[str, tuple[Callable[[str], str], list[str], list[str]]] = {
         ["a", "shop", "my-app", "a1", "x" * 40],
         ["", "1a", "-a", "a-", "a--b", "a" * 41, "a b", "a.b", "ä", "a\n", "shop\0", "a/b", "shop-blue", "ﬁ", "a__b", "\uff41"],
     ),
-    "team": (grammar.team_id, ["main", "a-b"], ["Main", "a_b", "a--b", "", "a-", "a\n"]),
+    "team": (grammar.team_id, ["main", "a-b"], ["a__b", "a--b", "", "a-", "a\n", "\u212a", "a" * 41]),
     "environment": (
         grammar.environment,
         ["production", "staging", "preview", "pr-1", "pr-999999999"],

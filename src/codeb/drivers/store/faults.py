@@ -35,6 +35,9 @@ TAKEN: dict[Columns, tuple[str, str]] = {
     ),
     frozenset({"api_keys.id"}): ("key_exists", "The key exists already."),
     frozenset({"api_keys.sha256"}): ("key_exists", "The key exists already."),
+    frozenset({"teams.id"}): ("team_exists", "The team's id is taken."),
+    frozenset({"members.team", "members.name"}): ("member_exists", "The team has a member of this name."),
+    frozenset({"members.id"}): ("member_exists", "The member is on record already."),
     frozenset({"deployments.id"}): ("deployment_exists", "The deployment is on record already."),
     frozenset({"operations.id"}): ("operation_exists", "The operation is on record already."),
 }  # fmt: skip

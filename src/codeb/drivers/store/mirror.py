@@ -77,7 +77,7 @@ class Mirror:
         """why the files are behind, when they are"""
         self.home_id: str | None = None
         """the id of this home, kept here too; None: as it was"""
-        self._due: tuple[Snapshot, tuple[str, ...]] | None = None
+        self._due: Snapshot | None = None
         self._written: dict[str, str] = {}
         """digest of the content each file is known to hold"""
         self._manifest: Document | None = None
@@ -89,9 +89,9 @@ class Mirror:
         """What the files say now. Never raises: a file that is not sound is said."""
         return shelf.read(self.folder, owners_of(self.home))
 
-    def dirty(self, snapshot: Snapshot, teams: tuple[str, ...]) -> None:
+    def dirty(self, snapshot: Snapshot) -> None:
         """This is what is true now; it is in the files within a moment. Never blocks, never raises."""
-        self._due = (snapshot, teams)
+        self._due = snapshot
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._soon(), name="mirror")
 
@@ -111,7 +111,7 @@ class Mirror:
             if due is None:
                 return
             try:
-                await through(asyncio.to_thread(self.write, *due))
+                await through(asyncio.to_thread(self.write, due))
             except OSError as error:
                 self._due = self._due or due
                 self.fault = str(error)
@@ -134,7 +134,7 @@ class Mirror:
 
     # in a thread
 
-    def write(self, snapshot: Snapshot, teams: tuple[str, ...]) -> None:
+    def write(self, snapshot: Snapshot) -> None:
         """Bring the files to this state: only those that change, and none of places that are gone."""
         owners = owners_of(self.home)
         slots = self.folder / "slots"
@@ -150,7 +150,7 @@ class Mirror:
             self._manifest = self._last(owners)
             for former in (*self.folder.glob("*.prev"), *slots.glob("*.prev")):
                 self._look_at(former, owners)
-        wanted = documents(snapshot, teams)
+        wanted = documents(snapshot)
         sums = {name: self._put(name, content, snapshot.generation, owners) for name, content in wanted.items()}
         about = {
             "files": sums, "format": HEAD, "registryId": snapshot.registry_id or None, "instance": snapshot.instance or None,

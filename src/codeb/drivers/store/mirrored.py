@@ -7,18 +7,19 @@ from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from codeb.contracts.store import Snapshot
 from codeb.drivers.files import Unsound, owners_of, read_own
 from codeb.drivers.store.rows import in_order
-from codeb.model.access import Approval, Key, Role
+from codeb.model.access import Approval, Key, Member, Role, Team
 from codeb.model.names import Place, Slot
 from codeb.model.ports import Lease
 from codeb.model.slots import Pair, SlotRow, State
 from codeb.model.specs import Limits, Project
 
 Document = dict[str, Any]
+P = TypeVar("P", Key, Team, Member)
 
 KEYS, TEAMS, SSOT, MANIFEST = "api-keys.json", "teams.json", "ssot.json", "manifest.json"
 
@@ -32,17 +33,19 @@ class Registered:
     """All that a registry must not lose. `registry_id` and `instance` are None where they are not known."""
 
     generation: int
-    teams: tuple[str, ...]
+    teams: tuple[Team, ...]
     keys: tuple[Key, ...]
     projects: tuple[Project, ...]
     pairs: tuple[Pair, ...]
     leases: tuple[Lease, ...]
+    members: tuple[Member, ...] = ()
     registry_id: str | None = None
     instance: str | None = None
 
     def says_the_same(self, other: "Registered") -> bool:
-        """Whether teams, keys, projects, slots and leases are equal."""
-        return all(getattr(self, name) == getattr(other, name) for name in ("teams", "keys", "projects", "pairs", "leases"))
+        """Whether teams, members, keys, projects, slots and leases are equal."""
+        parts = ("teams", "members", "keys", "projects", "pairs", "leases")
+        return all(getattr(self, name) == getattr(other, name) for name in parts)
 
 
 def canonical(document: Mapping[str, Any]) -> bytes:
@@ -82,6 +85,8 @@ def _plain(value: Any) -> Any:
         return value.isoformat()
     if isinstance(value, frozenset):
         return sorted(value)
+    if isinstance(value, Role | Approval):
+        return value.value
     if isinstance(value, Mapping):
         return {_camel(key): _plain(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
@@ -107,7 +112,11 @@ def _summary(pair: Pair) -> Document:
     return {row.slot.value: {"port": row.port, "state": row.state.value, "version": row.version} for row in pair.rows}
 
 
-def documents(snapshot: Snapshot, teams: tuple[str, ...]) -> dict[str, Document]:
+def _person(value: Key | Team | Member) -> Document:
+    return _plain({name: getattr(value, name) for name in value.__dataclass_fields__})  # type: ignore[no-any-return]  # a dict
+
+
+def documents(snapshot: Snapshot) -> dict[str, Document]:
     """Every file below the registry folder with its content, without generation and checksum; keys come first.
 
     A revocation is the change that must not be missed when the last of several files could not be written.
@@ -116,17 +125,12 @@ def documents(snapshot: Snapshot, teams: tuple[str, ...]) -> dict[str, Document]
     for place, pair in snapshot.pairs.items():
         if place.project in projects:
             projects[place.project].setdefault("slots", {})[place.environment] = _summary(pair)
-    keys = {
-        key.id: {
-            **_plain({name: getattr(key, name) for name in key.__dataclass_fields__}),
-            "role": key.role.value,
-            "approval": key.approval.value,
-        }
-        for key in snapshot.keys.values()
-    }
     return {
-        KEYS: {"keys": keys},
-        TEAMS: {"teams": list(teams)},
+        KEYS: {"keys": {key.id: _person(key) for key in snapshot.keys.values()}},
+        TEAMS: {
+            "teams": {name: _person(team) for name, team in snapshot.teams.items()},
+            "members": {name: _person(member) for name, member in snapshot.members.items()},
+        },
         SSOT: {"projects": projects, "leases": [_plain(asdict(lease)) for lease in snapshot.leases]},
         **{f"slots/{place.key}.json": _slots(pair) for place, pair in snapshot.pairs.items()},
     }
@@ -176,6 +180,27 @@ def keys_of(document: Document) -> dict[str, Key]:
         raise Damaged(f"{KEYS} does not hold keys") from error
 
 
+def teams_of(document: Document) -> dict[str, Team]:
+    """By id. An older version wrote their ids only. Raises `Damaged`."""
+    try:
+        said = document["teams"]
+        if isinstance(said, list):
+            return {each: Team(each) for each in said}
+        found = {name: _said(Team, each) for name, each in said.items()}
+        return {name: Team(**{**each, "approval": Approval(each["approval"])}) for name, each in found.items()}
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise Damaged(f"{TEAMS} does not hold teams") from error
+
+
+def members_of(document: Document) -> dict[str, Member]:
+    """By id; an older version had none. Raises `Damaged`."""
+    try:
+        found = {name: _said(Member, each) for name, each in document.get("members", {}).items()}
+        return {name: Member(**{**each, "role": Role(each["role"])}) for name, each in found.items()}
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise Damaged(f"{TEAMS} does not hold members") from error
+
+
 def slot_files(ssot: Document) -> dict[str, Document]:
     """The slot files that a registry of this content has, each with the short form of it that `ssot.json` repeats."""
     try:
@@ -196,15 +221,20 @@ def fits(document: Document, summary: Document) -> bool:
         return False
 
 
+def _by_id(found: Mapping[str, P]) -> tuple[P, ...]:
+    return tuple(found[name] for name in sorted(found))
+
+
 def registered(files: Mapping[str, Document], generation: int) -> Registered:
     """The values of one complete set of files. Raises `Damaged`."""
     try:
         ssot = files[SSOT]
         pairs = sorted((_pair(each) for name, each in files.items() if name.startswith("slots/")), key=lambda pair: pair.place)
         return Registered(
-            generation, tuple(files[TEAMS]["teams"]), tuple(sorted(keys_of(files[KEYS]).values(), key=lambda key: key.id)),
+            generation, _by_id(teams_of(files[TEAMS])), _by_id(keys_of(files[KEYS])),
             tuple(_project(each) for _, each in sorted(ssot["projects"].items())), tuple(pairs),
             tuple(sorted((Lease(**each) for each in ssot["leases"]), key=lambda lease: (lease.server, lease.port))),
+            _by_id(members_of(files[TEAMS])),
         )  # fmt: skip
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise Damaged(f"the files do not hold a registry: {error}") from error

@@ -1,6 +1,7 @@
 """Who calls and what they were told: keys, teams and idempotency keys."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import insert, select, update
@@ -9,7 +10,7 @@ from codeb.contracts.store import Remembered
 from codeb.drivers.store import rows
 from codeb.drivers.store.schema import answers, api_keys, members, teams
 from codeb.drivers.store.transaction import Transaction
-from codeb.model.access import Key, Member, Team
+from codeb.model.access import Approval, Key, Member, Team
 
 
 class SqlKeys:
@@ -17,30 +18,67 @@ class SqlKeys:
         self._tx = tx
 
     async def add(self, key: Key) -> None:
-        """Raises `Conflict` (`key_exists`)."""
         self._tx.keys = True
         await self._tx.claim(insert(api_keys), rows.key_values(key))
 
     async def all(self) -> Sequence[Key]:
-        """Revoked and expired ones too, oldest first."""
         return [rows.key_of(row) for row in (await self._tx.read(select(api_keys).order_by(api_keys.c.id))).all]
 
-    async def teams(self) -> Sequence[str]:
-        return [row["id"] for row in (await self._tx.read(select(teams.c.id).order_by(teams.c.id))).all]
+    async def revoke(self, at: datetime, *key_ids: str) -> None:
+        self._tx.keys = True
+        these = api_keys.c.id.in_(key_ids) & api_keys.c.revoked_at.is_(None)
+        await self._tx.write(update(api_keys).where(these).values(revoked_at=at))
 
-    async def team_rows(self) -> Sequence[Team]:
-        """Deleted ones too, by id."""
+    async def expire(self, at: datetime, key_id: str) -> None:
+        self._tx.keys = True
+        later = api_keys.c.expires_at.is_(None) | (api_keys.c.expires_at > at)
+        await self._tx.write(update(api_keys).where((api_keys.c.id == key_id) & later).values(expires_at=at))
+
+
+class SqlTeams:
+    def __init__(self, tx: Transaction) -> None:
+        self._tx = tx
+
+    async def add(self, team: Team) -> None:
+        self._tx.keys = True
+        values = rows.team_values(team)
+        await self._tx.claim(insert(teams), {**values, "created_at": values["created_at"] or self._tx.now()})
+
+    async def ensure(self, team_id: str) -> None:
+        self._tx.keys = True
+        statement = self._tx.insert(teams).values(id=team_id, created_at=self._tx.now())
+        await self._tx.write(statement.on_conflict_do_nothing())
+
+    async def all(self) -> Sequence[Team]:
         return [rows.team_of(row) for row in (await self._tx.read(select(teams).order_by(teams.c.id))).all]
 
-    async def members(self) -> Sequence[Member]:
-        """Removed ones too, oldest first."""
+    async def set(self, team_id: str, *, display_name: str, approval: Approval) -> None:
+        self._tx.keys = True
+        changed = update(teams).where(teams.c.id == team_id).values(display_name=display_name, approval=approval.value)
+        await self._tx.write(changed)
+
+    async def delete(self, at: datetime, team_id: str) -> None:
+        self._tx.keys = True
+        this = (teams.c.id == team_id) & teams.c.deleted_at.is_(None)
+        await self._tx.write(update(teams).where(this).values(deleted_at=at))
+
+
+class SqlMembers:
+    def __init__(self, tx: Transaction) -> None:
+        self._tx = tx
+
+    async def add(self, member: Member) -> None:
+        self._tx.keys = True
+        values = rows.member_values(member)
+        await self._tx.claim(insert(members), {**values, "created_at": values["created_at"] or self._tx.now()})
+
+    async def all(self) -> Sequence[Member]:
         return [rows.member_of(row) for row in (await self._tx.read(select(members).order_by(members.c.id))).all]
 
-    async def add_team(self, team: str) -> None:
-        """Safe to repeat."""
+    async def remove(self, at: datetime, *member_ids: str) -> None:
         self._tx.keys = True
-        statement = self._tx.insert(teams).values(id=team, created_at=self._tx.now())
-        await self._tx.write(statement.on_conflict_do_nothing())
+        these = members.c.id.in_(member_ids) & members.c.removed_at.is_(None)
+        await self._tx.write(update(members).where(these).values(removed_at=at))
 
 
 class SqlAnswers:

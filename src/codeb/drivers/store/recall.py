@@ -8,7 +8,7 @@ from sqlalchemy import select, update
 from codeb.contracts.store import Snapshot
 from codeb.drivers.store import rows
 from codeb.drivers.store.journal import SqlJournal
-from codeb.drivers.store.people import SqlKeys
+from codeb.drivers.store.people import SqlKeys, SqlMembers, SqlTeams
 from codeb.drivers.store.schema import meta, port_leases, project_slots, projects
 from codeb.drivers.store.transaction import Transaction
 from codeb.model.journal import Operation
@@ -46,12 +46,11 @@ async def _part(tx: Transaction, names: Sequence[str] | None) -> tuple[dict[str,
 
 async def _with_people(tx: Transaction, former: Snapshot) -> Snapshot:
     """Keys, teams and members: few and seldom changed, so always all of them."""
-    roles = SqlKeys(tx)
     return replace(
         former,
-        keys={key.sha256: key for key in await roles.all()},
-        teams={team.id: team for team in await roles.team_rows()},
-        members={member.id: member for member in await roles.members()},
+        keys={key.sha256: key for key in await SqlKeys(tx).all()},
+        teams={team.id: team for team in await SqlTeams(tx).all()},
+        members={member.id: member for member in await SqlMembers(tx).all()},
     )
 
 

@@ -26,11 +26,12 @@ from codeb.drivers.store import migrate, rows, salvage
 from codeb.drivers.store.local import NAME
 from codeb.drivers.store.mirror import Mirror
 from codeb.drivers.store.mirrored import Registered
-from codeb.drivers.store.schema import api_keys, deployments, meta, port_leases, project_slots, projects, teams
-from codeb.drivers.store.shelf import Reading
+from codeb.drivers.store.schema import api_keys, deployments, members, meta, port_leases, project_slots, projects, teams
+from codeb.drivers.store.shelf import Reading, earlier
 from codeb.drivers.store.sqlite import engine
 from codeb.drivers.store.trust import SIDES, Distrusted, compare, examine
 from codeb.errors import Unavailable
+from codeb.model.access import Key
 from codeb.model.specs import Deployment
 
 log = logging.getLogger("codeb.store")
@@ -192,10 +193,9 @@ class _Case:
             return self._without(why)
         if said.registry is None:
             raise self._lost(said, why)
-        generation, revoked = 0, {}
+        generation, registry = 0, said.registry
         if os.path.lexists(self.path) and not self.path.is_symlink() and self.path.is_file():
-            generation, revoked = salvage.generation_in(self.path), salvage.revoked_in(self.path)
-        registry = _narrowed(said.registry, revoked)
+            generation, registry = salvage.generation_in(self.path), _narrowed(registry, self.path)
         if registry.registry_id is None:
             registry = replace(registry, registry_id=secrets.token_hex(16))
         registry = replace(registry, generation=max(generation, said.generation, registry.generation) + 1)
@@ -281,7 +281,8 @@ def _fill(connection: Connection, registry: Registered, now: datetime) -> None:
 
     put(meta, [{"id": 1, "generation": registry.generation, "registry_id": registry.registry_id, "created_at": now,
                 "instance": registry.instance}])  # fmt: skip
-    put(teams, [{"id": team, "created_at": now} for team in registry.teams])
+    put(teams, [rows.team_values(replace(team, created_at=team.created_at or now)) for team in registry.teams])
+    put(members, [rows.member_values(member) for member in registry.members])
     put(api_keys, [rows.key_values(key) for key in registry.keys])
     put(projects, [rows.project_values(project) for project in registry.projects])
     put(project_slots, [rows.slot_values(row) for pair in registry.pairs for row in pair.rows])
@@ -308,7 +309,17 @@ def _settle(made: Engine) -> None:
         raw.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
-def _narrowed(registry: Registered, revoked: Mapping[str, datetime]) -> Registered:
-    """A key that the file which was set aside calls revoked stays so: the mirror may have been behind."""
-    keys = tuple(replace(key, revoked_at=key.revoked_at or revoked.get(key.id)) for key in registry.keys)
-    return replace(registry, keys=keys)
+def _narrowed(registry: Registered, path: Path) -> Registered:
+    """What the file which was set aside calls ended stays so: the mirror may have been behind."""
+    revoked, expires = (salvage.ended_in(path, end) for end in (api_keys.c.revoked_at, api_keys.c.expires_at))
+    removed, deleted = (salvage.ended_in(path, end) for end in (members.c.removed_at, teams.c.deleted_at))
+
+    def key(each: Key) -> Key:
+        first = earlier(each.revoked_at, revoked.get(each.id))
+        return replace(each, revoked_at=first, expires_at=earlier(each.expires_at, expires.get(each.id)))
+
+    return replace(
+        registry, keys=tuple(key(each) for each in registry.keys),
+        members=tuple(replace(each, removed_at=each.removed_at or removed.get(each.id)) for each in registry.members),
+        teams=tuple(replace(each, deleted_at=each.deleted_at or deleted.get(each.id)) for each in registry.teams),
+    )  # fmt: skip

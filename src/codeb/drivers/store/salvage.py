@@ -1,7 +1,7 @@
 """Taking what is history out of a registry that is not believed any more, into the one that was rebuilt in its place.
 
-Nothing that grants or decides anything is taken: no key, no project, no slot, no open operation. A revocation is: it only
-narrows.
+Nothing that grants or decides anything is taken: no key, no project, no slot, no open operation. An end is, of a key, a
+member or a team: it only narrows.
 """
 
 import logging
@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Integer, Label, Table, func, literal_column, select
+from sqlalchemy import Column, Connection, Integer, Label, Table, func, literal_column, select
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -18,7 +18,6 @@ from codeb.drivers.store import migrate
 from codeb.drivers.store.journal import OPEN
 from codeb.drivers.store.schema import (
     answers,
-    api_keys,
     audit_logs,
     audit_pruned,
     conflicts,
@@ -71,13 +70,16 @@ def projects_in(path: Path) -> int:
         return 0
 
 
-def revoked_in(path: Path) -> dict[str, datetime]:
-    """The keys that this file says are revoked, by id; none when it cannot be read."""
+def ended_in(path: Path, end: Column[Any]) -> dict[str, datetime]:
+    """When this file says that rows end, by id: `end` is that column of their table. None when it cannot be read."""
+    ids, found = end.table.c.id, {}
     try:
         with reading(path) as source:
-            return {row["id"]: row["revoked_at"] for row in _each(source, api_keys) if row["revoked_at"] is not None}
+            # only these two: a file of an older version lacks others
+            found = {row[ids.name]: row[end.name] for row in _each(source, end.table, (ids, end)) if row[end.name] is not None}
     except FAULTS:
-        return {}
+        pass
+    return found
 
 
 def history(path: Path, target: Connection) -> tuple[dict[str, int], int]:
@@ -120,7 +122,7 @@ def _kept(table: Table, row: Row, ended: set[str]) -> Row | None:
     return row
 
 
-def _each(source: Connection, table: Table) -> Iterator[Row]:
+def _each(source: Connection, table: Table, columns: Sequence[Column[Any]] = ()) -> Iterator[Row]:
     """Every row that can be read, in the order of the file; one that holds garbage is passed over."""
     place: Label[int] = literal_column("rowid", Integer).label("codeb_rowid")
     last = -(2**63)
@@ -133,14 +135,14 @@ def _each(source: Connection, table: Table) -> Iterator[Row]:
             return
         if not numbers:
             return
-        yield from _rows(source, table, numbers)
+        yield from _rows(source, table, numbers, columns)
         last = numbers[-1]
 
 
-def _rows(source: Connection, table: Table, numbers: Sequence[int]) -> Iterator[Row]:
-    these = select(table).where(literal_column("rowid").in_(numbers))
+def _rows(source: Connection, table: Table, numbers: Sequence[int], columns: Sequence[Column[Any]]) -> Iterator[Row]:
+    these = select(*(columns or table.c)).where(literal_column("rowid").in_(numbers))
     try:
         yield from [dict(row) for row in source.execute(these).mappings()]
     except FAULTS:
         for number in numbers if len(numbers) > 1 else ():
-            yield from _rows(source, table, [number])
+            yield from _rows(source, table, [number], columns)

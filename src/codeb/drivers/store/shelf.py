@@ -1,12 +1,14 @@
 """Reading the mirror files back: which of them belong together, and what a registry rebuilt from them may say.
 
 What counts is the newest set that is known to be whole. A key is as narrow as any sound copy says it is: one that is
-revoked anywhere stays revoked, one that a newer copy does not have is not taken from an older one.
+revoked anywhere stays revoked, one that a newer copy does not have is not taken from an older one. So it is with members,
+whom a removal anywhere removes, and with teams, whose policy only grows stricter.
 """
 
 import os
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 
 from codeb.drivers.store.migrate import HEAD
@@ -17,14 +19,17 @@ from codeb.drivers.store.mirrored import (
     TEAMS,
     Damaged,
     Document,
+    P,
     Registered,
     fits,
     keys_of,
+    members_of,
     registered,
     slot_files,
+    teams_of,
     verified,
 )  # fmt: skip
-from codeb.model.access import Key
+from codeb.model.access import Key, Member, Team
 
 PREV = ".prev"
 
@@ -65,14 +70,12 @@ def read(folder: Path, owners: Collection[int]) -> Reading:
     try:
         chosen = _chosen(found, manifest, newest, asked=not {MANIFEST, MANIFEST + PREV} & set(names))
         registry = registered(chosen, manifest["generation"] if manifest else newest)
-        keys = _narrowed(
-            registry.keys, chosen[KEYS]["generation"], [found[name] for name in (KEYS, KEYS + PREV) if name in found]
-        )
+        registry = _narrowed(registry, chosen, found)
     except Damaged as fault:
         return Reading(None, newest, (*faults, f"{fault}."), present=bool(names), home_id=about.get("home"))
     except (KeyError, TypeError, AttributeError) as fault:
         return Reading(None, newest, (*faults, f"{MANIFEST} is of another form: {fault!r}."), present=bool(names))
-    registry = replace(registry, keys=keys, registry_id=about.get("registryId"), instance=about.get("instance"))
+    registry = replace(registry, registry_id=about.get("registryId"), instance=about.get("instance"))
     exact = manifest is not None and newest == manifest["generation"] and manifest["format"] == HEAD
     return Reading(registry, newest, tuple(faults), present=bool(names), home_id=about.get("home"), exact=exact)
 
@@ -137,17 +140,43 @@ def _by_name(found: Mapping[str, Document], *, previous: bool) -> dict[str, Docu
     return chosen
 
 
-def _narrowed(keys: Iterable[Key], generation: int, copies: Iterable[Document]) -> tuple[Key, ...]:
-    narrow = {key.id: key for key in keys}
-    for copy in copies:
-        others = keys_of(copy)
-        if copy["generation"] > generation:
-            narrow = {name: key for name, key in narrow.items() if name in others}
-        narrow = {name: _revoked_with(key, others.get(name)) for name, key in narrow.items()}
-    return tuple(narrow[name] for name in sorted(narrow))
+def _narrowed(registry: Registered, chosen: Mapping[str, Document], found: Mapping[str, Document]) -> Registered:
+    """Keys, members and teams, each as narrow as any sound copy of its file says."""
+
+    def copies(name: str) -> list[Document]:
+        return [found[copy] for copy in (name, name + PREV) if copy in found]
+
+    def narrow(
+        name: str, of: Callable[[Document], Mapping[str, P]], ours: Iterable[P], both: Callable[[P, P], P]
+    ) -> tuple[P, ...]:
+        known = {each.id: each for each in ours}
+        for copy in copies(name):
+            others = of(copy)
+            if copy["generation"] > chosen[name]["generation"]:
+                known = {id_: each for id_, each in known.items() if id_ in others}
+            known = {id_: both(each, others[id_]) if id_ in others else each for id_, each in known.items()}
+        return tuple(known[id_] for id_ in sorted(known))
+
+    return replace(
+        registry, keys=narrow(KEYS, keys_of, registry.keys, _key), teams=narrow(TEAMS, teams_of, registry.teams, _team),
+        members=narrow(TEAMS, members_of, registry.members, _member),
+    )  # fmt: skip
 
 
-def _revoked_with(key: Key, other: Key | None) -> Key:
-    if other is None or other.revoked_at is None:
-        return key
-    return replace(key, revoked_at=min(other.revoked_at, key.revoked_at or other.revoked_at))
+def earlier(one: datetime | None, other: datetime | None) -> datetime | None:
+    """Of two ends the one that comes first; None: none."""
+    return min((each for each in (one, other) if each is not None), default=None)
+
+
+def _key(key: Key, other: Key) -> Key:
+    revoked, expires = earlier(key.revoked_at, other.revoked_at), earlier(key.expires_at, other.expires_at)
+    return replace(key, revoked_at=revoked, expires_at=expires)
+
+
+def _team(team: Team, other: Team) -> Team:
+    deleted = earlier(team.deleted_at, other.deleted_at)
+    return replace(team, deleted_at=deleted, approval=team.approval.stricter(other.approval))
+
+
+def _member(member: Member, other: Member) -> Member:
+    return replace(member, removed_at=earlier(member.removed_at, other.removed_at), role=member.role.lesser(other.role))

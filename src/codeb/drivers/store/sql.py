@@ -19,7 +19,7 @@ from codeb.drivers.store.faults import translated
 from codeb.drivers.store.happenings import SqlConflicts, SqlEvents
 from codeb.drivers.store.journal import SqlJournal
 from codeb.drivers.store.mirror import Mirror
-from codeb.drivers.store.people import SqlAnswers, SqlKeys
+from codeb.drivers.store.people import SqlAnswers, SqlKeys, SqlMembers, SqlTeams
 from codeb.drivers.store.registry import SqlDeployments, SqlLeases, SqlProjects, SqlSlots
 from codeb.drivers.store.schema import meta
 from codeb.drivers.store.seals import SqlSeals
@@ -46,6 +46,8 @@ class SqlRegistry:
         self.answers = SqlAnswers(tx)
         self.seals = SqlSeals(tx)
         self.keys = SqlKeys(tx)
+        self.teams = SqlTeams(tx)
+        self.members = SqlMembers(tx)
         self.audit = SqlAudit(tx)
         self.events = SqlEvents(tx)
         self.conflicts = SqlConflicts(tx)
@@ -185,7 +187,7 @@ class SqlStore:
 
     def _tell_mirror(self) -> None:
         if self._mirror is not None:
-            self._mirror.dirty(self._recalled.snapshot, tuple(self._recalled.snapshot.teams))
+            self._mirror.dirty(self._recalled.snapshot)
 
     async def refresh(self) -> None:
         """Read everything again: at the start, and when another process may have written. Raises `Unavailable`."""

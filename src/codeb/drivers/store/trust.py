@@ -18,7 +18,7 @@ from codeb.drivers.files import distrust
 from codeb.drivers.store import migrate, rows
 from codeb.drivers.store.journal import OPEN
 from codeb.drivers.store.mirrored import Registered
-from codeb.drivers.store.schema import api_keys, changes, meta, operations, port_leases, project_slots, projects, teams
+from codeb.drivers.store.schema import api_keys, changes, members, meta, operations, port_leases, project_slots, projects, teams
 from codeb.drivers.store.shelf import Reading
 
 SIDES = ("-wal", "-shm")
@@ -102,7 +102,7 @@ def _begun(connection: Connection) -> Registered | None:
     found = connection.execute(text("SELECT generation, registry_id FROM meta")).all()
     if len(found) > 1:
         raise Distrusted("there are two registries in one file")
-    return Registered(int(found[0][0]), (), (), (), (), (), str(found[0][1])) if found else None
+    return Registered(int(found[0][0]), (), (), (), (), (), registry_id=str(found[0][1])) if found else None
 
 
 def registry_in(connection: Connection) -> Registered | None:
@@ -117,10 +117,13 @@ def registry_in(connection: Connection) -> Registered | None:
     found = [rows.project_of(row, environments.get(row["name"], ())) for row in connection.execute(select(projects)).mappings()]
     leases = [rows.lease_of(row) for row in connection.execute(select(port_leases)).mappings()]
     keys = [rows.key_of(row) for row in connection.execute(select(api_keys).order_by(api_keys.c.id)).mappings()]
+    owners = [rows.team_of(row) for row in connection.execute(select(teams)).mappings()]
+    people = [rows.member_of(row) for row in connection.execute(select(members)).mappings()]
     return Registered(
-        int(about[0]["generation"]), tuple(connection.execute(select(teams.c.id).order_by(teams.c.id)).scalars()), tuple(keys),
+        int(about[0]["generation"]), tuple(sorted(owners, key=lambda team: team.id)), tuple(keys),
         tuple(sorted(found, key=lambda project: project.name)), tuple(pairs.values()),
-        tuple(sorted(leases, key=lambda lease: (lease.server, lease.port))), about[0]["registry_id"], about[0]["instance"],
+        tuple(sorted(leases, key=lambda lease: (lease.server, lease.port))),
+        tuple(sorted(people, key=lambda member: member.id)), about[0]["registry_id"], about[0]["instance"],
     )  # fmt: skip
 
 

@@ -52,7 +52,7 @@ def confirmed(session: Session, tool: ToolView, params: dict[str, Any], yes: boo
     """
     typed = any(each.name == "confirm" for each in tool.params) and "confirm" not in params
     if yes:
-        return {**params, "confirm": params["projectName"]} if typed else params
+        return {**params, "confirm": params[tool.first.name]} if typed and tool.first is not None else params
     if not sys.stdin.isatty():
         raise click.UsageError(f"`we {tool.words}` destroys something and nobody can be asked here: say --yes.")
     answer = session.ask(tool.name, {**params, "dryRun": True})
@@ -63,7 +63,7 @@ def confirmed(session: Session, tool: ToolView, params: dict[str, Any], yes: boo
         show.err(f"  - {change}")
     bound = {"planId": answer.body["planId"], **params}
     if typed:
-        return {**bound, "confirm": click.prompt("Type the project's name to go on", err=True)}
+        return {**bound, "confirm": click.prompt(f"Type the {tool.family}'s name to go on", err=True)}
     if not click.confirm("Go on?", err=True):
         show.err("Nothing was changed.")
         raise Ended(exits.FAILED)

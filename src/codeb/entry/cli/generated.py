@@ -48,6 +48,7 @@ def command(tool: ToolView, name: str) -> click.Command:
 ABOUT = {
     "project": "Projects", "slot": "Blue and green slots", "port": "Ports", "operation": "Operations", "event": "Events",
     "conflict": "What a replay could not add", "keys": "Keys of this installation",
+    "team": "Teams", "member": "Members of your team", "token": "API keys",
 }  # fmt: skip
 
 

@@ -19,6 +19,7 @@ COLOURS = {
     "cancelled": "yellow", "unhealthy": "red", "missing": "red", "stopped": "red", "fail": "red", "failed": "red",
     "empty": "bright_black", "none": "bright_black",
 }  # fmt: skip
+MOST_LISTED = 3
 COLOUR_CODE = re.compile(r"\x1b\[[0-9;]*m")
 # an escape sequence of any other kind, or a control character, may steer the terminal it is printed to
 STEERING = re.compile(
@@ -144,12 +145,19 @@ def facts(data: Mapping[str, Any], indent: str = "  ") -> None:
         elif _nested(value) and isinstance(value, list):
             columns = [key for key in value[0] if not any(_nested(row.get(key)) for row in value)]
             out()
-            table(columns, [[_word(row.get(key)) for key in columns] for row in value])
+            table(columns, [[_brief(row.get(key)) for key in columns] for row in value])
 
 
 def _nested(value: Any) -> bool:
     rows = isinstance(value, list) and bool(value) and all(isinstance(each, Mapping) for each in value)
     return rows or (isinstance(value, Mapping) and bool(value))
+
+
+def _brief(value: Any) -> str:
+    """In a table a long list would push everything else off the screen."""
+    if isinstance(value, list) and len(value) > MOST_LISTED:
+        return f"{_word(value[:MOST_LISTED])}, … ({len(value)})"
+    return _word(value)
 
 
 def _word(value: Any) -> str:

@@ -1,0 +1,32 @@
+"""Keys for the common purposes: what each may do at the most. What a caller says besides narrows it further, never widens."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from codeb.model.access import Approval, Role
+
+LOOKS = frozenset({
+    "whoami", "project_get", "slot_status", "scan", "logs", "operation_get", "operation_list", "health_check",
+})  # fmt: skip
+SWITCHES = frozenset({"deploy", "promote", "rollback", "operation_cancel"})
+
+
+@dataclass(frozen=True)
+class Preset:
+    role: Role
+    about: str
+    tools: frozenset[str] = frozenset()
+    """empty: all that the role may use"""
+    approval: Approval = Approval.NONE
+    needs_projects: bool = False
+
+
+PRESETS: Mapping[str, Preset] = MappingProxyType({
+    "ci": Preset(Role.MEMBER, "deploys named projects", LOOKS | SWITCHES, needs_projects=True),
+    "agent": Preset(
+        Role.MEMBER, "deploys and previews; what is risky is approved by somebody else",
+        LOOKS | SWITCHES | {"project_list", "slot_list", "port_get", "port_list", "port_check", "event_list"}, Approval.HUMAN,
+    ),
+    "viewer": Preset(Role.VIEWER, "looks"),
+})  # fmt: skip

@@ -22,7 +22,6 @@ from codeb.drivers.runtime.sight import CachedSight
 from codeb.drivers.store.schema import operation_locks
 from codeb.drivers.store.sql import SqlStore, open_store
 from codeb.drivers.store.sqlite import READERS, SqliteDatabase
-from codeb.drivers.vault.aesgcm import AesGcmVault
 from codeb.drivers.vault.memory import MemoryKeyFile
 from codeb.flows import cleanup, deploy, mend, project_delete, project_purge, promote, restart, rollback, undelete
 from codeb.gate import Answer as Said
@@ -36,7 +35,7 @@ from codeb.saga.engine import Engine
 from codeb.saga.step import Saga
 from codeb.tools.catalog import BY_NAME
 from codeb.tools.tool import Tool
-from tests.kit_parts import START, Clock, Died, WatchedProxy, WiredHealth, World
+from tests.kit_parts import START, Clock, Died, WatchedProxy, WiredHealth, World, unlocked
 
 __all__ = ["OWNER", "PROD", "STAGE", "START", "Clock", "Died", "Process", "Rig", "Still", "World"]
 
@@ -52,15 +51,6 @@ def sagas() -> tuple[Saga[Any], ...]:
         deploy.SAGA, promote.SAGA, rollback.SAGA, cleanup.SAGA, project_delete.SAGA, undelete.SAGA, project_purge.SAGA,
         restart.SAGA, mend.SAGA,
     )  # fmt: skip
-
-
-def unlocked(keys: MemoryKeyFile) -> AesGcmVault:
-    """A vault with the keys that are there, or a first one."""
-    vault = AesGcmVault(keys)
-    if not vault.read():
-        vault.begin()
-    vault.shut(None)
-    return vault
 
 
 @dataclass

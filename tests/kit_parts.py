@@ -11,12 +11,23 @@ from typing import Any
 from codeb.drivers.health.memory import MemoryHealth
 from codeb.drivers.proxy.memory import MemoryProxy
 from codeb.drivers.runtime.memory_machine import Machine
+from codeb.drivers.vault.aesgcm import AesGcmVault
+from codeb.drivers.vault.memory import MemoryKeyFile
 from codeb.model.names import Place, Slot
 from codeb.model.specs import Address, Answer, Finding, Live, Site
 from tests.virtual_time import VirtualLoop
 
 SPOILT = ("lost", "edited", "strange", "foreign", "dead", "stuck")
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+def unlocked(keys: MemoryKeyFile) -> AesGcmVault:
+    """A vault with the keys that are there, or a first one."""
+    vault = AesGcmVault(keys)
+    if not vault.read():
+        vault.begin()
+    vault.shut(None)
+    return vault
 
 
 class Died(BaseException):

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
-from codeb.model.access import Approval, Key, Member, Team
-from codeb.model.chain import AuditRow, Span
+from codeb.contracts.audit import Audit
+from codeb.contracts.people import Keys, Members, Teams
+from codeb.model.access import Key, Member, Team
 from codeb.model.events import Event, Unreplayed
 from codeb.model.journal import Operation, OpState, StepRow
 from codeb.model.names import Place, Slot
@@ -186,103 +187,6 @@ class Seals(Protocol):
 
     async def replace(self, row: Sealed, text: str) -> None:
         """Only where the row is still as it was read."""
-
-
-class Keys(Protocol):
-    """A row is never deleted: a key that is not there never was."""
-
-    async def add(self, key: Key) -> None:
-        """Raises `Conflict` (`key_exists`)."""
-
-    async def all(self) -> Sequence[Key]:
-        """Revoked and expired ones too, oldest first."""
-
-    async def revoke(self, at: datetime, *key_ids: str) -> None:
-        """From `at` on they are worth nothing. Safe to repeat: the first moment stays."""
-
-    async def expire(self, at: datetime, key_id: str) -> None:
-        """It ends at `at`, or earlier where it said so."""
-
-
-class Teams(Protocol):
-    """Ids are not used twice: a deleted team's stays taken, with its history."""
-
-    async def add(self, team: Team) -> None:
-        """Raises `Conflict` (`team_exists`)."""
-
-    async def ensure(self, team_id: str) -> None:
-        """Have a team of this id. Safe to repeat."""
-
-    async def all(self) -> Sequence[Team]:
-        """Deleted ones too, by id."""
-
-    async def set(self, team_id: str, *, display_name: str, approval: Approval) -> None: ...
-
-    async def delete(self, at: datetime, team_id: str) -> None:
-        """From `at` on its keys are worth nothing. Safe to repeat."""
-
-
-class Members(Protocol):
-    async def add(self, member: Member) -> None:
-        """Raises `Conflict` (`member_exists`) while the team has a present member of this name: a constraint says so."""
-
-    async def all(self) -> Sequence[Member]:
-        """Removed ones too, oldest first."""
-
-    async def remove(self, at: datetime, *member_ids: str) -> None:
-        """From `at` on what they hold is worth nothing, and the name is free. Safe to repeat."""
-
-
-@dataclass(frozen=True)
-class AuditAsk:
-    """Which rows. What is None or empty does not narrow. The first four are who asks, the others what for."""
-
-    team: str
-    nobodys: bool = False
-    """those of no team, too"""
-    own_key: str | None = None
-    """only those of this key"""
-    projects: frozenset[str] = frozenset()
-    """only those of these projects, and of none"""
-    key_id: str | None = None
-    tool: str | None = None
-    project: str | None = None
-    ok: bool | None = None
-    since: datetime | None = None
-    until: datetime | None = None
-    correlation_id: str | None = None
-
-
-@dataclass(frozen=True)
-class AuditPage:
-    """Rows with their places, newest first. What is older is beyond `before`; None: there is nothing older."""
-
-    rows: Sequence[tuple[int, AuditRow]]
-    before: int | None
-
-
-class Audit(Protocol):
-    """The audit log (`model/chain.py`). No statement of it takes longer the longer the log is."""
-
-    async def add(self, rows: Sequence[AuditRow]) -> None:
-        """A row whose place in its chain is taken is there already: safe to repeat."""
-
-    async def latest(self, limit: int) -> Sequence[AuditRow]: ...
-
-    async def page(self, ask: AuditAsk, *, before: int | None, limit: int) -> AuditPage:
-        """The newest rows before this place. It looks at a stretch of the log: a page may be empty, and yet not the last."""
-
-    async def chains(self) -> Sequence[Span]: ...
-
-    async def unchained(self) -> int:
-        """Rows from before there were chains."""
-
-    async def run(self, chain: str, after: int, limit: int) -> Sequence[AuditRow]:
-        """Rows of a chain in the order of their numbers."""
-
-    async def prune(self, before: datetime, limit: int) -> int:
-        """Of each chain drop its oldest rows from before this time, about so many in all, and remember where it begins now.
-        Gives how many went."""
 
 
 class Events(Protocol):

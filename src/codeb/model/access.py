@@ -184,8 +184,8 @@ def worth(key: Key, teams: Mapping[str, Team], members: Mapping[str, Member], no
 
     None where it is worth nothing: revoked, expired, its holder removed, its team deleted or not there.
     """
-    team, role = teams.get(key.team), key.role
-    if team is None or team.deleted_at is not None or not key.usable(now):
+    team, role, usable = teams.get(key.team), key.role, key.usable(now)
+    if team is None or team.deleted_at is not None or not usable:
         return None
     if key.member is not None:
         holder = members.get(key.member)

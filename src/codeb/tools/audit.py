@@ -6,7 +6,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
-from codeb.contracts.store import AuditAsk, AuditPage, Registry
+from codeb.contracts.audit import AuditAsk, AuditPage
+from codeb.contracts.store import Registry
 from codeb.model import grammar
 from codeb.model.access import Role
 from codeb.model.chain import AuditRow, Head, Span, Walk, followed

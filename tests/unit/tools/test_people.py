@@ -263,10 +263,10 @@ async def test_a_key_revoked_after_the_gate_saw_it_makes_nothing(monkeypatch: py
     """The transaction asks once more: what was revoked meanwhile must not live on in a key it made."""
     async with begin("active") as rig:
         process, key = rig.boot(), await add_key(rig, Role.ADMIN)
-        actor = process.gate.actor(key)
+        actor = process.gate.entrance.know(key, None)
         async with rig.store.write() as registry:
             await registry.keys.revoke(START, actor.key_id)
-        monkeypatch.setattr(process.gate, "actor", lambda token: actor)
+        monkeypatch.setattr(process.gate.entrance, "know", lambda token, ip: actor)
         before = len(rig.store.snapshot.keys)
         for tool, params in (("token_create", {"role": "viewer"}), ("member_invite", {"name": "x"})):
             assert (await process.ask(tool, key=key, **params)).status == 401

@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, RowMapping, delete, func, select
 
-from codeb.contracts.store import AuditAsk, AuditPage
+from codeb.contracts.audit import AuditAsk, AuditPage
 from codeb.drivers.store import rows
 from codeb.drivers.store.schema import audit_logs, audit_pruned
 from codeb.drivers.store.transaction import Transaction, upsert

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
+from codeb.contracts.approvals import Approvals
 from codeb.model.access import Key, Member, Team
 from codeb.model.events import Event, Unreplayed
 from codeb.model.journal import Operation, OpState, StepRow
@@ -251,6 +252,9 @@ class Registry(Protocol):
 
     @property
     def conflicts(self) -> Conflicts: ...
+
+    @property
+    def approvals(self) -> Approvals: ...
 
 
 @dataclass(frozen=True)

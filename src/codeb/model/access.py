@@ -89,7 +89,10 @@ class Key:
     @cached_property
     def actor(self) -> "Actor":
         """Who calls with this key."""
-        return Actor(self.id, self.team, self.role, self.tools, self.projects, self.environments)
+        return Actor(
+            self.id, self.team, self.role, self.tools, self.projects, self.environments, approval=self.approval,
+            member=self.member, preset=self.preset,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -102,6 +105,9 @@ class Actor:
     tools: frozenset[str] = frozenset()
     projects: frozenset[str] = frozenset()
     environments: frozenset[str] = frozenset()
+    approval: Approval = Approval.NONE
+    member: str | None = None
+    preset: str | None = None
 
     @property
     def name(self) -> str:

@@ -20,6 +20,7 @@ IDEMPOTENCY_KEY = re.compile(r"[!-~]{1,128}")
 CORRELATION_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 OPERATION_ID = re.compile(r"op_[0-9a-z]{8,40}")
 CONFLICT_ID = re.compile(r"cf_[0-9a-f]{28}")
+APPROVAL_ID = re.compile(r"ap_[0-9a-z]{8,40}")
 EVENT_ID = re.compile(r"ev_[0-9a-z]{8,40}")
 PLAN_ID = re.compile(r"plan_[0-9a-f]{32}")
 DURATION = re.compile(r"([1-9][0-9]{0,5})([smhd])")
@@ -147,6 +148,12 @@ def operation_id(text: str) -> str:
 def event_id(text: str) -> str:
     if not EVENT_ID.fullmatch(text):
         raise ValueError("an event id looks like ev_… as `event_list` gives it")
+    return text
+
+
+def approval_id(text: str) -> str:
+    if not APPROVAL_ID.fullmatch(text):
+        raise ValueError("an approval id looks like ap_… as `approval_list` gives it")
     return text
 
 

@@ -4,6 +4,7 @@ from types import MappingProxyType
 from typing import Any
 
 from codeb.tools import (
+    approvals,
     deploys,
     events,
     health,
@@ -20,7 +21,7 @@ from codeb.tools import (
 )
 from codeb.tools.tool import Tool
 
-TOOLS: tuple[Tool[Any], ...] = (
+ACTS: tuple[Tool[Any], ...] = (
     *projects.TOOLS,
     *deploys.TOOLS,
     *switches.TOOLS,
@@ -35,6 +36,8 @@ TOOLS: tuple[Tool[Any], ...] = (
     *scan.TOOLS,
     *unreplayed.TOOLS,
 )
+
+TOOLS: tuple[Tool[Any], ...] = (*ACTS, *approvals.tools(ACTS))
 
 BY_NAME = MappingProxyType({tool.name: tool for tool in TOOLS})
 

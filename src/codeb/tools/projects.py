@@ -16,7 +16,7 @@ from codeb.model.slots import Pair
 from codeb.model.specs import Limits, Project
 from codeb.tools import fields
 from codeb.tools.call import Call, unknown_project
-from codeb.tools.drafts import Draft, draft
+from codeb.tools.drafts import Draft, draft, reach
 from codeb.tools.pairs import new_pair, taken_outside
 from codeb.tools.slots import SlotView, view
 from codeb.tools.tool import Accepted, NextCall, Outcome, Risk, Tool
@@ -96,7 +96,7 @@ class UpdateResult(fields.Result):
     changed: list[str]
 
 
-class DeleteParams(fields.Long):
+class DeleteParams(fields.Confirmed, fields.Long):
     project_name: fields.ProjectName
     confirm: str = Field("", max_length=64, description="the project's name, typed once more")
 
@@ -289,7 +289,7 @@ def _plain(value: Any) -> Any:
     return value if isinstance(value, str | int | float | bool | None) else str(value)
 
 
-def _draft_delete(project: Project, pairs: list[Pair]) -> Draft:
+def _draft_delete(call: Call, project: Project, pairs: list[Pair]) -> Draft:
     held = [row for pair in pairs for row in pair.rows]
     containers = [row.container for row in held if row.deployment_id]
     environments = [pair.place.environment for pair in pairs]
@@ -298,7 +298,8 @@ def _draft_delete(project: Project, pairs: list[Pair]) -> Draft:
     }  # fmt: skip
     changes = [f"remove container {name}" for name in containers]
     changes += [f"release ports {plan['ports']}", f"remove the sites of {', '.join(environments) or 'no environment'}"]
-    return draft("project_delete", plan, changes, {row.container: [row.state.value, row.deployment_id] for row in held})
+    state = {row.container: [row.state.value, row.deployment_id] for row in held}
+    return draft("project_delete", plan, changes, state, reach(held, call.kit.policy.base_domain, traffic=True))
 
 
 async def _delete(call: Call, params: DeleteParams) -> Outcome:
@@ -308,7 +309,7 @@ async def _delete(call: Call, params: DeleteParams) -> Outcome:
         return await _deleting(call, params, await call.kit.store.consult(lambda registry: call.engine.find(registry, earlier)))
     project = call.project(params.project_name)
     name, pairs = project.name, pairs_of(call, project.name)
-    drafted = _draft_delete(project, pairs)
+    drafted = _draft_delete(call, project, pairs)
     if params.dry_run:
         apply = NextCall("project_delete", {"projectName": name, "confirm": name, "planId": drafted.id}, "delete it")
         return drafted.shown(f"Would delete {name} with everything it has; traffic to it ends at once.", apply)
@@ -324,6 +325,8 @@ async def _delete(call: Call, params: DeleteParams) -> Outcome:
         found = await registry.projects.get(name)
         if found is None:
             raise unknown_project(name, call.projects())
+        there = [pair for pair in await registry.slots.pairs() if pair.place.project == name]
+        _draft_delete(call, found, sorted(there, key=lambda pair: pair.place)).still_fits(params)
         history = [each for place in places for each in await registry.deployments.history(place, 50)]
         return project_delete.DeleteInput(
             project=name, places=places, ports=tuple(row.port for pair in pairs for row in pair.rows),

@@ -36,6 +36,9 @@ TAKEN: dict[Columns, tuple[str, str]] = {
     frozenset({"api_keys.id"}): ("key_exists", "The key exists already."),
     frozenset({"api_keys.sha256"}): ("key_exists", "The key exists already."),
     frozenset({"deployments.id"}): ("deployment_exists", "The deployment is on record already."),
+    frozenset({"approvals.requested_key", "approvals.body_sha256"}): (
+        "approval_waiting", "The same call waits for an approval already.",
+    ),
     frozenset({"operations.id"}): ("operation_exists", "The operation is on record already."),
 }  # fmt: skip
 

@@ -13,7 +13,8 @@ from typing import Any
 from sqlalchemy import Boolean, RowMapping, Select, Table, and_, delete, func, select, update
 from sqlalchemy import text as sql
 
-from codeb.drivers.store.schema import Plain, Utc, audit_logs, changes, meta, metadata
+from codeb.drivers.store.columns import Plain, Utc
+from codeb.drivers.store.schema import audit_logs, changes, meta, metadata
 from codeb.drivers.store.transaction import Transaction, upsert
 
 FED: tuple[Table, ...] = tuple(

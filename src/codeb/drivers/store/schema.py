@@ -4,17 +4,11 @@ What must be unique is a constraint here. Rows that live and die together are ti
 deployments are history and outlive their project. Every constraint is named, because PostgreSQL reports names.
 """
 
-from datetime import UTC, datetime
-from typing import Any
-
 from sqlalchemy import (
-    JSON,
     BigInteger,
     Boolean,
     CheckConstraint,
     Column,
-    DateTime,
-    Dialect,
     Double,
     ForeignKeyConstraint,
     Index,
@@ -27,52 +21,8 @@ from sqlalchemy import (
     text,
     true,
 )  # fmt: skip
-from sqlalchemy.types import TypeDecorator
 
-
-class Utc(TypeDecorator[datetime]):
-    """An aware moment, UTC. SQLite forgets the zone, so it is put back; a naive value is refused on both."""
-
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise ValueError("a moment without a zone is not stored")
-        return value.astimezone(UTC)
-
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-
-
-class Prose(TypeDecorator[str]):
-    """Text that may come from a container: what PostgreSQL cannot hold (NUL, half characters) becomes U+FFFD on both."""
-
-    impl = Text
-    cache_ok = True
-
-    def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
-        if value is None:
-            return None
-        return str(value).replace("\0", "\ufffd").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-
-
-class Plain(TypeDecorator[Any]):
-    """Plain JSON; None is NULL. `json`, not `jsonb`: it keeps the order of keys and an escaped NUL."""
-
-    impl = JSON(none_as_null=True)
-    cache_ok = True
-
-
-Id = Text().with_variant(Text(collation="C"), "postgresql")
-"""Ordered by bytes on both, because later ids sort later."""
-
-Number = BigInteger().with_variant(Integer, "sqlite")
-"""SQLite counts up only a column that is exactly INTEGER."""
+from codeb.drivers.store.columns import Id, Number, Plain, Prose, Utc
 
 metadata = MetaData()
 
@@ -299,6 +249,7 @@ approvals = Table(
     Column("plan_id", Text, nullable=False),
     Column("plan", Plain, nullable=False),
     Column("changes", Plain, nullable=False),
+    Column("touches", Plain, nullable=False),
     Column("state", Text, nullable=False),
     Column("requested_key", Id, nullable=False),
     Column("requested_by", Prose, nullable=False),
@@ -308,10 +259,19 @@ approvals = Table(
     Column("decided_by", Prose),
     Column("decided_at", Utc),
     Column("reason", Prose),
+    Column("used_at", Utc),
+    Column("operation_id", Id),
     PrimaryKeyConstraint("id", name="pk_approvals"),
     Index("ix_approvals_team", "team", "id"),
+    Index("ix_approvals_call", "requested_key", "body_sha256", "id"),
 )  # fmt: skip
 """Plans that another identity has to agree to before they are applied."""
+
+_waiting = text("state = 'waiting'")
+Index(
+    "ux_approvals_waiting", approvals.c.requested_key, approvals.c.body_sha256,
+    unique=True, sqlite_where=_waiting, postgresql_where=_waiting,
+)  # fmt: skip
 
 audit_logs = Table(
     "audit_logs", metadata,

@@ -4,7 +4,8 @@ from typing import Any, Literal
 
 from alembic import context
 
-from codeb.drivers.store.schema import Plain, Prose, Utc, metadata
+from codeb.drivers.store.columns import Plain, Prose, Utc
+from codeb.drivers.store.schema import metadata
 
 FROZEN = {Utc: "sa.DateTime(timezone=True)", Prose: "sa.Text()", Plain: "sa.JSON()"}
 

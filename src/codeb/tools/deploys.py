@@ -124,9 +124,8 @@ def _draft(call: Call, value: deploy.DeployInput, pair: Pair) -> Draft:
     if value.auto_promote:
         changes.append(f"send all traffic to {value.version}")
     both = pair.rows if value.auto_promote else (pair[value.slot],)
-    return draft(
-        "deploy", plan, changes, facts_of(pair), reach(both, call.kit.policy.base_domain, traffic=value.auto_promote)
-    )  # fmt: skip
+    touches = reach(both, call.kit.policy.base_domain, public=value.auto_promote, previews=True)
+    return draft("deploy", plan, changes, facts_of(pair), touches)
 
 
 def _refuse_new_while_away(call: Call, place: Place) -> None:

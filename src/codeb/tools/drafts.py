@@ -37,11 +37,11 @@ def draft(
     return Draft(plan_id(tool, plan, state), plan, changes, touches or {})
 
 
-def reach(rows: Iterable[SlotRow], base_domain: str, *, traffic: bool) -> dict[str, list[Any]]:
-    """How far a plan on these slots reaches. `traffic`: whether the public hosts are touched, not the previews alone."""
+def reach(rows: Iterable[SlotRow], base_domain: str, *, public: bool = False, previews: bool = False) -> dict[str, list[Any]]:
+    """How far a plan on these slots reaches: their containers and ports, and which of their hosts."""
     held = list(rows)
-    hosts = {row.place.host(base_domain) for row in held} if traffic else set()
-    hosts |= {row.place.preview_host(row.slot, base_domain) for row in held}
+    hosts = {row.place.host(base_domain) for row in held} if public else set()
+    hosts |= {row.place.preview_host(row.slot, base_domain) for row in held} if previews else set()
     return {
         "hosts": sorted(hosts), "containers": [row.container for row in held if row.deployment_id],
         "ports": [row.port for row in held],

@@ -229,7 +229,7 @@ async def _list(call: Call, params: ListParams) -> Outcome:
 def _draft_release(call: Call, pair: Pair) -> Draft:
     held = [row.port for row in pair.rows]
     changes = [f"release {held}", f"remove the site of {pair.place.key}"]
-    touches = reach(pair.rows, call.kit.policy.base_domain, traffic=True)
+    touches = reach(pair.rows, call.kit.policy.base_domain, public=True, previews=True)
     state = {row.slot.value: [row.state.value, row.port] for row in pair.rows}
     return draft("port_release", {"place": pair.place.key, "ports": held}, changes, state, touches)
 

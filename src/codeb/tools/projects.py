@@ -299,7 +299,7 @@ def _draft_delete(call: Call, project: Project, pairs: list[Pair]) -> Draft:
     changes = [f"remove container {name}" for name in containers]
     changes += [f"release ports {plan['ports']}", f"remove the sites of {', '.join(environments) or 'no environment'}"]
     state = {row.container: [row.state.value, row.deployment_id] for row in held}
-    return draft("project_delete", plan, changes, state, reach(held, call.kit.policy.base_domain, traffic=True))
+    return draft("project_delete", plan, changes, state, reach(held, call.kit.policy.base_domain, public=True, previews=True))
 
 
 async def _delete(call: Call, params: DeleteParams) -> Outcome:

@@ -281,7 +281,7 @@ async def _cleanup(call: Call, params: CleanupParams) -> Outcome:
     plan = {"empty": [{"container": row.container, "state": row.state.value, "version": row.version} for row in rows]}
     changes = [f"remove {row.container} ({row.version}, {row.state})" for row in rows]
     state = {row.container: facts_of(call.pair(row.place)) for row in rows}
-    touches = reach(rows, call.kit.policy.base_domain, traffic=False)
+    touches = reach(rows, call.kit.policy.base_domain, previews=True)
     drafted = draft("slot_cleanup", plan, changes, state, touches)
     if params.dry_run:
         return drafted.shown(f"Would empty {len(rows)} slots.")

@@ -47,7 +47,7 @@ def command(tool: ToolView, name: str) -> click.Command:
 
 ABOUT = {
     "project": "Projects", "slot": "Blue and green slots", "port": "Ports", "operation": "Operations", "event": "Events",
-    "conflict": "What a replay could not add",
+    "conflict": "What a replay could not add", "approval": "Plans that wait for another identity",
 }  # fmt: skip
 
 

@@ -7,9 +7,10 @@ from datetime import timedelta
 from typing import Any
 
 from codeb.drivers.runtime.memory_machine import Behaviour
+from codeb.model.access import Approval
 from codeb.model.events import Unreplayed
 from tests.flows.crash import SCENES, SITE, WHERE, Scene
-from tests.kit import Process, Rig
+from tests.kit import Process, Rig, add_key
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,13 @@ async def _conflict(process: Process, rig: Rig) -> dict[str, Any]:
     return {"conflictId": listed["conflicts"][0]["conflictId"]}
 
 
+async def _asked(process: Process, rig: Rig) -> dict[str, Any]:
+    """A key that is bound to another identity's yes asks for a promote."""
+    key = await add_key(rig, approval=Approval.HUMAN)
+    said = await process.ask("promote", key=key, **WHERE)
+    return {"approvalId": said.body["details"]["approvalId"]}
+
+
 STAGING = {"projectName": "shop", "environment": "staging"}
 CREATE = {"projectName": "shop", "containerPort": 8080, "environments": ["production", "staging"]}
 
@@ -86,6 +94,8 @@ MORE: dict[str, Scene] = {
     "operation_cancel, during the switch": Led("ready", "operation_cancel", {}, spoil=_nobody, lead=_begun("promote", 1)),
     "operation_cancel, ended": Led("active", "operation_cancel", {}, lead=_ended),
     "conflict_settle": Led("active", "conflict_settle", {}, lead=_conflict),
+    "approve": Led("ready", "approve", {"reason": "looked at the preview"}, lead=_asked),
+    "reject": Led("ready", "reject", {"reason": "not on a Friday"}, lead=_asked),
 }
 
 ALL: dict[str, Scene] = SCENES | MORE

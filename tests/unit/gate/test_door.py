@@ -69,8 +69,10 @@ async def test_nothing_is_coerced(port: Any) -> None:
 
 
 def test_every_changing_tool_is_rehearsed_here() -> None:
-    # these two need something to cancel and to settle: test_operations_logs_health and test_unreplayed rehearse them
-    assert set(CHANGING) | {"operation_cancel", "conflict_settle"} == {tool.name for tool in TOOLS if tool.changes}
+    # these need something to cancel, to settle, to decide: test_operations_logs_health, test_unreplayed and test_consent
+    assert set(CHANGING) | {"operation_cancel", "conflict_settle", "approve", "reject"} == {
+        tool.name for tool in TOOLS if tool.changes
+    }
 
 
 def stored(rig: Rig) -> Any:

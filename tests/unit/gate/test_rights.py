@@ -27,6 +27,8 @@ ROLES = {
         "operation_get",
         "operation_list",
         "event_list",
+        "approval_list",
+        "approval_get",
         "logs",
         "health_check",
         "scan",
@@ -40,6 +42,8 @@ ROLES = {
         "port_allocate",
         "port_register",
         "operation_cancel",
+        "approve",
+        "reject",
     },
     "admin": {
         "project_delete",
@@ -72,13 +76,16 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "operation_get": {"operationId": "op_" + "0" * 26},
     "conflict_settle": {"conflictId": "cf_" + "0" * 28},
     "operation_cancel": {"operationId": "op_" + "0" * 26},
+    "approval_get": {"approvalId": "ap_" + "0" * 26},
+    "approve": {"approvalId": "ap_" + "0" * 26},
+    "reject": {"approvalId": "ap_" + "0" * 26},
 }
 CELLS = [(tool.name, role) for tool in TOOLS for role in Role]
 
 
 def test_the_catalogue_agrees_with_the_table() -> None:
     assert {tool.name: tool.role.value for tool in TOOLS} == {name: role for role, names in ROLES.items() for name in names}
-    assert len(CELLS) == 112
+    assert len(CELLS) == 128
 
 
 async def audit(rig: Rig) -> Any:

@@ -14,9 +14,10 @@ ENVELOPE = frozenset(
     ("success", "summary", "next", "warnings", "duration", "timestamp", "correlationId", "versionWarning", "error", "code")
 )
 COLOURS = {
+    "waiting": "yellow", "approved": "green", "rejected": "red",
     "active": "green", "healthy": "green", "pass": "green", "succeeded": "green", "done": "green", "running": "cyan",
     "deployed": "cyan", "grace": "yellow", "warn": "yellow", "unwinding": "yellow", "starting": "yellow", "undone": "yellow",
-    "cancelled": "yellow", "waiting": "yellow", "approved": "green", "rejected": "red", "unhealthy": "red", "missing": "red", "stopped": "red", "fail": "red", "failed": "red",
+    "cancelled": "yellow", "unhealthy": "red", "missing": "red", "stopped": "red", "fail": "red", "failed": "red",
     "empty": "bright_black", "none": "bright_black",
 }  # fmt: skip
 COLOUR_CODE = re.compile(r"\x1b\[[0-9;]*m")

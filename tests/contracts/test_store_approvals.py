@@ -50,8 +50,14 @@ async def test_one_call_of_one_key_waits_once(opener: Opener) -> None:
         await registry.approvals.add(asked(2, plan_id="plan_2"))
         await registry.approvals.add(asked(3, body_sha256="other"))
         await registry.approvals.add(asked(4, requested_key="key_b"))
-        found = await registry.approvals.of_call("key_a", "body")
+        found = await registry.approvals.of_key("key_a", 10, body_sha256="body")
+        newest = await registry.approvals.of_key("key_a", 1)
+        stale = await registry.approvals.of_key("key_a", 10, state="stale", plan_id="plan_1")
+        nothing = await registry.approvals.of_key("key_b", 10, plan_id="plan_2")
     assert [(each.id, each.state) for each in found] == [(asked(2).id, "waiting"), (asked().id, "stale")]
+    assert [each.id for each in newest] == [asked(3).id]
+    assert [each.id for each in stale] == [asked().id]
+    assert nothing == []
 
 
 @pytest.mark.parametrize("url", KINDS, indirect=True)

@@ -14,8 +14,8 @@ class Approvals(Protocol):
 
     async def get(self, approval_id: str) -> PlanApproval | None: ...
 
-    async def of_call(self, key_id: str, body_sha256: str, limit: int = 50) -> Sequence[PlanApproval]:
-        """All of one call of one key, newest first."""
+    async def of_key(self, key_id: str, limit: int, **only: str) -> Sequence[PlanApproval]:
+        """What one key asked for, newest first; `only` one `body_sha256`, `plan_id` or `state`."""
 
     async def move(self, approval_id: str, was: Decision, to: Decision, **fields: Any) -> None:
         """Raises `Conflict` (code `approval_moved`) when its state is not `was`: of many that move it one succeeds."""

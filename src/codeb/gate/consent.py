@@ -23,6 +23,9 @@ P = TypeVar("P", bound=Params)
 HOW = frozenset({"dryRun", "planId", "idempotencyKey", "wait", "confirm"})
 """fields that say how a call is made, not what it does"""
 
+MOST_WAITING = 20
+"""of one key: who decides is not to be buried, so that one more yes goes unread"""
+
 
 async def consent(tool: Tool[P], call: Call, params: P) -> None:
     """Return when the call may be made; then `call.approval` names what it has to use up, if anything.
@@ -102,9 +105,10 @@ async def _named(tool: Tool[P], call: Call, params: P) -> None:
 
 async def _asked_before(call: Call, body: str, plan_id: str) -> PlanApproval | None:
     """The newest approval of exactly this: key, tool, params and plan."""
-    found = await call.kit.store.consult(lambda registry: registry.approvals.of_call(call.actor.key_id, body))
-    known = [each for each in found if each.plan_id == plan_id]
-    return known[0] if known and known[0].stands(call.kit.world.now()) is not Decision.WAITING else None
+    found = await call.kit.store.consult(
+        lambda registry: registry.approvals.of_key(call.actor.key_id, 1, body_sha256=body, plan_id=plan_id)
+    )
+    return found[0] if found and found[0].stands(call.kit.world.now()) is not Decision.WAITING else None
 
 
 def _apply(call: Call, found: PlanApproval) -> None:
@@ -132,14 +136,23 @@ async def _ask(tool: Tool[P], call: Call, params: P, drafted: Plan, body: str) -
         if store.standing.degraded:
             # nobody could decide, and an hour is soon over
             raise degraded(f"an approval of {tool.name}", store.standing)
-        now = world.now()
-        for each in await registry.approvals.of_call(actor.key_id, body):
-            alive = each.stands(now) in (Decision.WAITING, Decision.APPROVED) or _still_no(each, now)
-            if alive and each.plan_id == drafted.plan_id:
+        now, roles = world.now(), registry.approvals
+        # whatever its params were: other words for the same plan are no other question
+        for each in await roles.of_key(actor.key_id, MOST_WAITING, plan_id=drafted.plan_id, state=Decision.REJECTED):
+            if now < each.expires_at:
+                return each
+        for each in await roles.of_key(actor.key_id, MOST_WAITING, body_sha256=body):
+            if each.plan_id == drafted.plan_id and each.stands(now) in (Decision.WAITING, Decision.APPROVED):
                 return each
             if each.state is Decision.WAITING:
                 over = Decision.EXPIRED if each.stands(now) is Decision.EXPIRED else Decision.STALE
-                await registry.approvals.move(each.id, Decision.WAITING, over)
+                await roles.move(each.id, Decision.WAITING, over)
+        waiting = await roles.of_key(actor.key_id, MOST_WAITING * 2, state=Decision.WAITING)
+        if sum(each.stands(now) is Decision.WAITING for each in waiting) >= MOST_WAITING:
+            raise Conflict(
+                f"{MOST_WAITING} calls of this key wait for an approval already; nothing was done.", code="too_many_waiting",
+                hint="See approval_list; wait until some are decided.",
+            )  # fmt: skip
         fresh = PlanApproval(
             id=world.new_id("ap"), team=actor.team, tool=tool.name, project=getattr(params, "project_name", None),
             environment=getattr(params, "environment", None),
@@ -148,7 +161,7 @@ async def _ask(tool: Tool[P], call: Call, params: P, drafted: Plan, body: str) -
             state=Decision.WAITING, requested_key=actor.key_id, requested_by=actor.name, created_at=now,
             expires_at=now + STANDS_FOR,
         )  # fmt: skip
-        await registry.approvals.add(fresh)
+        await roles.add(fresh)
         await registry.events.add(
             Event(
                 world.new_id("ev"), now, "approval_asked", Severity.INFO,
@@ -159,11 +172,6 @@ async def _ask(tool: Tool[P], call: Call, params: P, drafted: Plan, body: str) -
         return fresh
 
     return await store.transact(act)
-
-
-def _still_no(each: PlanApproval, now: Any) -> bool:
-    """A no holds as long as the yes would have: asking again does not wear anybody down."""
-    return each.state is Decision.REJECTED and now < each.expires_at
 
 
 def rejected(found: PlanApproval) -> Conflict:

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import and_, insert, select, update
 
 from codeb.drivers.store import rows
 from codeb.drivers.store.schema import approvals
@@ -25,8 +25,8 @@ class SqlApprovals:
         row = (await self._tx.read(select(approvals).where(_HERE.id == approval_id))).one
         return rows.approval_of(row) if row else None
 
-    async def of_call(self, key_id: str, body_sha256: str, limit: int = 50) -> Sequence[PlanApproval]:
-        this = (_HERE.requested_key == key_id) & (_HERE.body_sha256 == body_sha256)
+    async def of_key(self, key_id: str, limit: int, **only: str) -> Sequence[PlanApproval]:
+        this = and_(_HERE.requested_key == key_id, *(_HERE[name] == value for name, value in only.items()))
         newest = select(approvals).where(this).order_by(_HERE.id.desc()).limit(limit)
         return [rows.approval_of(row) for row in (await self._tx.read(newest)).all]
 

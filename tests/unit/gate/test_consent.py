@@ -264,7 +264,10 @@ async def test_a_state_that_moved_refuses_the_plan_and_a_new_approval_is_asked_f
         before = rig.print()
         await process.refused("promote", 409, "stale_plan", key=key, **WHERE, planId=details["planId"])
         assert rig.print() == before
-        fresh = await needed(process, key, "promote", WHERE)
+        # a plan of how things are now is another plan: the yes was not to this one
+        now = await process.ok("promote", key=key, **WHERE, dryRun=True)
+        fresh = await needed(process, key, "promote", {**WHERE, "planId": now["planId"]})
+        assert rig.print() == before
         assert fresh["approvalId"] != details["approvalId"]
         await process.ok("deploy", **WHERE, image="shop:4")
         newer = await needed(process, key, "promote", WHERE)

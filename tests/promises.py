@@ -38,12 +38,14 @@ SHOWN: dict[str, tuple[str, ...]] = {
         "flows/test_engine.py",
         "flows/test_answers_lost.py",
         "flows/test_sealed_answers.py",
+        "unit/gate/test_consent_once.py",
     ),
     "P9": (
         "contracts/test_store_twin.py",
         "e2e/test_outage.py",
         "contracts/test_store_outages.py",
         "e2e/test_crash_matrix.py",
+        "unit/gate/test_consent_once.py",
     ),
     "P10": ("e2e/test_leftovers.py",),
     "P11": ("e2e/test_disk_full.py", "unit/drivers/test_mirror.py"),
@@ -91,14 +93,21 @@ SHOWN: dict[str, tuple[str, ...]] = {
     "S19": ("contracts/test_runtime_docker.py",),
     "S20": ("contracts/test_runtime_docker.py",),
     "S24": ("entry/test_threshold.py",),
-    "S25": ("flows/test_undelete.py", "flows/test_project_delete.py", "unit/model/test_deletion.py"),
+    "S25": (
+        "flows/test_undelete.py",
+        "flows/test_project_delete.py",
+        "unit/model/test_deletion.py",
+        "unit/gate/test_consent.py",
+        "unit/gate/test_consent_once.py",
+        "unit/model/test_approvals.py",
+    ),
     "S30": (
         "unit/gate/test_limits.py",
         "unit/gate/test_entrance.py",
         "unit/entry/test_peers.py",
         "entry/test_threshold.py",
     ),
-    "S31": ("contracts/test_store.py",),
+    "S31": ("contracts/test_store.py", "contracts/test_store_approvals.py"),
     "S33": ("unit/model/test_grammar.py", "entry/test_connections.py"),
 }
 

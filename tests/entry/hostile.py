@@ -19,15 +19,10 @@ class Raw:
 
 
 FREE = {
-    ("rollback", "reason"),
-    ("logs", "grep"),
-    ("project_delete", "confirm"),
-    ("slot_list", "after"),
-    ("token_create", "label"),
-    ("team_create", "displayName"),
-    ("team_settings", "displayName"),
-    ("team_delete", "confirm"),
-}
+    ("rollback", "reason"), ("approve", "reason"), ("reject", "reason"), ("logs", "grep"), ("slot_list", "after"),
+    ("token_create", "label"), ("team_create", "displayName"), ("team_settings", "displayName"), ("team_delete", "confirm"),
+    *((tool.name, "confirm") for tool in TOOLS if tool.may_be_risky),
+}  # fmt: skip
 """fields that take any words; an idempotency key takes any printable ones"""
 
 STRINGS: tuple[str, ...] = (
@@ -80,6 +75,7 @@ ONLY: dict[str, tuple[str, ...]] = {
     "/é", "/a;b"),
     "operationId": ("op_", "op_A1234567", "OP_0123456789abcdef", "op_" + "a" * 41, "plan_0123", "0123456789abcdef", "op_../../x"),
     "conflictId": ("cf_", "cf_" + "A" * 28, "cf_" + "a" * 27, "cf_" + "a" * 29, "op_0123456789abcdef", "cf_../../x"),
+    "approvalId": ("ap_", "ap_A1234567", "AP_0123456789abcdef", "ap_" + "a" * 41, "plan_0123", "0123456789abcdef", "ap_../../x"),
     "planId": ("plan_", "plan_" + "A" * 32, "plan_" + "a" * 31, "plan_" + "a" * 33, "op_0123456789abcdef"),
     "since": ("0m", "10", "m", "10M", "10 m", "1.5h", "-10m", "+10m", "1w", "9999999d", "2026-01-31", "2026-01-31 10:00:00Z",
     "yesterday",

@@ -7,10 +7,11 @@ from datetime import timedelta
 from typing import Any
 
 from codeb.drivers.runtime.memory_machine import Behaviour
+from codeb.model.access import Approval
 from codeb.model.events import Unreplayed
 from codeb.model.secret import Secret
 from tests.flows.crash import SCENES, SITE, WHERE, Scene
-from tests.kit import Process, Rig
+from tests.kit import Process, Rig, add_key
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,13 @@ async def _team(process: Process, rig: Rig) -> dict[str, Any]:
     return {"team": "other", "confirm": "other", "key": Secret(made["key"])}
 
 
+async def _asked(process: Process, rig: Rig) -> dict[str, Any]:
+    """A key that is bound to another identity's yes asks for a promote."""
+    key = await add_key(rig, approval=Approval.HUMAN)
+    said = await process.ask("promote", key=key, **WHERE)
+    return {"approvalId": said.body["details"]["approvalId"]}
+
+
 STAGING = {"projectName": "shop", "environment": "staging"}
 CREATE = {"projectName": "shop", "containerPort": 8080, "environments": ["production", "staging"]}
 
@@ -111,6 +119,8 @@ MORE: dict[str, Scene] = {
     "token_revoke": Led("active", "token_revoke", {}, lead=_key),
     "token_rotate": Led("active", "token_rotate", {}, lead=_key),
     "conflict_settle": Led("active", "conflict_settle", {}, lead=_conflict),
+    "approve": Led("ready", "approve", {"reason": "looked at the preview"}, lead=_asked),
+    "reject": Led("ready", "reject", {"reason": "not on a Friday"}, lead=_asked),
 }
 
 ALL: dict[str, Scene] = SCENES | MORE

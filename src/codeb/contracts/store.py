@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
+from codeb.contracts.approvals import Approvals
 from codeb.contracts.audit import Audit
 from codeb.contracts.people import Keys, Members, Teams
 from codeb.model.access import Key, Member, Team
@@ -251,6 +252,9 @@ class Registry(Protocol):
 
     @property
     def conflicts(self) -> Conflicts: ...
+
+    @property
+    def approvals(self) -> Approvals: ...
 
 
 @dataclass(frozen=True)

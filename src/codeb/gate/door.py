@@ -9,6 +9,7 @@ from typing import Any
 from codeb.contracts.kit import Kit
 from codeb.errors import FenceLost, Forbidden, InvalidParams, NotFound, PublicError, Unavailable
 from codeb.gate.audit import AuditLog
+from codeb.gate.consent import consent
 from codeb.gate.entrance import Entrance, too_often
 from codeb.gate.hiding import hidden
 from codeb.gate.validate import validate
@@ -224,12 +225,14 @@ class Gate:
         dry = bool(getattr(params, "dry_run", False))
         if tool.changes and not dry and (first := await call.first_answer()):
             return dict(first) if "success" in first else replayed(first)
+        await consent(tool, call, params)
         try:
             outcome = await tool.run(call, params)
         except Replayed as replay:
             return replayed(replay.answer)
         if not isinstance(outcome.result, (tool.result, Plan, Accepted)):
             raise TypeError(f"{tool.name} answered {type(outcome.result).__name__}, not {tool.result.__name__}")
+        await call.end_approval()
         body = {"success": True, **outcome.wire}
         if tool.changes and not dry and not isinstance(outcome.result, Accepted):
             await call.keep_answer(body)
@@ -262,7 +265,7 @@ def replayed(answer: Mapping[str, Any]) -> dict[str, Any]:
 
 def failed(fault: PublicError) -> dict[str, Any]:
     """The envelope of a refusal. A call that would help, where the details name one, is also the likely next one."""
-    helps = fault.details.get("redeploy")
+    helps = fault.details.get("redeploy") or fault.details.get("repeat")
     return {
         "success": False, "error": fault.message, "code": fault.code, "hint": fault.hint, "details": fault.details,
         "retryable": fault.retryable, "summary": fault.message, "next": [helps] if helps else [], "warnings": [],

@@ -111,6 +111,7 @@ class Actor:
     """what the key itself asks for"""
     approval: Approval = Approval.NONE
     """what binds its calls: the key's policy or the team's, whichever asks for more"""
+    preset: str | None = None
 
     @property
     def name(self) -> str:
@@ -194,7 +195,7 @@ def worth(key: Key, teams: Mapping[str, Team], members: Mapping[str, Member], no
         role = role.lesser(holder.role)
     return Actor(
         key.id, key.team, role, key.tools, key.projects, key.environments, key.member, key.expires_at, key.approval,
-        team.approval.stricter(key.approval),
+        team.approval.stricter(key.approval), key.preset,
     )  # fmt: skip
 
 

@@ -20,6 +20,7 @@ IDEMPOTENCY_KEY = re.compile(r"[!-~]{1,128}")
 CORRELATION_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 OPERATION_ID = re.compile(r"op_[0-9a-z]{8,40}")
 CONFLICT_ID = re.compile(r"cf_[0-9a-f]{28}")
+APPROVAL_ID = re.compile(r"ap_[0-9a-z]{8,40}")
 EVENT_ID = re.compile(r"ev_[0-9a-z]{8,40}")
 KEY_ID = re.compile(r"key_[0-9a-z]{1,40}")
 CALLER_ID = re.compile(r"(?:key|development)_[0-9a-z]{1,40}|timer|watch")
@@ -180,6 +181,12 @@ def operation_id(text: str) -> str:
 def event_id(text: str) -> str:
     if not EVENT_ID.fullmatch(text):
         raise ValueError("an event id looks like ev_… as `event_list` gives it")
+    return text
+
+
+def approval_id(text: str) -> str:
+    if not APPROVAL_ID.fullmatch(text):
+        raise ValueError("an approval id looks like ap_… as `approval_list` gives it")
     return text
 
 

@@ -11,6 +11,7 @@ from codeb.contracts.kit import Kit
 from codeb.contracts.store import Registry, Remembered, Standing
 from codeb.errors import Busy, Conflict, NotFound, OperationFailed, PublicError, Unavailable
 from codeb.model.access import Actor
+from codeb.model.approvals import Decision
 from codeb.model.deletion import DELETED, READY, is_deleted, purge_at
 from codeb.model.journal import Operation, OpState, StepRow
 from codeb.model.names import Place, did_you_mean
@@ -51,6 +52,8 @@ class Call:
     """whether what it does may only be done in the database itself"""
     holds_secret: bool = False
     """whether its answer is kept sealed only"""
+    approval: str | None = None
+    """the approval this call is made by: used up in the transaction that does what was approved"""
 
     # what it may see
 
@@ -121,6 +124,38 @@ class Call:
         standing = self.kit.store.standing
         if self.needs_database and standing.degraded:
             raise degraded(self.tool, standing)
+
+    async def _use_approval(self, registry: Registry, operation_id: str | None = None) -> None:
+        """Asked inside the transaction, which is rolled back with it: used once, and only for what was done.
+
+        Raises `Conflict`: `approval_used`, `approval_expired`.
+        """
+        if self.approval is None:
+            return
+        now = self.kit.world.now()
+        found = await registry.approvals.get(self.approval)
+        stands = found.stands(now) if found else Decision.EXPIRED
+        if stands is not Decision.APPROVED:
+            raise spent(self.approval, stands)
+        await registry.approvals.move(
+            self.approval, Decision.APPROVED, Decision.USED, used_at=now, operation_id=operation_id
+        )  # fmt: skip
+
+    async def end_approval(self) -> None:
+        """The call succeeded. Where it had nothing to do, its approval is over all the same. Never raises for the store."""
+        if self.approval is None:
+            return
+        which, now = self.approval, self.kit.world.now()
+
+        async def act(registry: Registry) -> None:
+            found = await registry.approvals.get(which)
+            if found is not None and found.state is Decision.APPROVED:
+                await registry.approvals.move(which, Decision.APPROVED, Decision.USED, used_at=now)
+
+        try:
+            await self.kit.store.transact(act)
+        except PublicError as fault:
+            log.warning("the approval %s was not used up: %s", which, fault)
 
     async def _remember(self, registry: Registry, part: str = "", **what: Any) -> None:
         if self.idempotency_key is not None:
@@ -211,11 +246,14 @@ class Call:
             if earlier is not None:
                 raise Replayed(self._told(earlier) or {})
             self._refuse_without_database()
+            await self._use_approval(registry)
             done = await act(registry)
             await self._remember(registry, **await self._kept(registry, answer(done)))
             return done
 
-        return await self.kit.store.transact(once)
+        done = await self.kit.store.transact(once)
+        self.approval = None
+        return done
 
     async def open(
         self, saga: Saga[I], places: tuple[Place, ...], decide: Callable[[Registry], Awaitable[I]], part: str = ""
@@ -229,6 +267,7 @@ class Call:
             earlier = await self._earlier(registry, part)
             if earlier is not None:
                 return earlier.operation_id
+            await self._use_approval(registry, operation_id)
             await self._remember(registry, part, operation_id=operation_id)
             return None
 
@@ -240,12 +279,15 @@ class Call:
         end = self.kit.world.monotonic() + UPKEEP_SECONDS
         while True:
             try:
-                return await self.engine.open(saga, request, decided, claim if self.idempotency_key else None)
+                opened = await self.engine.open(saga, request, decided, claim)
             except Busy as held:
                 left = end - self.kit.world.monotonic()
                 if held.details.get("tool") not in UPKEEP or self.tool in UPKEEP or left <= 0:
                     raise
                 await self.engine.wait(str(held.details["operationId"]), left)
+            else:
+                self.approval = None
+                return opened
 
     async def ended(self, operation_id: str, seconds: float = WAIT_SECONDS) -> tuple[Operation, list[StepRow]]:
         """Wait for an operation.
@@ -293,6 +335,16 @@ def degraded(tool: str, standing: Standing, able: Sequence[str] = ()) -> Unavail
         f"The database does not answer, and {tool} needs it; nothing was done. What runs goes on running.",
         code="degraded", hint=f"Still working: everything that reads{others}. Try again once it is back.",
         details={"awaySince": str(standing.away_since), "reason": standing.why, "stillWorking": list(able)},
+    )  # fmt: skip
+
+
+def spent(approval_id: str, stands: Decision) -> Conflict:
+    """The refusal of a call by an approval that is worth nothing any more."""
+    word = "was used already" if stands is Decision.USED else f"is {stands}"
+    return Conflict(
+        f"The approval {approval_id} {word}; nothing was done.", code=f"approval_{stands}",
+        hint="An approval is good for one call. Ask again without planId: that makes a plan of how things are now.",
+        details={"approvalId": approval_id, "state": stands.value},
     )  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from types import MappingProxyType
 from typing import Any
 
 from codeb.tools import (
+    approvals,
     audit,
     deletions,
     deploys,
@@ -27,7 +28,7 @@ from codeb.tools import (
 )
 from codeb.tools.tool import Tool
 
-TOOLS: tuple[Tool[Any], ...] = (
+ACTS: tuple[Tool[Any], ...] = (
     *projects.TOOLS,
     *deletions.TOOLS,
     *deploys.TOOLS,
@@ -49,6 +50,8 @@ TOOLS: tuple[Tool[Any], ...] = (
     *tokens.TOOLS,
     *whoami.TOOLS,
 )
+
+TOOLS: tuple[Tool[Any], ...] = (*ACTS, *approvals.tools(ACTS))
 
 BY_NAME = MappingProxyType({tool.name: tool for tool in TOOLS})
 

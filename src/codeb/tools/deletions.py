@@ -18,12 +18,12 @@ from codeb.model.slots import Pair, State, grace_expired
 from codeb.model.specs import Project
 from codeb.tools import fields
 from codeb.tools.call import Call, gone, unknown_project
-from codeb.tools.drafts import Draft, draft
+from codeb.tools.drafts import Draft, draft, reach
 from codeb.tools.projects import pairs_of
 from codeb.tools.tool import Accepted, NextCall, Outcome, Risk, Tool
 
 
-class DeleteParams(fields.Long):
+class DeleteParams(fields.Confirmed, fields.Long):
     project_name: fields.ProjectName
     confirm: str = Field("", max_length=64, description="the project's name, typed once more")
     purge: bool = Field(False, description="of a deleted project: remove what is left of it now, for good")
@@ -107,7 +107,7 @@ def _plain(value: Any) -> Any:
     return value if isinstance(value, str | int | float | bool | None) else str(value)
 
 
-def _draft_delete(project: Project, pairs: list[Pair], purge: bool) -> Draft:
+def _draft_delete(call: Call, project: Project, pairs: list[Pair], purge: bool) -> Draft:
     held = [row for pair in pairs for row in pair.rows]
     containers = [row.container for row in held if row.deployment_id]
     environments = [pair.place.environment for pair in pairs]
@@ -121,7 +121,8 @@ def _draft_delete(project: Project, pairs: list[Pair], purge: bool) -> Draft:
     else:
         changes += [f"remove the sites of {', '.join(environments) or 'no environment'}"]
     state: dict[str, Any] = {row.container: [row.state.value, row.deployment_id] for row in held}
-    return draft("project_delete", plan, changes, {**state, "project": [project.state, str(project.deleted_at)]})
+    touches = reach(held, call.kit.policy.base_domain, public=not purge, previews=not purge)
+    return draft("project_delete", plan, changes, {**state, "project": [project.state, str(project.deleted_at)]}, touches)
 
 
 async def _delete(call: Call, params: DeleteParams) -> Outcome:
@@ -132,7 +133,7 @@ async def _delete(call: Call, params: DeleteParams) -> Outcome:
     # one that is being purged has only that end
     purge = params.purge or project.state == PURGING
     _refuse_wrong_end(project, purge)
-    drafted = _draft_delete(project, pairs, purge)
+    drafted = _draft_delete(call, project, pairs, purge)
     if params.dry_run:
         said = {"projectName": name, "confirm": name, "purge": purge, "planId": drafted.id}
         apply = NextCall("project_delete", said, "purge it" if purge else "delete it")
@@ -144,7 +145,9 @@ async def _delete(call: Call, params: DeleteParams) -> Outcome:
             details={"fields": [{"field": "confirm", "problem": "is not the project's name"}]},
         )  # fmt: skip
     drafted.still_fits(params)
-    operation = await (begin_purge(call, project, "it was asked for") if purge else _begin_delete(call, project, pairs))
+    operation = await (
+        begin_purge(call, project, "it was asked for", params) if purge else _begin_delete(call, project, pairs, params)
+    )
     return await _deleting(call, params, operation)
 
 
@@ -161,12 +164,13 @@ def _refuse_wrong_end(project: Project, purge: bool) -> None:
         )  # fmt: skip
 
 
-async def _begin_delete(call: Call, project: Project, pairs: list[Pair]) -> Operation:
+async def _begin_delete(call: Call, project: Project, pairs: list[Pair], params: DeleteParams) -> Operation:
     name, locked = project.name, _places(project.name, pairs)
 
     async def decide(registry: Registry) -> project_delete.DeleteInput:
         found, pairs = await _there(registry, call, name, locked)
         _refuse_wrong_end(found, purge=False)
+        _draft_delete(call, found, pairs, purge=False).still_fits(params)
         rows = [row for pair in pairs for row in pair.rows]
         history = [each for pair in pairs for each in await registry.deployments.history(pair.place, 50)]
         return project_delete.DeleteInput(
@@ -179,7 +183,7 @@ async def _begin_delete(call: Call, project: Project, pairs: list[Pair]) -> Oper
     return await call.open(project_delete.SAGA, locked, decide)
 
 
-async def begin_purge(call: Call, project: Project, why: str) -> Operation:
+async def begin_purge(call: Call, project: Project, why: str, params: DeleteParams | None = None) -> Operation:
     """Begin the end of a deleted project. Raises `Conflict` (`not_deleted`) when it came back meanwhile."""
     name, locked = project.name, _places(project.name, pairs_of(call, project.name))
 
@@ -189,6 +193,8 @@ async def begin_purge(call: Call, project: Project, why: str) -> Operation:
         if found.deleted_at != project.deleted_at:
             # brought back and deleted again: another seven days
             raise Conflict(f"Project {name} was deleted anew; nothing was done.", code="state_moved", hint="Call it again.")
+        if params is not None:
+            _draft_delete(call, found, pairs, purge=True).still_fits(params)
         return project_purge.PurgeInput(
             project=name, places=tuple(pair.place for pair in pairs),
             ports=tuple(row.port for pair in pairs for row in pair.rows), stop_seconds=found.limits.stop_seconds, why=why,

@@ -18,13 +18,13 @@ from codeb.model.names import Place
 from codeb.model.slots import Pair, State
 from codeb.tools import fields
 from codeb.tools.call import Call, step_list
-from codeb.tools.drafts import Draft, draft, facts_of
+from codeb.tools.drafts import Draft, draft, facts_of, reach
 from codeb.tools.pairs import new_pair, taken_outside
 from codeb.tools.switches import PromoteResult, accepted
 from codeb.tools.tool import NextCall, Outcome, Risk, Tool
 
 
-class DeployParams(fields.Long, fields.OnEnvironment):
+class DeployParams(fields.Confirmed, fields.Long, fields.OnEnvironment):
     image: fields.ImageRef | None = Field(None, description="default: {imageRegistry}/{project}:{version}")
     version: fields.Version | None = Field(None, description="default: the image's tag")
     auto_promote: bool = Field(False, description="promote at once when the deploy succeeded")
@@ -106,7 +106,7 @@ async def _plan(
     )  # fmt: skip
 
 
-def _draft(value: deploy.DeployInput, pair: Pair) -> Draft:
+def _draft(call: Call, value: deploy.DeployInput, pair: Pair) -> Draft:
     active, former = pair.active, {"state": value.former_state.value, "version": value.former_version}
     plan = {
         "projectName": value.place.project, "environment": value.place.environment, "slot": value.slot.value, "port": value.port,
@@ -123,7 +123,9 @@ def _draft(value: deploy.DeployInput, pair: Pair) -> Draft:
         changes.append("add the environment's site to the proxy (a reload)")
     if value.auto_promote:
         changes.append(f"send all traffic to {value.version}")
-    return draft("deploy", plan, changes, facts_of(pair))
+    both = pair.rows if value.auto_promote else (pair[value.slot],)
+    touches = reach(both, call.kit.policy.base_domain, public=value.auto_promote, previews=True)
+    return draft("deploy", plan, changes, facts_of(pair), touches)
 
 
 def _refuse_new_while_away(call: Call, place: Place) -> None:
@@ -150,7 +152,7 @@ async def _deploy(call: Call, params: DeployParams) -> Outcome:
         if params.plan_id is not None:
             pair = await registry.slots.pair(place)
             assert pair is not None
-            _draft(value, pair).still_fits(params)
+            _draft(call, value, pair).still_fits(params)
         return value
 
     if params.dry_run:
@@ -176,7 +178,7 @@ async def _dry(call: Call, place: Place, decide: Callable[[Registry], Awaitable[
         value = await decide(registry)
         pair = await registry.slots.pair(place)
         assert pair is not None
-        drafted = _draft(value, pair)
+        drafted = _draft(call, value, pair)
         raise _Undone
 
     with contextlib.suppress(_Undone):
@@ -186,6 +188,8 @@ async def _dry(call: Call, place: Place, decide: Callable[[Registry], Awaitable[
     params = {
         "projectName": place.project, "environment": place.environment, "image": value.image, "version": value.version,
         "planId": drafted.id,
+        # what else was said, or it would be another plan
+        **{name: call.params[name] for name in ("autoPromote", "healthPath", "timeout") if name in call.params},
     }  # fmt: skip
     warnings: tuple[str, ...] = ()
     if value.former_state is State.GRACE:
@@ -228,6 +232,6 @@ TOOLS: tuple[Tool[Any], ...] = (
         "deploy", "Deploy a version",
         "Put a version into the idle slot, healthy, with a preview URL. Traffic is not touched.",
         DeployParams, DeployResult, Role.MEMBER, Risk.CHANGES, _deploy, long=True, without_database=True,
-        agents_must_say=("environment",),
+        risky=lambda params: params.auto_promote and fields.in_production(params), agents_must_say=("environment",),
     ),
 )  # fmt: skip

@@ -1,12 +1,12 @@
 """Dry runs: what would be done, as a value, bound to the state it was made from."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from codeb.errors import StalePlan
 from codeb.model.plans import plan_id
-from codeb.model.slots import Pair
+from codeb.model.slots import Pair, SlotRow
 from codeb.tools.fields import Changing
 from codeb.tools.tool import NextCall, Outcome, Plan
 
@@ -18,10 +18,11 @@ class Draft:
     id: str
     plan: dict[str, Any]
     changes: list[str]
+    touches: dict[str, list[Any]] = field(default_factory=dict)
 
     def shown(self, summary: str, apply: NextCall | None = None, *warnings: str) -> Outcome:
         """The answer of a dry run."""
-        result = Plan(plan_id=self.id, plan=self.plan, changes=self.changes)
+        result = Plan(plan_id=self.id, plan=self.plan, changes=self.changes, touches=self.touches)
         return Outcome(result, summary, (apply,) if apply else (), warnings)
 
     def still_fits(self, params: Changing) -> None:
@@ -30,8 +31,21 @@ class Draft:
             raise StalePlan("Things changed since the plan was made; nothing was done.", hint="Make a new dry run.")
 
 
-def draft(tool: str, plan: dict[str, Any], changes: list[str], state: Mapping[str, Any]) -> Draft:
-    return Draft(plan_id(tool, plan, state), plan, changes)
+def draft(
+    tool: str, plan: dict[str, Any], changes: list[str], state: Mapping[str, Any], touches: dict[str, list[Any]] | None = None
+) -> Draft:
+    return Draft(plan_id(tool, plan, state), plan, changes, touches or {})
+
+
+def reach(rows: Iterable[SlotRow], base_domain: str, *, public: bool = False, previews: bool = False) -> dict[str, list[Any]]:
+    """How far a plan on these slots reaches: their containers and ports, and which of their hosts."""
+    held = list(rows)
+    hosts = {row.place.host(base_domain) for row in held} if public else set()
+    hosts |= {row.place.preview_host(row.slot, base_domain) for row in held} if previews else set()
+    return {
+        "hosts": sorted(hosts), "containers": [row.container for row in held if row.deployment_id],
+        "ports": [row.port for row in held],
+    }  # fmt: skip
 
 
 def facts_of(pair: Pair) -> dict[str, Any]:

@@ -75,6 +75,11 @@ ConflictId = Annotated[
     AfterValidator(grammar.conflict_id),
     Field(description="a conflict, as conflict_list names it", max_length=64, examples=["cf_0123456789abcdef0123456789ab"]),
 ]
+ApprovalId = Annotated[
+    str,
+    AfterValidator(grammar.approval_id),
+    Field(description="an approval, as approval_list names it", max_length=64, examples=["ap_0123456789abcdef"]),
+]
 PlanId = Annotated[
     str,
     AfterValidator(grammar.plan_id),
@@ -152,6 +157,12 @@ class Changing(Params):
     idempotency_key: IdempotencyKey | None = None
 
 
+class Confirmed(Changing):
+    """Field of every tool of which a call may be risky."""
+
+    confirm: str = Field("", max_length=64, description="the name of what it acts on, typed once more where a policy asks for it")
+
+
 class Long(Changing):
     """Fields of every tool that runs as an operation."""
 
@@ -163,3 +174,7 @@ class OnEnvironment(Params):
 
     project_name: ProjectName
     environment: Environment = "production"
+
+
+def in_production(params: OnEnvironment) -> bool:
+    return params.environment == "production"

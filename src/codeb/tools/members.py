@@ -12,7 +12,7 @@ from codeb.tools.call import Call
 from codeb.tools.drafts import Draft, draft
 from codeb.tools.people import ONCE, caller, everybody, known, member_of, minted, no_wider, owned_still, within
 from codeb.tools.tokens import KeyView, view
-from codeb.tools.tool import NextCall, Outcome, Risk, Tool
+from codeb.tools.tool import NextCall, Outcome, Risk, Tool, never
 
 
 class InviteParams(fields.Changing):
@@ -172,6 +172,6 @@ TOOLS: tuple[Tool[Any], ...] = (
     ),
     Tool(
         "member_remove", "Remove a member", "Remove a person from your team and revoke every key they hold.",
-        RemoveParams, RemoveResult, Role.ADMIN, Risk.DESTROYS, _remove,
+        RemoveParams, RemoveResult, Role.ADMIN, Risk.DESTROYS, _remove, risky=never,
     ),
 )  # fmt: skip

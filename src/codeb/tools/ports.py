@@ -13,7 +13,7 @@ from codeb.model.ports import Lease
 from codeb.model.slots import Pair, State
 from codeb.tools import fields
 from codeb.tools.call import Call
-from codeb.tools.drafts import draft
+from codeb.tools.drafts import Draft, draft, reach
 from codeb.tools.pairs import drop_pair, give_pair, new_pair, taken_outside
 from codeb.tools.tool import NextCall, Outcome, Risk, Tool
 
@@ -23,6 +23,10 @@ class Where(fields.OnEnvironment):
 
 
 class AllocateParams(fields.Changing, fields.OnEnvironment):
+    pass
+
+
+class ReleaseParams(fields.Confirmed, fields.OnEnvironment):
     pass
 
 
@@ -224,13 +228,20 @@ async def _list(call: Call, params: ListParams) -> Outcome:
     )  # fmt: skip
 
 
-async def _release(call: Call, params: AllocateParams) -> Outcome:
+def _draft_release(call: Call, pair: Pair) -> Draft:
+    held = [row.port for row in pair.rows]
+    changes = [f"release {held}", f"remove the site of {pair.place.key}"]
+    touches = reach(pair.rows, call.kit.policy.base_domain, public=True, previews=True)
+    state = {row.slot.value: [row.state.value, row.port] for row in pair.rows}
+    return draft("port_release", {"place": pair.place.key, "ports": held}, changes, state, touches)
+
+
+async def _release(call: Call, params: ReleaseParams) -> Outcome:
     call.project(params.project_name)
     place = Place(params.project_name, params.environment)
     pair = call.pair(place)
     held = [row.port for row in pair.rows]
-    state = {row.slot.value: row.state.value for row in pair.rows}
-    drafted = draft("port_release", {"place": place.key, "ports": held}, [f"release {held}"], state)
+    drafted = _draft_release(call, pair)
     published = await call.kit.ports.published()
     used = [published[port] for port in held if port in published]
     if used:
@@ -250,6 +261,7 @@ async def _release(call: Call, params: AllocateParams) -> Outcome:
         now_there = await registry.slots.pair(place)
         if now_there is None:
             raise Conflict(f"{place.key} has no ports any more.", code="environment_gone", hint="See project_get.")
+        _draft_release(call, now_there).still_fits(params)
         await _refuse_in_use(registry, now_there)
         await drop_pair(registry, call, now_there)
         return _pair_result(call, now_there, False)
@@ -281,6 +293,6 @@ TOOLS: tuple[Tool[Any], ...] = (
     ),
     Tool(
         "port_release", "Release ports", "Give back the pair of an environment that runs nothing.",
-        AllocateParams, PairResult, Role.ADMIN, Risk.DESTROYS, _release,
+        ReleaseParams, PairResult, Role.ADMIN, Risk.DESTROYS, _release,
     ),
 )  # fmt: skip

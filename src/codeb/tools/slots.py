@@ -18,7 +18,7 @@ from codeb.model.slots import Pair, SlotRow, State, grace_expired, grace_left
 from codeb.model.specs import Health, Unit
 from codeb.tools import fields
 from codeb.tools.call import Call, not_ready
-from codeb.tools.drafts import draft, facts_of
+from codeb.tools.drafts import draft, facts_of, reach
 from codeb.tools.tool import Accepted, NextCall, Outcome, Risk, Tool
 
 
@@ -83,7 +83,7 @@ class ListResult(fields.Result):
     more: bool
 
 
-class CleanupParams(fields.Long):
+class CleanupParams(fields.Confirmed, fields.Long):
     project_name: fields.ProjectName | None = Field(None, description="without it: every expired grace slot you may see")
     environment: fields.Environment = "production"
     slot: fields.SlotName | None = None
@@ -282,7 +282,9 @@ async def _cleanup(call: Call, params: CleanupParams) -> Outcome:
     rows = [] if begun and params.project_name else _candidates(call, params)
     plan = {"empty": [{"container": row.container, "state": row.state.value, "version": row.version} for row in rows]}
     changes = [f"remove {row.container} ({row.version}, {row.state})" for row in rows]
-    drafted = draft("slot_cleanup", plan, changes, {row.container: facts_of(call.pair(row.place)) for row in rows})
+    state = {row.container: facts_of(call.pair(row.place)) for row in rows}
+    touches = reach(rows, call.kit.policy.base_domain, previews=True)
+    drafted = draft("slot_cleanup", plan, changes, state, touches)
     if params.dry_run:
         return drafted.shown(f"Would empty {len(rows)} slots.")
     if not begun:
@@ -333,5 +335,6 @@ TOOLS: tuple[Tool[Any], ...] = (
         "slot_cleanup", "Empty slots",
         "Empty expired grace slots; with force a named deployed or grace slot. Never the active one.",
         CleanupParams, CleanupResult, Role.ADMIN, Risk.DESTROYS, _cleanup, long=True, without_database=True,
+        risky=lambda params: params.force,
     ),
 )  # fmt: skip

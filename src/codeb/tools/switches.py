@@ -14,15 +14,15 @@ from codeb.model.names import Place, Slot
 from codeb.model.slots import Pair
 from codeb.tools import fields
 from codeb.tools.call import Call, step_list
-from codeb.tools.drafts import Draft, draft, facts_of
+from codeb.tools.drafts import Draft, draft, facts_of, reach
 from codeb.tools.tool import Accepted, NextCall, Outcome, Risk, Tool
 
 
-class PromoteParams(fields.Long, fields.OnEnvironment):
+class PromoteParams(fields.Confirmed, fields.Long, fields.OnEnvironment):
     slot: fields.SlotName | None = Field(None, description="default: the slot that is deployed")
 
 
-class RollbackParams(fields.Long, fields.OnEnvironment):
+class RollbackParams(fields.Confirmed, fields.Long, fields.OnEnvironment):
     reason: fields.Reason = ""
 
 
@@ -83,7 +83,8 @@ def _draft_promote(call: Call, pair: Pair, slot: Slot | None) -> Draft:
     changes = [f"send all traffic of {place.project} {place.environment} to {row.version} in {row.slot}"]
     if active:
         changes.append(f"keep {active.version} in {active.slot} warm for {call.kit.policy.grace_hours:g} hours")
-    return draft("promote", plan, changes, facts_of(pair))
+    moved = [each for each in (row, active) if each]
+    return draft("promote", plan, changes, facts_of(pair), reach(moved, call.kit.policy.base_domain, public=True))
 
 
 async def _promote(call: Call, params: PromoteParams) -> Outcome:
@@ -112,7 +113,7 @@ async def _promote(call: Call, params: PromoteParams) -> Outcome:
     return Outcome(result, said, next_, operation.warnings)
 
 
-def _draft_rollback(pair: Pair, value: promote.SwitchInput) -> Draft:
+def _draft_rollback(call: Call, pair: Pair, value: promote.SwitchInput) -> Draft:
     active, place = pair.active, pair.place
     plan = {
         "projectName": place.project, "environment": place.environment, "to": value.target.value, "version": value.version,
@@ -120,7 +121,8 @@ def _draft_rollback(pair: Pair, value: promote.SwitchInput) -> Draft:
     }  # fmt: skip
     changes = [f"send all traffic back to {value.version} in {value.target}"]
     changes.append(f"keep {plan['fromVersion']} deployed, without traffic")
-    return draft("rollback", plan, changes, facts_of(pair))
+    moved = [each for each in (pair[value.target], active) if each]
+    return draft("rollback", plan, changes, facts_of(pair), reach(moved, call.kit.policy.base_domain, public=True))
 
 
 async def _way_back(call: Call, registry: Registry, place: Place, reason: str) -> tuple[Pair, promote.SwitchInput]:
@@ -139,13 +141,14 @@ async def _rollback(call: Call, params: RollbackParams) -> Outcome:
     call.pair(place)
     where = {"projectName": place.project, "environment": place.environment}
     if params.dry_run:
-        drafted = _draft_rollback(*await call.kit.store.consult(lambda registry: _way_back(call, registry, place, params.reason)))
+        found = await call.kit.store.consult(lambda registry: _way_back(call, registry, place, params.reason))
+        drafted = _draft_rollback(call, *found)
         apply = NextCall("rollback", where | {"planId": drafted.id}, "do exactly this")
         return drafted.shown(f"Would return to {drafted.plan['version']} ({drafted.plan['to']}).", apply)
 
     async def decide(registry: Registry) -> promote.SwitchInput:
         pair, value = await _way_back(call, registry, place, params.reason)
-        _draft_rollback(pair, value).still_fits(params)
+        _draft_rollback(call, pair, value).still_fits(params)
         return value
 
     operation = await call.open(rollback.SAGA, (place,), decide)
@@ -163,11 +166,11 @@ TOOLS: tuple[Tool[Any], ...] = (
         "promote", "Promote the deployed version",
         "Move all traffic to the deployed slot at once; the old version stays warm as the way back.",
         PromoteParams, PromoteResult, Role.MEMBER, Risk.CHANGES, _promote, long=True, without_database=True,
-        agents_must_say=("environment",),
+        risky=fields.in_production, agents_must_say=("environment",),
     ),
     Tool(
         "rollback", "Roll back", "Move all traffic back to the slot in grace, at once.",
         RollbackParams, RollbackResult, Role.MEMBER, Risk.CHANGES, _rollback, long=True, without_database=True,
-        agents_must_say=("environment",),
+        risky=fields.in_production, agents_must_say=("environment",),
     ),
 )  # fmt: skip

@@ -68,7 +68,7 @@ class SettingsResult(fields.Result):
     changed: list[str]
 
 
-class DeleteParams(fields.Changing):
+class DeleteParams(fields.Confirmed):
     team: fields.TeamId
     confirm: str = Field("", max_length=64, description="the team's id, typed once more")
 
@@ -269,6 +269,6 @@ TOOLS: tuple[Tool[Any], ...] = (
     Tool(
         "team_delete", "Delete a team",
         "Delete your own team, once it has no projects: members and keys end with it. Its id is not used again.",
-        DeleteParams, DeleteResult, Role.OWNER, Risk.DESTROYS, _delete,
+        DeleteParams, DeleteResult, Role.OWNER, Risk.DESTROYS, _delete, acts_on="team",
     ),
 )  # fmt: skip

@@ -26,7 +26,7 @@ from codeb.tools.people import (
     within,
 )
 from codeb.tools.presets import PRESETS
-from codeb.tools.tool import NextCall, Outcome, Risk, Tool
+from codeb.tools.tool import NextCall, Outcome, Risk, Tool, never
 
 SPANS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 MOST_OVERLAP = 30 * 86400
@@ -346,7 +346,7 @@ TOOLS: tuple[Tool[Any], ...] = (
     ),
     Tool(
         "token_revoke", "Revoke a key", "From now on the key is as unknown as a wrong one. Your own; for an admin everyone's.",
-        RevokeParams, RevokeResult, Role.MEMBER, Risk.DESTROYS, _revoke,
+        RevokeParams, RevokeResult, Role.MEMBER, Risk.DESTROYS, _revoke, risky=never,
     ),
     Tool(
         "token_rotate", "Exchange a key",

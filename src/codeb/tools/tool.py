@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 
 from codeb.model.access import Role
 from codeb.tools.call import Call
-from codeb.tools.fields import Changing, Long, Params, Result
+from codeb.tools.fields import Changing, Confirmed, Long, Params, Result
 
 P = TypeVar("P", bound=Params)
 
@@ -58,6 +58,8 @@ class Plan(Result):
     plan_id: str
     plan: dict[str, Any]
     changes: list[str]
+    touches: dict[str, list[Any]] = {}
+    """how far it reaches: hosts whose traffic moves or ends, containers, ports"""
 
 
 class Accepted(Result):
@@ -66,6 +68,11 @@ class Accepted(Result):
     operation_id: str
     state: str
     steps: list[dict[str, Any]] = []
+
+
+def never(params: Params) -> bool:
+    """For what destroys and yet must not wait for anybody: taking rights away."""
+    return False
 
 
 @dataclass(frozen=True)
@@ -89,6 +96,10 @@ class Tool(Generic[P]):
     """whether it may change things while the database is away: only what neither creates nor widens anybody's rights"""
     holds_secret: bool = False
     """whether its answer shows a secret, once: under an idempotency key it is kept sealed only"""
+    risky: Callable[[P], bool] | None = None
+    """whether this call is one that a policy may keep from being made just so; None: always when it destroys, else never"""
+    acts_on: str = "project_name"
+    """the field that names what a risky call acts on: what is typed as `confirm`"""
     agents_must_say: tuple[str, ...] = field(default=())
     """fields that a person's command line may default, but an assistant has to give"""
 
@@ -104,6 +115,16 @@ class Tool(Generic[P]):
             raise TypeError(f"tool {self.name}: an operation keeps no secret")
         if self.changes != issubclass(self.params, Changing) or self.long != issubclass(self.params, Long):
             raise TypeError(f"tool {self.name}: its params must say dryRun and idempotencyKey exactly when it changes something")
+        if self.may_be_risky and not (issubclass(self.params, Confirmed) and self.acts_on in self.params.model_fields):
+            raise TypeError(f"tool {self.name}: a risky call needs confirm, and the field that names what it acts on")
+
+    @property
+    def may_be_risky(self) -> bool:
+        return self.risky is not never and (self.risky is not None or self.risk is Risk.DESTROYS)
+
+    def is_risky(self, params: P) -> bool:
+        """Whether a policy of key or team binds this call."""
+        return self.may_be_risky if self.risky is None else self.risky(params)
 
     @property
     def changes(self) -> bool:

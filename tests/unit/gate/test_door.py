@@ -75,8 +75,17 @@ async def test_nothing_is_coerced(port: Any) -> None:
 
 def test_every_changing_tool_is_rehearsed_here() -> None:
     # these need something to cancel, to settle, to end, and keys: test_operations_logs_health, test_unreplayed, test_people and
-    # test_master_key rehearse them
-    elsewhere = {"operation_cancel", "conflict_settle", "team_delete", "member_remove", "token_revoke", "keys_rotate"}
+    # test_master_key and test_consent rehearse them
+    elsewhere = {
+        "operation_cancel",
+        "conflict_settle",
+        "team_delete",
+        "member_remove",
+        "token_revoke",
+        "keys_rotate",
+        "approve",
+        "reject",
+    }
     assert set(CHANGING) | elsewhere == {tool.name for tool in TOOLS if tool.changes}
 
 

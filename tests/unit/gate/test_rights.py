@@ -27,6 +27,8 @@ ROLES = {
         "operation_get",
         "operation_list",
         "event_list",
+        "approval_list",
+        "approval_get",
         "logs",
         "health_check",
         "scan",
@@ -49,6 +51,8 @@ ROLES = {
         "token_list",
         "token_revoke",
         "token_rotate",
+        "approve",
+        "reject",
     },
     "admin": {
         "project_delete",
@@ -96,6 +100,9 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "token_create": {"role": "viewer"},
     "token_revoke": {"keyId": "key_" + "0" * 28},
     "token_rotate": {"keyId": "key_" + "0" * 28},
+    "approval_get": {"approvalId": "ap_" + "0" * 26},
+    "approve": {"approvalId": "ap_" + "0" * 26},
+    "reject": {"approvalId": "ap_" + "0" * 26},
 }
 CELLS = [(tool.name, role) for tool in TOOLS for role in Role]
 

@@ -39,6 +39,9 @@ TAKEN: dict[Columns, tuple[str, str]] = {
     frozenset({"members.team", "members.name"}): ("member_exists", "The team has a member of this name."),
     frozenset({"members.id"}): ("member_exists", "The member is on record already."),
     frozenset({"deployments.id"}): ("deployment_exists", "The deployment is on record already."),
+    frozenset({"approvals.requested_key", "approvals.body_sha256"}): (
+        "approval_waiting", "The same call waits for an approval already.",
+    ),
     frozenset({"operations.id"}): ("operation_exists", "The operation is on record already."),
 }  # fmt: skip
 

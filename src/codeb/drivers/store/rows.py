@@ -8,6 +8,7 @@ from sqlalchemy import RowMapping
 
 from codeb.contracts.store import Remembered
 from codeb.model.access import Approval, Key, Member, Role, Team
+from codeb.model.approvals import Decision, PlanApproval
 from codeb.model.chain import AuditRow
 from codeb.model.events import Event, Severity, Unreplayed
 from codeb.model.journal import Operation, OpState, StepRow, StepState
@@ -186,6 +187,16 @@ def event_values(event: Event) -> Values:
 
 def event_of(row: RowMapping) -> Event:
     return Event(**{**row, "severity": Severity(row["severity"])})
+
+
+def approval_values(asked: PlanApproval) -> Values:
+    values = {name: getattr(asked, name) for name in asked.__dataclass_fields__}
+    maps = {name: dict(values[name]) for name in ("params", "plan", "touches")}
+    return {**values, **maps, "changes": list(asked.changes), "state": asked.state.value}
+
+
+def approval_of(row: RowMapping) -> PlanApproval:
+    return PlanApproval(**{**row, "state": Decision(row["state"]), "changes": tuple(row["changes"])})
 
 
 def conflict_values(conflict: Unreplayed) -> Values:

@@ -250,6 +250,7 @@ approvals = Table(
     Column("plan_id", Text, nullable=False),
     Column("plan", Plain, nullable=False),
     Column("changes", Plain, nullable=False),
+    Column("touches", Plain, nullable=False),
     Column("state", Text, nullable=False),
     Column("requested_key", Id, nullable=False),
     Column("requested_by", Prose, nullable=False),
@@ -259,10 +260,19 @@ approvals = Table(
     Column("decided_by", Prose),
     Column("decided_at", Utc),
     Column("reason", Prose),
+    Column("used_at", Utc),
+    Column("operation_id", Id),
     PrimaryKeyConstraint("id", name="pk_approvals"),
     Index("ix_approvals_team", "team", "id"),
+    Index("ix_approvals_call", "requested_key", "body_sha256", "id"),
 )  # fmt: skip
 """Plans that another identity has to agree to before they are applied."""
+
+_waiting = text("state = 'waiting'")
+Index(
+    "ux_approvals_waiting", approvals.c.requested_key, approvals.c.body_sha256,
+    unique=True, sqlite_where=_waiting, postgresql_where=_waiting,
+)  # fmt: skip
 
 audit_logs = Table(
     "audit_logs", metadata,

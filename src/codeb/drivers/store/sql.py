@@ -14,6 +14,7 @@ from sqlalchemy.exc import ArgumentError
 
 from codeb.contracts.store import Snapshot, Standing
 from codeb.drivers.store import migrate, recall
+from codeb.drivers.store.approvals import SqlApprovals
 from codeb.drivers.store.audit import SqlAudit
 from codeb.drivers.store.faults import translated
 from codeb.drivers.store.happenings import SqlConflicts, SqlEvents
@@ -51,6 +52,7 @@ class SqlRegistry:
         self.audit = SqlAudit(tx)
         self.events = SqlEvents(tx)
         self.conflicts = SqlConflicts(tx)
+        self.approvals = SqlApprovals(tx)
 
 
 class SqlStore:

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from codeb.entry.cli import exits, show
-from codeb.entry.cli.client import Unreachable
+from codeb.entry.cli.client import Answer, Unreachable
 from codeb.entry.cli.session import Ended, Session, fresh_key, unreachable
 from codeb.entry.cli.surface import ToolView, suggestion
 
@@ -26,7 +26,7 @@ def execute(session: Session, tool: ToolView, params: dict[str, Any], *, as_json
         return session.raw(session.ask(tool.name, params, key=key, seconds=LONGEST_SECONDS))
     if tool.long and not dry:
         return run(session, tool, params, key or fresh_key())
-    answer = session.ask(tool.name, params, key=key, seconds=LONGEST_SECONDS)
+    answer = asked(session, tool, params, key)
     if not answer.ok:
         return session.failed(answer)
     if dry:
@@ -50,9 +50,9 @@ def confirmed(session: Session, tool: ToolView, params: dict[str, Any], yes: boo
 
     Raises `UsageError` where nobody can be asked, `Ended` when the answer is no.
     """
-    typed = any(each.name == "confirm" for each in tool.params) and "confirm" not in params
     if yes:
-        return {**params, "confirm": params[tool.first.name]} if typed and tool.first is not None else params
+        named = any(each.name == "confirm" for each in tool.params) and tool.first is not None and tool.first.name in params
+        return {"confirm": params[tool.first.name], **params} if named and tool.first is not None else params
     if not sys.stdin.isatty():
         raise click.UsageError(f"`we {tool.words}` destroys something and nobody can be asked here: say --yes.")
     answer = session.ask(tool.name, {**params, "dryRun": True})
@@ -62,7 +62,7 @@ def confirmed(session: Session, tool: ToolView, params: dict[str, Any], yes: boo
     for change in answer.body.get("changes", []):
         show.err(f"  - {change}")
     bound = {"planId": answer.body["planId"], **params}
-    if typed:
+    if "confirm" not in params and any("confirm" in each.get("params", {}) for each in answer.body.get("next", [])):
         return {**bound, "confirm": click.prompt(f"Type the {tool.family}'s name to go on", err=True)}
     if not click.confirm("Go on?", err=True):
         show.err("Nothing was changed.")
@@ -70,10 +70,23 @@ def confirmed(session: Session, tool: ToolView, params: dict[str, Any], yes: boo
     return bound
 
 
+def asked(session: Session, tool: ToolView, params: dict[str, Any], key: str | None) -> Answer:
+    """The call; where a policy wants the name typed and somebody is there to type it, that too."""
+    answer = session.ask(tool.name, params, key=key, seconds=LONGEST_SECONDS)
+    if answer.ok or answer.body.get("code") != "confirm_needed" or not sys.stdin.isatty():
+        return answer
+    details = answer.body.get("details") or {}
+    show.err(str(answer.body.get("error", "")))
+    show.planned(details)
+    typed = click.prompt("Type its name to go on", err=True)
+    more = {"planId": details.get("planId"), "confirm": typed}
+    return session.ask(tool.name, {**params, **more}, key=key, seconds=LONGEST_SECONDS)
+
+
 def run(session: Session, tool: ToolView, params: dict[str, Any], key: str) -> int:
     """Begin an operation and follow it, unless it is not to be waited for."""
     waits = params.pop("wait", True)
-    answer = session.ask(tool.name, {**params, "wait": False}, key=key, seconds=LONGEST_SECONDS)
+    answer = asked(session, tool, {**params, "wait": False}, key)
     if not answer.ok:
         return session.failed(answer)
     # an answer without a state is a whole one: there was nothing to wait for

@@ -4,7 +4,7 @@ import sys
 
 import click
 
-from codeb.entry.cli import audit, doctor, doors, exits, generated, looks, machine, show
+from codeb.entry.cli import audit, doctor, doors, exits, generated, looks, machine, show, waiting
 from codeb.entry.cli.client import Unreachable
 from codeb.entry.cli.session import Ended, Session, unreachable
 from codeb.entry.cli.settings import BadSetting
@@ -12,7 +12,7 @@ from codeb.entry.version import VERSION
 
 DAILY = (
     machine.up, machine.down, doors.deploy, doors.promote, doors.rollback, looks.status, looks.logs, looks.ops, looks.ports,
-    looks.health, doors.cancel,
+    looks.health, doors.cancel, waiting.approvals,
 )  # fmt: skip
 OTHER = (audit.audit, generated.raw, doctor.doctor, machine.configuration, machine.completion)
 EPILOG = "\b\nExit codes:\n" + "\n".join(f"  {code:>3}  {text}" for code, text in exits.WORDS)

@@ -14,6 +14,7 @@ ENVELOPE = frozenset(
     ("success", "summary", "next", "warnings", "duration", "timestamp", "correlationId", "versionWarning", "error", "code")
 )
 COLOURS = {
+    "waiting": "yellow", "approved": "green", "rejected": "red",
     "active": "green", "healthy": "green", "pass": "green", "succeeded": "green", "done": "green", "running": "cyan",
     "deployed": "cyan", "grace": "yellow", "warn": "yellow", "unwinding": "yellow", "starting": "yellow", "undone": "yellow",
     "cancelled": "yellow", "unhealthy": "red", "missing": "red", "stopped": "red", "fail": "red", "failed": "red",
@@ -113,6 +114,7 @@ def failure(body: Mapping[str, Any]) -> None:
     for each in details.get("fields", []):
         if isinstance(each, Mapping):
             err(f"    {each.get('field')}: {harmless(str(each.get('problem')))}")
+    planned(details)
     for line in details.get("logs", []):
         err(click.style("    │ ", fg="bright_black") + harmless(str(line)))
     if hint := body.get("hint"):
@@ -122,6 +124,20 @@ def failure(body: Mapping[str, Any]) -> None:
     if body.get("code") == "internal" and body.get("correlationId"):
         err(f"  Its id in the server's log: {body['correlationId']}")
     after(body)
+
+
+def planned(details: Mapping[str, Any]) -> None:
+    """What a call that waits for somebody would change, and how far that reaches."""
+    if "planId" not in details:
+        return
+    for change in details.get("changes", []):
+        err(f"  - {harmless(str(change))}")
+    for what, those in (details.get("touches") or {}).items():
+        if those:
+            err(f"  {what}: {harmless(', '.join(str(each) for each in those))}")
+    if details.get("approvalId") and details.get("state") == "waiting":
+        command = suggestion("approve", {"approvalId": str(details["approvalId"])})
+        err(f"  for somebody else: {click.style(command, bold=True)}, until {ago(details.get('expiresAt'))}")
 
 
 def success(body: Mapping[str, Any]) -> None:

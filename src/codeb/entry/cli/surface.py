@@ -124,6 +124,10 @@ def suggestion(tool: str, params: dict[str, Any]) -> str:
 
         return shlex.join(["we", "ops", str(params["operationId"]), "--follow"])
     known = by_name().get(tool)
+    if tool in ("approve", "reject") and set(params) == {"approvalId"}:
+        import shlex
+
+        return shlex.join(["we", tool, str(params["approvalId"])])
     if known is None:
         import shlex
 

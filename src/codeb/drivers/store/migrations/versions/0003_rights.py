@@ -75,6 +75,7 @@ def upgrade() -> None:
         sa.Column("plan_id", sa.Text(), nullable=False),
         sa.Column("plan", sa.JSON(), nullable=False),
         sa.Column("changes", sa.JSON(), nullable=False),
+        sa.Column("touches", sa.JSON(), nullable=False),
         sa.Column("state", sa.Text(), nullable=False),
         sa.Column("requested_key", ID, nullable=False),
         sa.Column("requested_by", sa.Text(), nullable=False),
@@ -84,9 +85,14 @@ def upgrade() -> None:
         sa.Column("decided_by", sa.Text()),
         sa.Column("decided_at", MOMENT),
         sa.Column("reason", sa.Text()),
+        sa.Column("used_at", MOMENT),
+        sa.Column("operation_id", ID),
         sa.PrimaryKeyConstraint("id", name="pk_approvals"),
     )  # fmt: skip
     op.create_index("ix_approvals_team", "approvals", ["team", "id"])
+    op.create_index("ix_approvals_call", "approvals", ["requested_key", "body_sha256", "id"])
+    waiting, call = sa.text("state = 'waiting'"), ["requested_key", "body_sha256"]
+    op.create_index("ux_approvals_waiting", "approvals", call, unique=True, sqlite_where=waiting, postgresql_where=waiting)
     op.create_table(
         "audit_pruned",
         sa.Column("chain", sa.Text(), nullable=False),

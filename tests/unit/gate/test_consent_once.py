@@ -1,0 +1,132 @@
+"""A yes is used once, whoever asks, decides and applies at the same time, repeats, or loses the answer (S25, P8, P9)."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from codeb.contracts.store import Standing
+from codeb.gate import Answer
+from tests.kit import add_key, begin
+from tests.unit.gate.test_consent import RISKY, WHERE, approved, bound, needed, state_of
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_sixteen_that_ask_at_once_ask_once() -> None:
+    async with begin("ready") as rig:
+        process, key = rig.boot(), await bound(rig)
+        found = await asyncio.gather(*(needed(process, key, "promote", WHERE, idem=f"k{n}") for n in range(16)))
+        assert len({each["approvalId"] for each in found}) == 1
+        assert len((await process.ok("approval_list"))["approvals"]) == 1
+
+
+async def test_sixteen_that_apply_at_once_apply_once() -> None:
+    async with begin("ready") as rig:
+        process, key = rig.boot(), await bound(rig)
+        details = await approved(process, key)
+        found = await asyncio.gather(
+            *(process.ask("promote", key=key, **WHERE, planId=details["planId"], idem=f"k{n}") for n in range(16))
+        )
+        assert [each.ok for each in found].count(True) == 1
+        assert {each.body["code"] for each in found if not each.ok} <= {"approval_used", "operation_in_progress", "stale_plan"}
+
+
+async def test_sixteen_that_decide_at_once_decide_once() -> None:
+    async with begin("ready") as rig:
+        process, key = rig.boot(), await bound(rig)
+        others = [await add_key(rig) for _ in range(16)]
+        details = await needed(process, key, "promote", WHERE)
+        verbs = ("approve", "reject")
+        found: list[Answer] = await asyncio.gather(
+            *(process.ask(verbs[n % 2], key=each, approvalId=details["approvalId"]) for n, each in enumerate(others))
+        )
+        assert [each.ok for each in found].count(True) == 1
+        assert {each.body["code"] for each in found if not each.ok} == {"approval_decided"}
+
+
+@pytest.mark.parametrize("name", RISKY)
+async def test_a_refusal_burns_no_idempotency_key_and_a_repetition_is_the_same_answer(name: str) -> None:
+    state, params = RISKY[name]
+    async with begin(state) as rig:
+        process, key = rig.boot(), await bound(rig)
+        details = await needed(process, key, name, params, idem="once")
+        assert (await needed(process, key, name, params, idem="once"))["approvalId"] == details["approvalId"]
+        await process.ok("approve", approvalId=details["approvalId"])
+        first = await process.ok(name, key=key, **params, planId=details["planId"], idem="once")
+        after = rig.print()
+        again = await process.ok(name, key=key, **params, planId=details["planId"], idem="once")
+        own = ("duration", "timestamp", "correlationId")
+        assert {k: v for k, v in again.items() if k not in own} == {k: v for k, v in first.items() if k not in own}
+        assert rig.print() == after
+
+
+@pytest.mark.parametrize("name", RISKY)
+async def test_a_repetition_whose_answer_was_lost_finds_what_was_begun(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from codeb.tools.call import Call
+
+    async def lost(*_: Any) -> None:
+        return None
+
+    state, params = RISKY[name]
+    async with begin(state) as rig:
+        process, key = rig.boot(), await bound(rig)
+        details = await approved(process, key, name, params)
+        monkeypatch.setattr(Call, "keep_answer", lost)
+        await process.ok(name, key=key, **params, planId=details["planId"], idem="once")
+        after = rig.print()
+        rig.effects()
+        await process.ok(name, key=key, **params, planId=details["planId"], idem="once")
+        assert (rig.print(), rig.effects()) == (after, [])
+
+
+async def test_a_used_yes_is_no_yes_under_a_new_idempotency_key() -> None:
+    async with begin("ready") as rig:
+        process, key = rig.boot(), await bound(rig)
+        details = await approved(process, key)
+        await process.ok("promote", key=key, **WHERE, planId=details["planId"], idem="one")
+        # back to exactly where the plan was made
+        await process.ok("rollback", **WHERE)
+        rig.effects()
+        body = (await process.ask("promote", key=key, **WHERE, planId=details["planId"], idem="two")).body
+        assert body["code"] == "approval_used"
+        assert rig.effects() == []
+
+
+async def test_a_call_with_nothing_to_do_uses_its_approval_up() -> None:
+    async with begin("active") as rig:
+        process, key = rig.boot(), await bound(rig)
+        params = {**WHERE, "slot": "green", "force": True}
+        details = await approved(process, key, "slot_cleanup", params)
+        await process.ok("slot_cleanup", key=key, **params, planId=details["planId"])
+        assert await state_of(process, details["approvalId"]) == "used"
+
+
+async def test_a_call_that_was_refused_after_all_leaves_its_approval() -> None:
+    """Somebody else's operation was in the way: nothing was done, so nothing is used up."""
+    async with begin("ready") as rig:
+        process, key = rig.boot(), await bound(rig)
+        details = await approved(process, key)
+        process.engine._stopping = True
+        await process.refused("promote", 503, "stopping", key=key, **WHERE, planId=details["planId"])
+        process.engine._stopping = False
+        assert await state_of(process, details["approvalId"]) == "approved"
+        await process.ok("promote", key=key, **WHERE, planId=details["planId"])
+
+
+# without the database
+
+
+async def test_without_the_database_nobody_approves_and_a_yes_given_before_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """P9: nothing that widens; what another identity allowed while the database was there can be done."""
+    async with begin("grace") as rig:
+        process, key, second = rig.boot(), await bound(rig), await bound(rig)
+        details = await approved(process, key, "rollback")
+        waits = await needed(process, second, "rollback", WHERE)
+        away = Standing(away_since=rig.clock.now(), why="gone")
+        monkeypatch.setattr(type(rig.store), "standing", property(lambda self: away))
+        await process.refused("approve", 503, "degraded", approvalId=waits["approvalId"])
+        await process.refused("reject", 503, "degraded", approvalId=waits["approvalId"])
+        third = await bound(rig)
+        await process.refused("rollback", 503, "degraded", key=third, **WHERE)
+        await process.ok("rollback", key=key, **WHERE, planId=details["planId"])

@@ -1,0 +1,115 @@
+"""S25: which policy binds, who counts as another identity, and what time does to a yes."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from codeb.model.access import Actor, Approval, Key, Member, People, Role, Team
+from codeb.model.approvals import (
+    STANDS_FOR,
+    Decision,
+    PlanApproval,
+    nobody_stands_by,
+    not_another,
+    policy,
+    visible,
+)
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+ORDER = [Approval.NONE, Approval.NAME, Approval.HUMAN]
+
+
+def asked(state: Decision = Decision.WAITING, project: str | None = "shop", key: str = "key_a") -> PlanApproval:
+    return PlanApproval(
+        "ap_1", "main", "promote", project, "production", {}, "b", "plan_1", {}, (), {}, state, key, f"main/member/{key}", NOW,
+        NOW + STANDS_FOR, decided_key="key_b",
+    )  # fmt: skip
+
+
+def key(name: str, **more: object) -> Key:
+    return Key(name, name, "main", Role.ADMIN, **more)  # type: ignore[arg-type]
+
+
+@given(st.sampled_from(ORDER), st.one_of(st.none(), st.sampled_from(ORDER)))
+def test_neither_key_nor_team_loosens_the_other(of_key: Approval, of_team: Approval | None) -> None:
+    team = None if of_team is None else Team("main", approval=of_team)
+    found = policy(Actor("key_a", "main", Role.OWNER, approval=of_key), team)
+    assert ORDER.index(found) == max(ORDER.index(of_key), ORDER.index(of_team or Approval.NONE))
+
+
+def test_a_key_tells_its_caller_what_binds_it() -> None:
+    actor = key("key_a", approval=Approval.HUMAN, member="mem_1", preset="agent").actor
+    assert (actor.approval, actor.member, actor.preset) == (Approval.HUMAN, "mem_1", "agent")
+
+
+MAKERS = st.sampled_from([None, "key_a", "main/owner/key_b", "key_c", "main/member/key_d", "mem_1", "mem_2", "", "odd/"])
+KEYS = st.fixed_dictionaries(
+    {
+        name: st.builds(
+            lambda maker, member, preset, approval, name=name: key(
+                name, created_by=maker, member=member, preset=preset, approval=approval
+            ),
+            MAKERS,
+            st.sampled_from([None, "mem_1", "mem_2"]),
+            st.sampled_from([None, "agent", "ci", "viewer"]),
+            st.sampled_from(ORDER),
+        )
+        for name in ("key_a", "key_b", "key_c", "key_d")
+    }
+)
+
+
+@given(KEYS, st.sampled_from(["key_a", "key_b", "key_c", "key_d", "key_gone"]))
+def test_whoever_is_believed_is_another_free_person_all_the_way_up(keys: dict[str, Key], decider: str) -> None:
+    why = not_another(Actor(decider, "main", Role.OWNER), asked(), keys)
+    line, at = [], keys.get(decider)
+    while at is not None and at not in line:
+        line.append(at)
+        at = keys.get((at.created_by or "").split("/")[-1])
+    member = keys["key_a"].member
+    tied = any(
+        each.id == "key_a"
+        or each.preset in ("agent", "ci")
+        or each.approval is Approval.HUMAN
+        or (member is not None and member in (each.member, each.created_by))
+        for each in line
+    )
+    assert bool(why) == (tied or not line)
+
+
+@pytest.mark.parametrize("state", Decision)
+def test_time_ends_only_what_is_open(state: Decision) -> None:
+    one = asked(state)
+    last = NOW + STANDS_FOR - timedelta(microseconds=1)
+    assert one.stands(last) is state
+    over = state in (Decision.WAITING, Decision.APPROVED)
+    assert one.stands(NOW + STANDS_FOR) is (Decision.EXPIRED if over else state)
+
+
+def test_a_yes_is_as_good_as_the_key_that_gave_it() -> None:
+    def people(*keys: Key, **left: Any) -> People:
+        ana = Member("mb_1", "main", "ana", Role.OWNER, **left)
+        return People({each.id: each for each in keys}, {"main": Team("main")}, {"mb_1": ana}, NOW)
+
+    assert not nobody_stands_by(asked(), people(key("key_b")))
+    assert not nobody_stands_by(asked(), people(key("key_b", member="mb_1")))
+    assert nobody_stands_by(asked(), people())
+    assert nobody_stands_by(asked(), people(key("key_b", revoked_at=NOW)))
+    assert nobody_stands_by(asked(), people(key("key_b", expires_at=NOW)))
+    assert nobody_stands_by(asked(), people(key("key_b", member="mb_1"), removed_at=NOW))
+
+
+def test_a_team_sees_its_own_and_a_narrowed_key_those_of_its_projects() -> None:
+    def actor(team: str = "main", *projects: str) -> Actor:
+        return Actor("key_b", team, Role.VIEWER, projects=frozenset(projects))
+
+    assert visible(actor(), asked())
+    assert visible(actor("main", "shop"), asked())
+    assert not visible(actor("main", "other"), asked())
+    assert not visible(actor("rivals"), asked())
+    assert visible(actor(), asked(project=None))
+    assert not visible(actor("main", "shop"), asked(project=None))
+    assert not visible(actor("rivals"), asked(project=None))

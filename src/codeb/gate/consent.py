@@ -14,9 +14,10 @@ from codeb.errors import Conflict, InternalFault, StalePlan
 from codeb.model.access import Approval
 from codeb.model.approvals import STANDS_FOR, Decision, PlanApproval, nobody_stands_by, policy
 from codeb.model.events import Event, Severity
-from codeb.tools.call import Call, degraded, spent
+from codeb.tools.call import Call
 from codeb.tools.fields import Params
 from codeb.tools.people import known
+from codeb.tools.refusals import degraded, spent
 from codeb.tools.tool import Plan, Tool
 
 P = TypeVar("P", bound=Params)

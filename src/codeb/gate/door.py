@@ -20,8 +20,9 @@ from codeb.model.limits import Allowance
 from codeb.model.names import did_you_mean
 from codeb.model.secret import Secret
 from codeb.saga.engine import Engine
-from codeb.tools.call import Call, Replayed, degraded, unknown_project
+from codeb.tools.call import Call, Replayed
 from codeb.tools.fields import Params
+from codeb.tools.refusals import degraded, unknown_project
 from codeb.tools.tool import Accepted, Plan, Tool
 
 log = logging.getLogger("codeb.gate")

@@ -12,8 +12,9 @@ from codeb.model.access import Role
 from codeb.model.approvals import Decision, PlanApproval, not_another, visible
 from codeb.model.events import Event, Severity
 from codeb.tools import fields
-from codeb.tools.call import Call, spent
+from codeb.tools.call import Call
 from codeb.tools.drafts import Draft, draft
+from codeb.tools.refusals import spent
 from codeb.tools.tool import NextCall, Outcome, Risk, Tool
 
 

@@ -12,7 +12,8 @@ from codeb.model import grammar
 from codeb.model.access import Role
 from codeb.model.chain import AuditRow, Head, Span, Walk, followed
 from codeb.tools import fields
-from codeb.tools.call import Call, degraded
+from codeb.tools.call import Call
+from codeb.tools.refusals import degraded
 from codeb.tools.tool import NextCall, Outcome, Risk, Tool
 
 STRETCHES = 10

@@ -17,9 +17,10 @@ from codeb.model.names import Place
 from codeb.model.slots import Pair, State, grace_expired
 from codeb.model.specs import Project
 from codeb.tools import fields
-from codeb.tools.call import Call, gone, unknown_project
+from codeb.tools.call import Call
 from codeb.tools.drafts import Draft, draft, reach
 from codeb.tools.projects import pairs_of
+from codeb.tools.refusals import gone, unknown_project
 from codeb.tools.tool import Accepted, NextCall, Outcome, Risk, Tool
 
 

@@ -17,9 +17,10 @@ from codeb.model.journal import Operation, StepRow
 from codeb.model.names import Place
 from codeb.model.slots import Pair, State
 from codeb.tools import fields
-from codeb.tools.call import Call, step_list
+from codeb.tools.call import Call
 from codeb.tools.drafts import Draft, draft, facts_of, reach
 from codeb.tools.pairs import new_pair, taken_outside
+from codeb.tools.refusals import step_list
 from codeb.tools.switches import PromoteResult, accepted
 from codeb.tools.tool import NextCall, Outcome, Risk, Tool
 

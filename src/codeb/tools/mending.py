@@ -11,7 +11,8 @@ from codeb.flows import mend
 from codeb.flows.observers import Survey, survey
 from codeb.model.drift import Mismatch
 from codeb.model.names import Place
-from codeb.tools.call import Call, not_ready
+from codeb.tools.call import Call
+from codeb.tools.refusals import not_ready
 
 PLACES_AT_ONCE = 4
 WAIT_SECONDS = 300.0

@@ -9,8 +9,9 @@ from codeb.errors import NotFound
 from codeb.model.access import Role
 from codeb.model.journal import Operation, OpState, StepRow
 from codeb.tools import fields
-from codeb.tools.call import Call, step_list
+from codeb.tools.call import Call
 from codeb.tools.drafts import Draft, draft
+from codeb.tools.refusals import step_list
 from codeb.tools.tool import NextCall, Outcome, Risk, Tool
 
 

@@ -15,9 +15,10 @@ from codeb.model.names import Place
 from codeb.model.slots import Pair
 from codeb.model.specs import Limits, Project
 from codeb.tools import fields
-from codeb.tools.call import Call, gone, unknown_project
+from codeb.tools.call import Call
 from codeb.tools.drafts import Draft, draft
 from codeb.tools.pairs import new_pair, taken_outside
+from codeb.tools.refusals import gone, unknown_project
 from codeb.tools.slots import SlotView, view
 from codeb.tools.tool import NextCall, Outcome, Risk, Tool
 

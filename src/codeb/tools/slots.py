@@ -17,8 +17,9 @@ from codeb.model.names import Place, Slot
 from codeb.model.slots import Pair, SlotRow, State, grace_expired, grace_left
 from codeb.model.specs import Health, Unit
 from codeb.tools import fields
-from codeb.tools.call import Call, not_ready
+from codeb.tools.call import Call
 from codeb.tools.drafts import draft, facts_of, reach
+from codeb.tools.refusals import not_ready
 from codeb.tools.tool import Accepted, NextCall, Outcome, Risk, Tool
 
 

@@ -13,8 +13,9 @@ from codeb.model.journal import Operation
 from codeb.model.names import Place, Slot
 from codeb.model.slots import Pair
 from codeb.tools import fields
-from codeb.tools.call import Call, step_list
+from codeb.tools.call import Call
 from codeb.tools.drafts import Draft, draft, facts_of, reach
+from codeb.tools.refusals import step_list
 from codeb.tools.tool import Accepted, NextCall, Outcome, Risk, Tool
 
 

@@ -11,7 +11,7 @@ from codeb.errors import Conflict, InvalidParams, NotFound
 from codeb.model import grammar
 from codeb.model.access import Actor, Approval, Key, People, Role
 from codeb.tools import fields
-from codeb.tools.call import Call, unknown_project
+from codeb.tools.call import Call
 from codeb.tools.drafts import Draft, draft
 from codeb.tools.people import (
     ONCE,
@@ -26,6 +26,7 @@ from codeb.tools.people import (
     within,
 )
 from codeb.tools.presets import PRESETS
+from codeb.tools.refusals import unknown_project
 from codeb.tools.tool import NextCall, Outcome, Risk, Tool, never
 
 SPANS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}

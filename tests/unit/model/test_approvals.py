@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codeb.model.access import Actor, Approval, Key, Member, People, Role, Team
+from codeb.model.access import Actor, Approval, Key, Member, People, Role, Team, worth
 from codeb.model.approvals import (
     STANDS_FOR,
     Decision,
@@ -41,7 +41,9 @@ def test_neither_key_nor_team_loosens_the_other(of_key: Approval, of_team: Appro
 
 
 def test_a_key_tells_its_caller_what_binds_it() -> None:
-    actor = key("key_a", approval=Approval.HUMAN, member="mem_1", preset="agent").actor
+    held = key("key_a", approval=Approval.HUMAN, member="mem_1", preset="agent")
+    actor = worth(held, {"main": Team("main")}, {"mem_1": Member("mem_1", "main", "ana", Role.OWNER)}, NOW)
+    assert actor is not None
     assert (actor.approval, actor.member, actor.preset) == (Approval.HUMAN, "mem_1", "agent")
 
 

@@ -20,6 +20,7 @@ from codeb.errors import InvalidParams, NotFound, PublicError, TooLarge
 from codeb.gate import Asked, Gate
 from codeb.gate.door import failed, internal
 from codeb.model import grammar
+from codeb.model.access import holds_key
 from codeb.model.secret import Secret
 from codeb.wiring import House
 
@@ -192,7 +193,8 @@ class Http:
         known: str | None = request.scope.get("codeb.correlation")
         if known is None:
             said = _header(request, b"x-correlation-id") or ""
-            known = said if grammar.CORRELATION_ID.fullmatch(said) else self._house.kit.world.new_id("req")
+            sane = grammar.CORRELATION_ID.fullmatch(said) and not holds_key(said)
+            known = said if sane else self._house.kit.world.new_id("req")
             request.scope["codeb.correlation"] = known
         return known
 

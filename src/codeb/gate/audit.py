@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import re
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -11,11 +10,10 @@ from typing import Any
 
 from codeb.contracts.store import AuditRow, Store
 from codeb.errors import PublicError
-from codeb.model.access import Actor
+from codeb.model.access import API_KEY, Actor
 
 log = logging.getLogger("codeb.audit")
 
-API_KEY = re.compile(r"codeb_[a-z0-9-]{1,40}_(viewer|member|admin|owner)_[A-Za-z0-9_-]+")
 EVERY_SECONDS = 0.25
 MOST_HELD = 20_000
 TELL_SECONDS = 10.0

@@ -10,7 +10,7 @@ from codeb.contracts.store import AuditRow
 from codeb.errors import FenceLost, Forbidden, InvalidParams, NotFound, PublicError, Unavailable
 from codeb.gate.audit import AuditLog
 from codeb.gate.authenticate import authenticate
-from codeb.gate.validate import validate
+from codeb.gate.validate import refuse_keys, validate
 from codeb.model import grammar
 from codeb.model.access import Actor
 from codeb.model.names import did_you_mean
@@ -116,6 +116,8 @@ class Gate:
         params = validate(tool.params, asked.params)
         said = params.model_dump(by_alias=True, mode="json", exclude_unset=True)
         seen.params = said
+        if tool.changes:
+            refuse_keys({**said, "Idempotency-Key": asked.idempotency_key})
         self._scope(actor, params)
         self._able(tool, params)
         key = self._idempotency_key(tool, asked, params)

@@ -1,9 +1,11 @@
 """Who may do what: roles, the reach of a key, and the one question `may`."""
 
+import re
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
+from typing import Any
 
 from codeb.model.secret import Secret
 
@@ -116,6 +118,15 @@ class Actor:
 
     def may_touch(self, environment: str) -> bool:
         return not self.environments or environment in self.environments
+
+
+API_KEY = re.compile(r"codeb_[a-z0-9-]{1,40}_(viewer|member|admin|owner)_[A-Za-z0-9_-]+")
+
+
+def holds_key(value: Any) -> bool:
+    """Whether an API key is in this text, or anywhere in this plain value."""
+    text = value if isinstance(value, str) else str(value)
+    return "codeb_" in text and API_KEY.search(text) is not None
 
 
 def key_text(team: str, role: Role, token: str) -> Secret:

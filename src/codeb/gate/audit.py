@@ -25,7 +25,7 @@ def without_keys(value: Any) -> Any:
     if isinstance(value, str):
         return API_KEY.sub("codeb_…", value)
     if isinstance(value, dict):
-        return {name: without_keys(each) for name, each in value.items()}
+        return {without_keys(name): without_keys(each) for name, each in value.items()}
     return [without_keys(each) for each in value] if isinstance(value, list) else value
 
 

@@ -8,11 +8,11 @@ from typing import Any
 from codeb.contracts.kit import Kit
 from codeb.contracts.store import AuditRow
 from codeb.errors import FenceLost, Forbidden, InvalidParams, NotFound, PublicError, Unavailable
-from codeb.gate.audit import AuditLog
+from codeb.gate.audit import AuditLog, without_keys
 from codeb.gate.authenticate import authenticate
 from codeb.gate.validate import refuse_keys, validate
 from codeb.model import grammar
-from codeb.model.access import Actor
+from codeb.model.access import Actor, holds_key
 from codeb.model.names import did_you_mean
 from codeb.model.secret import Secret
 from codeb.saga.engine import Engine
@@ -221,10 +221,12 @@ def replayed(answer: Mapping[str, Any]) -> dict[str, Any]:
 def failed(fault: PublicError) -> dict[str, Any]:
     """The envelope of a refusal. A call that would help, where the details name one, is also the likely next one."""
     helps = fault.details.get("redeploy")
-    return {
+    body = {
         "success": False, "error": fault.message, "code": fault.code, "hint": fault.hint, "details": fault.details,
         "retryable": fault.retryable, "summary": fault.message, "next": [helps] if helps else [], "warnings": [],
     }  # fmt: skip
+    # a refusal names what it refuses, and that may be a key in the wrong place
+    return {name: without_keys(each) for name, each in body.items()} if holds_key(body) else body
 
 
 def internal(correlation_id: str) -> dict[str, Any]:

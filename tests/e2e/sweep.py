@@ -16,8 +16,8 @@ import psycopg
 
 from tests.stage import Stage
 
-READS = ("project_list", "operation_list", "event_list", "conflict_list", "health_check", "port_list", "scan")
-ABOUT_A_PROJECT = ("project_get", "slot_status", "slot_list", "port_get", "logs")
+READS = ("project_list", "operation_list", "event_list", "conflict_list", "health_check", "port_list")
+ABOUT_A_PROJECT = ("project_get", "slot_status", "slot_list", "port_get", "logs", "scan")
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,13 @@ EVERY = (
 
 SHOWN: dict[str, tuple[str, ...]] = {
     "P1": ("flows/test_crash_everywhere.py", "flows/test_promote.py"),
-    "P2": ("flows/test_crash_everywhere.py", "flows/test_fault_sweep.py", "e2e/test_crash_matrix.py", "flows/test_master_key.py"),
+    "P2": (
+        "flows/test_crash_everywhere.py",
+        "flows/test_fault_sweep.py",
+        "e2e/test_crash_matrix.py",
+        "flows/test_master_key.py",
+        "e2e/test_master_key.py",
+    ),
     "P3": ("flows/test_engine.py", "flows/test_fault_sweep.py", "e2e/test_deadlines.py", "flows/test_deadlines.py"),
     "P4": (
         "flows/test_deploy.py",
@@ -29,7 +35,7 @@ SHOWN: dict[str, tuple[str, ...]] = {
     "P11": ("e2e/test_disk_full.py", "unit/drivers/test_mirror.py"),
     "P12": ("flows/test_cleanup.py",),
     "P13": ("flows/test_engine.py", "e2e/test_stop_under_load.py"),
-    "P14": ("unit/gate/test_door.py", "contracts/test_store_outages.py"),
+    "P14": ("unit/gate/test_door.py", "contracts/test_store_outages.py", "e2e/test_secrets.py"),
     "P15": ("flows/test_mend.py", "flows/test_reconciler.py", "e2e/test_reconcile.py"),
     "S1": ("unit/drivers/test_files_and_shell.py",),
     "S2": ("entry/test_bad_input.py",),
@@ -42,10 +48,19 @@ SHOWN: dict[str, tuple[str, ...]] = {
     "S9": ("unit/gate/test_rights.py", "unit/model/test_access.py"),
     "S11": (
         "unit/model/test_plans_and_secret.py",
+        "unit/test_config.py",
         "unit/gate/test_door.py",
+        "unit/gate/test_misplaced_keys.py",
+        "unit/drivers/test_caddyfile.py",
+        "unit/entry/doctor/test_vault.py",
+        "entry/test_http_keys.py",
         "contracts/test_vault.py",
+        "contracts/test_store_seals.py",
+        "contracts/test_rescue_seals.py",
         "flows/test_master_key.py",
         "flows/test_sealed_answers.py",
+        "e2e/test_master_key.py",
+        "e2e/test_secrets.py",
     ),
     "S15": ("unit/drivers/test_caddyfile.py",),
     "S16": ("unit/drivers/test_caddyfile.py",),

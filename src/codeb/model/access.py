@@ -126,7 +126,7 @@ API_KEY = re.compile(r"codeb_[a-z0-9-]{1,40}_(viewer|member|admin|owner)_[A-Za-z
 def holds_key(value: Any) -> bool:
     """Whether an API key is in this text, or anywhere in this plain value."""
     text = value if isinstance(value, str) else str(value)
-    return "codeb_" in text and API_KEY.search(text) is not None
+    return "codeb_" in text and any(API_KEY.finditer(text))
 
 
 def key_text(team: str, role: Role, token: str) -> Secret:

@@ -7,19 +7,27 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from codeb.errors import InvalidParams
 from codeb.model import grammar, limits
 from codeb.model.limits import Rate
 from codeb.model.ports import Range, Ranges
+from codeb.model.secret import Secret
 
 SPAN = re.compile(r"([0-9]{1,5})-([0-9]{1,5})")
 HOST = re.compile(r"(?:[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?|\[[0-9a-f:.]{2,45}\])(?::[0-9]{1,5})?")
 ORIGIN = re.compile(rf"https?://{HOST.pattern}")
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+ADDRESS = re.compile(
+    r"(?P<kind>[a-z][a-z0-9+]{0,30})://(?:(?P<user>[^:/@?#]*)(?::(?P<password>[^@]*))?@)?"
+    r"(?P<where>(?:\[[0-9A-Fa-f:.%]+\]|[^\s:/@?#]*)(?::[0-9]{1,5})?(?:/[^\s@?#]*)?)(?:\?(?P<more>[^\s@]*))?"
+)
+"""of a database, split as its driver splits it"""
+PLAIN = frozenset({"host", "port", "sslmode", "connect_timeout", "application_name", "target_session_attrs"})
+"""what after the `?` of an address is shown; anything else may be a password"""
 
 
 def default_home() -> Path:
@@ -76,6 +84,33 @@ def _loopback(host: str) -> bool:
 
 
 Limit = Annotated[str, AfterValidator(_rate)]
+
+
+def _database(said: Any) -> Secret:
+    """What is refused is not in the refusal."""
+    text = said.reveal() if isinstance(said, Secret) else said
+    if not isinstance(text, str):
+        raise ValueError("the address of a database is a text")
+    if text and not text.startswith("sqlite:") and not ADDRESS.fullmatch(text):
+        raise ValueError("it is postgresql://user:password@host:5432/name; within a password @ is %40 and % is %25")
+    return Secret(text)
+
+
+def shown(address: Secret) -> str:
+    """The address of a database, with `…` for its password and for whatever might be one."""
+    text = address.reveal()
+    if text.startswith("sqlite:"):
+        return text
+    if not (found := ADDRESS.fullmatch(text)):
+        return "…"
+    user = found["user"] or ""
+    who = f"{user}:…@" if found["password"] is not None else f"{user}@" if found["user"] is not None else ""
+    said = [part.partition("=") for part in (found["more"] or "").split("&") if part]
+    more = "&".join(f"{name}={value}" if name in PLAIN else f"{name}=…" if mark else "…" for name, mark, value in said)
+    return f"{found['kind']}://{who}{found['where']}{'?' + more if more else ''}"
+
+
+Database = Annotated[Secret, BeforeValidator(_database)]
 Span = Annotated[str, AfterValidator(_span)]
 TcpPort = Annotated[int, Field(ge=1, le=65535)]
 
@@ -83,12 +118,14 @@ TcpPort = Annotated[int, Field(ge=1, le=65535)]
 class Settings(BaseSettings):
     """Effective settings. Each comes from `CODEB_<NAME>`, else `codeb.toml` in the home, else its default."""
 
-    model_config = SettingsConfigDict(env_prefix="CODEB_", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="CODEB_", extra="ignore", frozen=True, arbitrary_types_allowed=True, hide_input_in_errors=True
+    )
 
     home: Path = Field(default_factory=default_home)
     host: str = "127.0.0.1"
     port: TcpPort = 9101
-    database_url: str = ""
+    database_url: Database = Secret("")
     master_key_file: Path | None = None
     docker_host: str = "unix:///var/run/docker.sock"
     runtime: Literal["docker"] = "docker"
@@ -200,13 +237,14 @@ class Settings(BaseSettings):
         return frozenset(_each(self.allowed_origins))
 
     @property
-    def store_url(self) -> str:
-        return self.database_url or f"sqlite:///{self.home}/codeb.db"
+    def store_url(self) -> Secret:
+        """It may hold a password: it is revealed where a driver opens it, and shown by `shown`."""
+        return self.database_url if self.database_url.reveal() else Secret(f"sqlite:///{self.home}/codeb.db")
 
     @property
     def shared_store(self) -> bool:
         """Whether the registry is a database server's, which may go away and which other processes may use."""
-        return self.database_url.startswith("postgres")
+        return self.database_url.reveal().startswith("postgres")
 
     @property
     def proxy_dir(self) -> Path:
@@ -268,17 +306,16 @@ def explained(settings: Settings) -> list[dict[str, str]]:
     for name in Settings.model_fields:
         variable = f"CODEB_{name.upper()}"
         origin = "environment" if variable in os.environ else "codeb.toml" if name in said else "default"
-        value = str(_effective(settings, name))
-        rows.append({"variable": variable, "value": re.sub(r"(://[^:/@]*:)[^@]*@", r"\1…@", value), "from": origin})
+        rows.append({"variable": variable, "value": str(_effective(settings, name)), "from": origin})
     return rows
 
 
 def _effective(settings: Settings, name: str) -> Any:
-    shown = {
-        "database_url": settings.store_url,
+    otherwise = {
+        "database_url": shown(settings.store_url),
         "caddy_dir": settings.proxy_dir,
         "master_key_file": settings.master_key,
         "tls": settings.tls_mode,
     }
-    value = shown.get(name, getattr(settings, name))
+    value = otherwise.get(name, getattr(settings, name))
     return "" if value is None else value

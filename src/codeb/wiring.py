@@ -141,7 +141,7 @@ async def build(settings: Settings) -> AsyncIterator[House]:
 
 async def _sound(settings: Settings, mirror: Mirror, world: SystemWorld) -> tuple[str, Rescued]:
     """Before anything is opened: what is in the home can be believed, and this is its id."""
-    file = registry_file(settings.store_url, settings.home)
+    file = registry_file(settings.store_url.reveal(), settings.home)
     rescued, copy = Rescued(), settings.shared_store
     if file is not None:
         rescued = await make_sound(file, settings.home, mirror, world.now, proxy=settings.proxy_dir, copy=copy)
@@ -163,12 +163,12 @@ async def _tell(store: SqlStore, world: SystemWorld, rescued: Rescued) -> None:
 async def _store(settings: Settings, mirror: Mirror, world: SystemWorld, home_id: str, owner: str) -> SqlStore:
     """The registry: SQLite in the home, or PostgreSQL with a copy in the home that stands in for it."""
     if not settings.shared_store:
-        return await open_store(settings.store_url, mirror=mirror, now=world.now, instance=home_id)
+        return await open_store(settings.store_url.reveal(), mirror=mirror, now=world.now, instance=home_id)
     # PostgreSQL's driver costs start-up time that an embedded store does not pay.
     from codeb.drivers.store.twin import open_twin
 
     return await open_twin(
-        settings.store_url, home=settings.home, fence=settings.proxy_dir / "leader", owner=owner,
+        settings.store_url.reveal(), home=settings.home, fence=settings.proxy_dir / "leader", owner=owner,
         address=f"http://{settings.host}:{settings.port}", mirror=mirror, now=world.now, new_id=world.new_id, instance=home_id,
     )  # fmt: skip
 

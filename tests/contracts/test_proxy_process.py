@@ -166,11 +166,11 @@ async def test_stop_ends_it_and_may_be_repeated(on: Rig) -> None:
     assert not process.alive(first)
 
 
-async def test_the_admin_socket_is_for_its_owner_alone_and_files_are_for_reading(on: Rig) -> None:
+async def test_the_admin_socket_and_the_sites_are_for_their_owner_alone(on: Rig) -> None:
     assert on.settings is not None
     assert stat.S_ISSOCK(on.settings.admin.stat().st_mode)
     assert on.settings.admin.stat().st_mode & 0o022 == 0
-    assert (on.settings.sites / "shop-production.caddy").stat().st_mode & 0o777 == 0o644
+    assert (on.settings.sites / "shop-production.caddy").stat().st_mode & 0o777 == 0o600, "the probe key is in it"
     listening = {line.split()[3] for line in Path("/proc/net/tcp").read_text().splitlines() if line.split()[1].endswith(":07E3")}
     assert "0A" not in listening, "something listens on port 2019, the default of the admin API"
 

@@ -121,3 +121,14 @@ async def test_an_idempotency_key_that_is_none_is_refused(door: Door) -> None:
         said = await door.client.post("/api/project/create", json={"projectName": "second"}, headers=headers)
         assert (said.status_code, said.json()["code"]) == (400, "invalid_params"), bad
     assert (await door.post("/api/project/get", {"projectName": "second"})).status_code == 404
+
+
+async def test_a_key_is_no_correlation_id(door: Door) -> None:
+    """S11: it would be in every record of the call, and in the answer."""
+    key = OWNER.reveal()
+    for said in (key, f"x.{key}"):
+        headers = {"X-API-Key": key, "X-Correlation-ID": said}
+        answer = await door.client.post("/api/slot/list", json={"projectName": "shop"}, headers=headers)
+        assert answer.status_code == 200
+        assert key not in f"{answer.text} {answer.headers}"
+        assert answer.headers["x-correlation-id"].startswith("req_")

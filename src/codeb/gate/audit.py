@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -13,12 +12,11 @@ from codeb.contracts.ledger import Ledger
 from codeb.contracts.store import Registry, Store
 from codeb.errors import PublicError, Unavailable
 from codeb.gate.flood import Flood
-from codeb.model.access import Actor
+from codeb.model.access import API_KEY, Actor
 from codeb.model.chain import AuditRow, Head, Span, Start, after, goes_on
 
 log = logging.getLogger("codeb.audit")
 
-API_KEY = re.compile(r"codeb_[a-zA-Z0-9-]{1,40}_(viewer|member|admin|owner)_[A-Za-z0-9_-]+")
 EVERY_SECONDS = 0.25
 KEEP_SECONDS = 1.0
 """between two notes of where the chain ends"""

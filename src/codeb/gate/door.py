@@ -8,13 +8,13 @@ from typing import Any
 
 from codeb.contracts.kit import Kit
 from codeb.errors import FenceLost, Forbidden, InvalidParams, NotFound, PublicError, Unavailable
-from codeb.gate.audit import AuditLog
+from codeb.gate.audit import AuditLog, without_keys
 from codeb.gate.consent import consent
 from codeb.gate.entrance import Entrance, too_often
 from codeb.gate.hiding import hidden
-from codeb.gate.validate import validate
+from codeb.gate.validate import refuse_keys, validate
 from codeb.model import grammar
-from codeb.model.access import Actor
+from codeb.model.access import Actor, holds_key
 from codeb.model.chain import AuditRow
 from codeb.model.limits import Allowance
 from codeb.model.names import did_you_mean
@@ -150,6 +150,8 @@ class Gate:
         params = validate(tool.params, asked.params)
         said = params.model_dump(by_alias=True, mode="json", exclude_unset=True)
         seen.params = hidden(tool.params, said)
+        if tool.changes:
+            refuse_keys({**said, "Idempotency-Key": asked.idempotency_key})
         self._scope(actor, params)
         self._able(tool, params)
         if tool.changes and not getattr(params, "dry_run", False):
@@ -267,10 +269,12 @@ def replayed(answer: Mapping[str, Any]) -> dict[str, Any]:
 def failed(fault: PublicError) -> dict[str, Any]:
     """The envelope of a refusal. A call that would help, where the details name one, is also the likely next one."""
     helps = fault.details.get("redeploy") or fault.details.get("repeat")
-    return {
+    body = {
         "success": False, "error": fault.message, "code": fault.code, "hint": fault.hint, "details": fault.details,
         "retryable": fault.retryable, "summary": fault.message, "next": [helps] if helps else [], "warnings": [],
     }  # fmt: skip
+    # a refusal names what it refuses, and that may be a key in the wrong place
+    return {name: without_keys(each) for name, each in body.items()} if holds_key(body) else body
 
 
 def internal(correlation_id: str) -> dict[str, Any]:

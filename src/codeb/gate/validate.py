@@ -1,11 +1,13 @@
 """From a caller's words to params: every fault at once, by field, nothing coerced, nothing ignored."""
 
+from collections.abc import Mapping
 from itertools import islice
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
 from codeb.errors import InvalidParams
+from codeb.model.access import holds_key
 from codeb.model.names import closest
 from codeb.tools.fields import Params
 
@@ -35,6 +37,18 @@ def validate(model: type[P], params: Any) -> P:
         hint=f"Known fields: {', '.join(wire_names(model)) or 'none'}.",
         details={"fields": faults},
     )
+
+
+def refuse_keys(said: Mapping[str, Any]) -> None:
+    """What changes something keeps what it was told: an API key in it would be on record. Raises `InvalidParams`."""
+    found = [name for name, value in said.items() if holds_key(value)]
+    if found:
+        raise InvalidParams(
+            f"{', '.join(found)}: there is an API key in it, which would be kept on record; nothing was done.",
+            code="key_in_params",
+            hint="A key goes into X-API-Key alone. If others may have seen it, replace it.",
+            details={"fields": [{"field": name, "problem": "holds an API key"} for name in found]},
+        )
 
 
 def _fault(model: type[Params], error: Any) -> dict[str, Any]:

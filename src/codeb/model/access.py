@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 from codeb.model.secret import Secret
 
@@ -240,6 +241,15 @@ def development_key(text: Secret, sha256: str) -> Key | None:
     """
     match = KEY_FORM.fullmatch(text.reveal())
     return Key(f"{DEVELOPMENT}{sha256[:12]}", sha256, match[1], Role(match[2]), "development") if match else None
+
+
+API_KEY = re.compile(r"codeb_[a-z0-9-]{1,40}_(viewer|member|admin|owner)_[A-Za-z0-9_-]+")
+
+
+def holds_key(value: Any) -> bool:
+    """Whether an API key is in this text, or anywhere in this plain value."""
+    text = value if isinstance(value, str) else str(value)
+    return "codeb_" in text and any(API_KEY.finditer(text))
 
 
 def key_text(team: str, role: Role, token: str) -> Secret:

@@ -179,3 +179,10 @@ def test_the_admin_api_is_a_unix_socket() -> None:
     text = render_main(replace(SETTINGS, bind=("127.0.0.1", "::1")), NEW).decode()
     assert "admin unix//srv/caddy/admin.sock" in text
     assert "default_bind 127.0.0.1 ::1" in text
+
+
+def test_what_caddy_writes_down_of_a_request_is_not_the_probe_key() -> None:
+    """S11: in the form in which Caddy has the name of the header."""
+    text = render_main(SETTINGS, (2, 6, 2)).decode()
+    assert "format filter" in text and "request>headers>X-Codeb-Probe delete" in text
+    assert "level WARN" in text

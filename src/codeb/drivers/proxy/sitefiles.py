@@ -14,6 +14,8 @@ from codeb.drivers.proxy.caddyfile import CaddySettings
 from codeb.errors import Conflict, FenceLost
 
 SUFFIX = ".caddy"
+MODE = 0o600
+"""the probe key is in them"""
 
 
 @dataclass(eq=False)
@@ -120,7 +122,7 @@ class SiteFiles:
         try:
             for name, content in wanted.items():
                 if content is not None:
-                    atomic_write(self._fresh(name), content)
+                    atomic_write(self._fresh(name), content, MODE)
             files = {name: text for name, text in (disk | wanted).items() if text is not None}
             if any(content is not None for content in wanted.values()) or not process.is_down(self._settings):
                 await self._load(self._importing(files, wanted), files)
@@ -150,7 +152,7 @@ class SiteFiles:
 
     def _settle(self, name: str, content: bytes | None, old: bytes | None) -> None:
         if old is not None and old != content:
-            atomic_write(self._spare(name), old)
+            atomic_write(self._spare(name), old, MODE)
         if content is None:
             self._file(name).unlink(missing_ok=True)
         else:
@@ -162,8 +164,8 @@ class SiteFiles:
         if old == content:
             return
         if old is not None:
-            atomic_write(self._spare(name), old)
-        atomic_write(self._file(name), content)
+            atomic_write(self._spare(name), old, MODE)
+        atomic_write(self._file(name), content, MODE)
         self._loaded = None
 
     def _is_so(self, name: str, content: bytes | None) -> bool:

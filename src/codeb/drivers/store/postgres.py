@@ -227,4 +227,8 @@ class PostgresDatabase:
 
 def open_postgres(url: str, seconds: float = PATIENT) -> PostgresDatabase:
     """`postgresql://user:password@host:port/name`, or any form SQLAlchemy reads; the driver is always psycopg 3."""
-    return PostgresDatabase(make_url(url).set(drivername="postgresql+psycopg"), seconds)
+    address = make_url(url).set(drivername="postgresql+psycopg")
+    if said := address.query.get("password"):
+        # where its representation leaves it out
+        address = address.set(password=str(said)).difference_update_query(["password"])
+    return PostgresDatabase(address, seconds)

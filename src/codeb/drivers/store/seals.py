@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Table, and_, func, select, tuple_, update
+from sqlalchemy import ColumnElement, Table, and_, func, literal_column, select, tuple_, update
 
 from codeb.contracts.store import Sealed
 from codeb.drivers.store.schema import answers, meta
@@ -21,7 +21,8 @@ class Place:
     @property
     def under(self) -> ColumnElement[str]:
         """The part of the text that names its key."""
-        return func.substr(self.table.c.sealed, 1, NAMED)
+        # no parameters: PostgreSQL takes two of the same value for two expressions, and refuses to group by one of them
+        return func.substr(self.table.c.sealed, literal_column("1"), literal_column(str(NAMED)))
 
 
 PLACES: Mapping[str, Place] = {place.table.name: place for place in (Place(answers, about_answer),)}

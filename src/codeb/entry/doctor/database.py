@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-from codeb.config import Settings
+from codeb.config import PLAIN, Settings
 from codeb.drivers.store.migrate import FOLDER, HEAD
 from codeb.entry.doctor.clock import compared
 from codeb.model.specs import Finding
@@ -35,13 +35,13 @@ SELECT current_setting('server_version_num')::int AS version, current_setting('s
 
 async def check(settings: Settings) -> list[Finding]:
     try:
-        url = make_url(settings.store_url)
+        url = make_url(settings.store_url.reveal())
     except ArgumentError:
         url = URL.create("none")
     match url.drivername.partition("+")[0]:
         case "sqlite":
             return await asyncio.to_thread(_sqlite, Path(url.database or ""))
-        case "postgresql":
+        case "postgresql" | "postgres":
             return await _postgres(url)
     fix = "CODEB_DATABASE_URL is postgresql://user:password@host:5432/name, or unset for SQLite"
     return [Finding("database", "fail", "CODEB_DATABASE_URL names no database CodeB knows.", fix)]
@@ -111,7 +111,9 @@ async def _postgres(url: URL) -> list[Finding]:
 
 
 def _without_password(text: str, url: URL) -> str:
-    return text.replace(str(url.password), "…") if url.password else text
+    for word in (url.password, *(value for name, value in url.query.items() if name not in PLAIN)):
+        text = text.replace(str(word), "…") if word else text
+    return text
 
 
 async def _asked(connection: Any, where: str, opened: float) -> list[Finding]:

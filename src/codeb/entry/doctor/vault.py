@@ -53,7 +53,7 @@ def _compared(path: Path, ids: list[str], in_force: str | None) -> Finding:
 async def _in_force(settings: Settings) -> str | None:
     """What the registry names; None where there is none yet, or one of an older schema. Raises what the database raises."""
     try:
-        url = make_url(settings.store_url)
+        url = make_url(settings.store_url.reveal())
     except ArgumentError:
         return None
     if url.get_backend_name() == "sqlite":

@@ -23,7 +23,7 @@ from codeb.gate import Asked, Entered, Gate
 from codeb.gate.door import failed, internal
 from codeb.gate.validate import validate
 from codeb.model import grammar
-from codeb.model.access import Actor
+from codeb.model.access import Actor, holds_key
 from codeb.tools.audit import ListParams
 from codeb.tools.call import Call
 from codeb.wiring import House
@@ -236,6 +236,7 @@ class Http:
         known: str | None = request.scope.get("codeb.correlation")
         if known is None:
             said = header(request, b"x-correlation-id") or ""
-            known = said if grammar.CORRELATION_ID.fullmatch(said) else self._house.kit.world.new_id("req")
+            sane = grammar.CORRELATION_ID.fullmatch(said) and not holds_key(said)
+            known = said if sane else self._house.kit.world.new_id("req")
             request.scope["codeb.correlation"] = known
         return known

@@ -243,7 +243,7 @@ def development_key(text: Secret, sha256: str) -> Key | None:
     return Key(f"{DEVELOPMENT}{sha256[:12]}", sha256, match[1], Role(match[2]), "development") if match else None
 
 
-API_KEY = re.compile(r"codeb_[a-z0-9-]{1,40}_(viewer|member|admin|owner)_[A-Za-z0-9_-]+")
+API_KEY = re.compile(r"codeb_[a-zA-Z0-9-]{1,40}_(viewer|member|admin|owner)_[A-Za-z0-9_-]+")
 
 
 def holds_key(value: Any) -> bool:

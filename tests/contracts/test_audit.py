@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from codeb.contracts.store import AuditAsk
+from codeb.contracts.audit import AuditAsk
 from codeb.drivers.records.memory import MemoryLedger
 from codeb.drivers.store.sql import SqlStore
 from codeb.gate.audit import AuditLog

@@ -218,7 +218,7 @@ def raw(attack: Attack, text: bytes, seconds: float = 5, shut: bool = False) -> 
         return said
 
 
-HEAD = b"Host: x\r\nConnection: close\r\nContent-Type: application/json\r\n"
+HEAD = b"Host: localhost\r\nConnection: close\r\nContent-Type: application/json\r\n"
 NOT_HTTP = {
     "TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", "no version": b"GET\r\n\r\n",
     "a raw path": b"POST /api/\xff HTTP/1.1\r\n" + HEAD + b"\r\n",
@@ -247,7 +247,9 @@ def test_lengths_that_lie(attack: Attack) -> None:
     short = b"POST /api/project/create HTTP/1.1\r\n" + HEAD + key + b'Content-Length: 500\r\n\r\n{"projectName":"x"}'
     assert b" 200 " not in raw(attack, short, shut=True), "half a body is no call"
     smuggled = (
-        b"POST /api/slot/list HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 2\r\n" + key + b"\r\n{}"
+        b"POST /api/slot/list HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 2\r\n"
+        + key
+        + b"\r\n{}"
     )
     said = raw(attack, smuggled + b'{"projectName":"x"}\r\n\r\n')
     assert said.count(b"HTTP/1.1 200") <= 1

@@ -104,18 +104,20 @@ class Changed:
     finished: bool = False
 
 
-async def rotate(kit: Kit, *, lost: bool = False) -> Changed:
+async def rotate(kit: Kit, *, lost: bool = False, of: str | None = None) -> Changed:
     """Seal everything with a new key and let go of the old ones; an interrupted change is finished instead.
 
+    `of`: the key that is to be replaced, by its id; where another one is in force by now, that was done before, and what is
+    left of it is finished.
     `lost`: begin anew though the key in force is not here; what was sealed with it stays sealed. Safe to repeat: a death at
     any point leaves everything readable, and the next call goes on from there. Raises `Unavailable` (`vault_closed`), and
     `Conflict` (`not_lost`, `not_replayed`).
     """
     async with kit.keyring.turn:
-        return await _rotate(kit, lost)
+        return await _rotate(kit, lost, of)
 
 
-async def _rotate(kit: Kit, lost: bool) -> Changed:
+async def _rotate(kit: Kit, lost: bool, of: str | None) -> Changed:
     standing = kit.store.standing
     if standing.pending or standing.owed:
         raise Conflict(
@@ -125,6 +127,9 @@ async def _rotate(kit: Kit, lost: bool) -> Changed:
     await _settle(kit)
     ring = kit.keyring
     in_force, named = await kit.store.consult(_needed)
+    if of is not None and in_force != of and in_force in ring.ids:
+        ended = await _seal_anew(kit)
+        return replace(ended, retired=tuple(sorted({*ended.retired, of} - set(ring.ids))))
     missing = in_force not in ring.ids if in_force is not None else bool(set(named) - set(ring.ids))
     if lost and not missing:
         raise Conflict(

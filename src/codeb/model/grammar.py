@@ -17,7 +17,7 @@ REGISTRY_HOST = re.compile(
 )
 HEALTH_PATH = re.compile(r"/[A-Za-z0-9._~/-]{0,1023}")
 IDEMPOTENCY_KEY = re.compile(r"[!-~]{1,128}")
-CORRELATION_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+CORRELATION_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 OPERATION_ID = re.compile(r"op_[0-9a-z]{8,40}")
 CONFLICT_ID = re.compile(r"cf_[0-9a-f]{28}")
 APPROVAL_ID = re.compile(r"ap_[0-9a-z]{8,40}")

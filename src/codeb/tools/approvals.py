@@ -98,7 +98,7 @@ async def _get(call: Call, params: GetParams) -> Outcome:
 
 async def _list(call: Call, params: ListParams) -> Outcome:
     if params.project_name is not None:
-        call.project(params.project_name)
+        call.project(params.project_name, deleted=True)
     reach = frozenset({params.project_name}) if params.project_name else call.actor.projects or None
     found = await call.kit.store.consult(
         lambda registry: registry.approvals.history(

@@ -21,6 +21,7 @@ from codeb.tools.people import (
     member_of,
     mine,
     minted,
+    no_orphan,
     no_wider,
     owned_still,
     within,
@@ -204,7 +205,9 @@ def _wanted(call: Call, params: CreateParams, people: People, actor: Actor) -> K
 
 def _creating(call: Call, params: CreateParams, people: People) -> tuple[Key, Draft]:
     """The key without a text, and its plan, in which is nothing that differs from one moment to the next."""
-    key = _wanted(call, params, people, caller(call, people, Role.MEMBER))
+    actor = caller(call, people, Role.MEMBER)
+    no_orphan(people, actor)
+    key = _wanted(call, params, people, actor)
     shown = view(key, people).model_dump(by_alias=True)
     plan = {name: value for name, value in shown.items() if name not in ("keyId", "state", "createdAt", "createdBy", "expiresAt")}
     plan["expires"] = params.expires or shown["expiresAt"]

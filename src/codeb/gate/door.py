@@ -96,8 +96,8 @@ class Gate:
         body["duration"] = round(spent, 3)
         body["timestamp"] = now.isoformat()
         body["correlationId"] = asked.correlation_id
-        # what a tool that shows a secret says of it may hold it
-        summary = seen.unsaid or body.get("summary") or body.get("error", "")
+        # what a tool that shows a secret says of it may hold it; why it showed none does not
+        summary = (seen.unsaid if status == 200 else "") or body.get("summary") or body.get("error", "")
         self._record(asked, seen, status, code, summary, spent)
         for each in self.on_answer:
             each(seen.tool, status, seen.actor.role.value if seen.actor else "none")

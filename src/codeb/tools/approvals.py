@@ -91,7 +91,7 @@ async def _get(call: Call, params: GetParams) -> Outcome:
     next_: tuple[NextCall, ...] = ()
     if view.state == "approved" and asked.requested_key == call.actor.key_id:
         next_ = (NextCall(asked.tool, {**asked.params, "planId": asked.plan_id}, "do what was approved"),)
-    elif view.state == "waiting" and asked.requested_key != call.actor.key_id:
+    elif view.state == "waiting" and asked.requested_key != call.actor.key_id and call.actor.may_use("approve", Role.MEMBER):
         next_ = (NextCall("approve", {"approvalId": asked.id}, "say yes to exactly this plan"),)
     return Outcome(GetResult(approval=view), f"{asked.what}: {view.state}.", next_)
 

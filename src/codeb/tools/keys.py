@@ -22,7 +22,8 @@ class RotateResult(fields.Result):
     retired: list[str]
     resealed: int
     unreadable: int
-    finished: bool
+    was_interrupted: bool
+    """whether this brought an earlier change to its end"""
 
 
 async def _rotate(call: Call, params: RotateParams) -> Outcome:
@@ -42,8 +43,9 @@ async def _rotate(call: Call, params: RotateParams) -> Outcome:
     drafted.still_fits(params)
     done = await master_key.rotate(kit, lost=params.lost)
     result = RotateResult(
-        key_id=done.key_id, retired=list(done.retired), resealed=done.resealed, unreadable=done.unreadable, finished=done.finished
-    )
+        key_id=done.key_id, retired=list(done.retired), resealed=done.resealed, unreadable=done.unreadable,
+        was_interrupted=done.finished,
+    )  # fmt: skip
     return Outcome(result, _said(done), (), _warnings(call, done))
 
 

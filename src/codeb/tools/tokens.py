@@ -182,7 +182,7 @@ def _wanted(call: Call, params: CreateParams, people: People, actor: Actor) -> K
         raise refused("approval", f"the preset {params.preset} asks for {least}", "Leave the preset out.")
     projects = _part("projects", params.projects, frozenset(), actor.projects)
     if preset and preset.needs_projects and not projects:
-        raise refused("projects", f"the preset {params.preset} is for named projects")
+        raise refused("projects", f"the preset {params.preset} is for named projects", "Say in projects which.")
     visible = call.projects()
     for name in params.projects or ():
         if name not in visible:

@@ -127,3 +127,25 @@ async def test_a_key_beyond_its_limit_does_not_fill_the_audit_log() -> None:
         assert len(found) <= BURST + 5
         assert sum(row.params.get("times", 1) for row in found) == BURST + more
         assert {row.key_id for row in found} == {"key_owner"}
+
+
+async def test_the_audit_log_says_why_a_call_that_would_show_a_secret_was_refused() -> None:
+    async with begin("active") as rig:
+        process = rig.boot()
+        await process.refused("token_create", 400, "invalid_params", preset="ci")
+        await made(process, role="viewer")
+        said = await process.gate.call(Asked("audit_list", {"tool": "token_create"}, OWNER, "test", "corr-1", "127.0.0.1"))
+        done, refused = said.body["rows"]
+        assert "named projects" in refused["summary"]
+        assert done["summary"] == "Make a key: what it showed is not on record."
+
+
+async def test_nobody_is_sent_to_a_tool_that_is_not_theirs() -> None:
+    async with begin("ready") as rig:
+        process = rig.boot()
+        asked = (await process.refused("promote", 409, "approval_needed", key=await made(process, preset="agent"), **WHERE))
+        which = {"approvalId": asked["details"]["approvalId"]}
+        for key, tools in (
+            (await add_key(rig, Role.VIEWER), []), (await made(process, preset="agent"), []), (OWNER, ["approve"]),
+        ):  # fmt: skip
+            assert [each["tool"] for each in (await process.ok("approval_get", key=key, **which))["next"]] == tools

@@ -117,7 +117,7 @@ class Gate:
         return Entered(actor, seen.allowance)
 
     def refused(self, asked: Asked, status: int, code: str, summary: str) -> None:
-        """Put on record what an entry refused before it came to a tool; by whom, where the key says that. It counts like a call."""
+        """Put on record what an entry refused before it came to a tool, by whom where the key says that; and count it."""
         seen = _Seen(asked.tool if asked.tool in self._tools else "unknown")
         with suppress(PublicError):
             seen.actor = self.entrance.know(asked.token, asked.ip)

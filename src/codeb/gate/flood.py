@@ -1,4 +1,4 @@
-"""Refusals of which there can be any number, to callers without a valid key or beyond their limit: beyond a measure they are counted.
+"""Refusals of which there can be any number, of calls without a valid key or beyond its limit: past a measure they are counted.
 
 So such callers can fill neither memory nor disk: at most `BURST` rows at once, `PER_SECOND` in the long run, and every
 `EVERY_SECONDS` one row with a number for each of at most `MOST` kinds of peer, tool and code.
@@ -48,8 +48,9 @@ class Flood:
         if kind not in self._kinds and len(self._kinds) >= MOST:
             kind = None, None, row.entry, "", ""
             row = replace(
-                row, ip=None, key_id=None, team=None, role=None, tool="unknown", code="unauthenticated", summary="from other peers"
-            )
+                row, ip=None, key_id=None, team=None, role=None, tool="unknown", code="unauthenticated",
+                summary="from other peers",
+            )  # fmt: skip
         if not self._kinds:
             self._since = now
         found = self._kinds.setdefault(kind, Gathered(row))

@@ -225,7 +225,8 @@ def _emptying(projects: Sequence[Project]) -> str:
     there = [each.name for each in projects if not is_deleted(each)][:10]
     deleted = [each.name for each in projects if is_deleted(each)][:10]
     said = [f"Delete first: {', '.join(there)}."] if there else []
-    said += [f"Deleted, and not purged yet: {', '.join(deleted)}; project_delete with purge: true ends them now."] if deleted else []
+    if deleted:
+        said.append(f"Deleted, not purged yet: {', '.join(deleted)}; project_delete with purge: true ends them now.")
     return " ".join(said)
 
 

@@ -143,7 +143,7 @@ async def test_the_audit_log_says_why_a_call_that_would_show_a_secret_was_refuse
 async def test_nobody_is_sent_to_a_tool_that_is_not_theirs() -> None:
     async with begin("ready") as rig:
         process = rig.boot()
-        asked = (await process.refused("promote", 409, "approval_needed", key=await made(process, preset="agent"), **WHERE))
+        asked = await process.refused("promote", 409, "approval_needed", key=await made(process, preset="agent"), **WHERE)
         which = {"approvalId": asked["details"]["approvalId"]}
         for key, tools in (
             (await add_key(rig, Role.VIEWER), []), (await made(process, preset="agent"), []), (OWNER, ["approve"]),

@@ -115,6 +115,7 @@ SHOWN: dict[str, tuple[str, ...]] = {
     "S30": (
         "unit/gate/test_limits.py",
         "unit/gate/test_entrance.py",
+        "unit/gate/test_together.py",
         "unit/entry/test_peers.py",
         "entry/test_threshold.py",
     ),

@@ -46,7 +46,6 @@ from codeb.tools.people import TOKEN_BYTES
 log = logging.getLogger("codeb")
 
 FIRST_TEAM = "main"
-"""192 random bits"""
 
 
 @dataclass(frozen=True)

@@ -95,7 +95,7 @@ async def move_on(store: SqlStore) -> None:
     async with store.write() as registry:
         await registry.keys.revoke(START, "key_2")
         await registry.members.remove(START, "mem_2")
-        await registry.teams.set("acme", display_name="Acme", approval=Approval.HUMAN)
+        await registry.teams.set("acme", display_name="Acme", approval=Approval.NAME)
 
 
 async def lived(folder: Path) -> Past:

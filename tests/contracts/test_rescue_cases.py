@@ -21,6 +21,7 @@ from codeb.drivers.store.rescue import make_sound
 from codeb.drivers.store.sql import open_store
 from codeb.drivers.world import SystemWorld
 from codeb.errors import Unavailable
+from codeb.model.access import Approval
 from codeb.model.names import Place, Slot
 from codeb.model.specs import Site
 from codeb.wiring import first_key
@@ -61,6 +62,7 @@ async def test_what_came_over_and_what_did_not(past: Past, home: Path, clock: Cl
     (home / "registry/manifest.json").write_text("{}")
     with contextlib.closing(sqlite3.connect(home / "codeb.db")) as database:
         database.execute("UPDATE api_keys SET revoked_at = ? WHERE id = 'key_3'", (START.replace(tzinfo=None).isoformat(" "),))
+        database.execute("UPDATE teams SET approval = 'human'")
         database.execute("UPDATE projects SET limits = '{' WHERE name = 'cart'")
         database.execute("UPDATE meta SET generation = generation + 5")
         database.commit()
@@ -71,6 +73,7 @@ async def test_what_came_over_and_what_did_not(past: Past, home: Path, clock: Cl
     notes = " ".join(store.rescued.notes)  # type: ignore[attr-defined]
     assert "1 operations, " in notes and "1 operations were under way" in notes and "are not in it" in notes
     assert store.snapshot.keys[PASSING].revoked_at == START, "revoked in any copy is revoked"
+    assert {team.approval for team in store.snapshot.teams.values()} == {Approval.HUMAN}, "a policy only grows stricter"
     assert store.snapshot.generation == past.truth.generation + 6
     async with store.write() as registry:
         assert await registry.journal.get("op_2") is None and await registry.journal.running(Place("cart", "production")) is None

@@ -70,9 +70,10 @@ class AuditLog:
 
     # collecting
 
-    def add(self, row: AuditRow) -> None:
+    def add(self, row: AuditRow, *, beyond: bool = False) -> None:
+        """`beyond`: refused to a key that had made all its calls, of which there may be any number."""
         row = _harmless(row)
-        if row.key_id is None and not row.ok and self._flood.takes(row, self._clock()):
+        if (row.key_id is None or beyond) and not row.ok and self._flood.takes(row, self._clock()):
             return
         self._hold(row)
 

@@ -96,8 +96,8 @@ class Gate:
         body["duration"] = round(spent, 3)
         body["timestamp"] = now.isoformat()
         body["correlationId"] = asked.correlation_id
-        # what a tool that shows a secret says of it may hold it
-        summary = seen.unsaid or body.get("summary") or body.get("error", "")
+        # what a tool that shows a secret says of it may hold it; why it showed none does not
+        summary = (seen.unsaid if status == 200 else "") or body.get("summary") or body.get("error", "")
         self._record(asked, seen, status, code, summary, spent)
         for each in self.on_answer:
             each(seen.tool, status, seen.actor.role.value if seen.actor else "none")
@@ -117,10 +117,11 @@ class Gate:
         return Entered(actor, seen.allowance)
 
     def refused(self, asked: Asked, status: int, code: str, summary: str) -> None:
-        """Put on record what an entry refused before it came to a tool; by whom, where the key says that."""
+        """Put on record what an entry refused before it came to a tool, by whom where the key says that; and count it."""
         seen = _Seen(asked.tool if asked.tool in self._tools else "unknown")
         with suppress(PublicError):
             seen.actor = self.entrance.know(asked.token, asked.ip)
+            seen.allowance = self.entrance.count(seen.actor)
         self._record(asked, seen, status, code, summary, 0.0)
 
     def _record(self, asked: Asked, seen: "_Seen", status: int, code: str, summary: str, spent: float) -> None:
@@ -131,7 +132,8 @@ class Gate:
                 key_id=seen.actor.key_id if seen.actor else None, team=seen.actor.team if seen.actor else None,
                 role=seen.actor.role.value if seen.actor else None, ip=asked.ip, duration_ms=round(spent, 3),
                 params=seen.params, summary=summary[:500],
-            )
+            ),
+            beyond=seen.allowance is not None and not seen.allowance.granted,
         )  # fmt: skip
 
     def offered(self, actor: Actor) -> list[Tool[Any]]:
@@ -144,8 +146,8 @@ class Gate:
         seen.tool, seen.changes = tool.name, tool.changes
         if not actor.may_use(tool.name, tool.role):
             raise Forbidden(
-                f"{tool.name} needs the role {tool.role}; this key is {actor.role}. Nothing was done.",
-                hint="Ask an admin or owner of your team.",
+                f"{actor.lacks(tool.name, tool.role)} Nothing was done.",
+                hint="Ask an admin or owner of your team; whoami shows what this key may use.",
             )
         params = validate(tool.params, asked.params)
         said = params.model_dump(by_alias=True, mode="json", exclude_unset=True)

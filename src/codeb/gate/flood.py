@@ -1,4 +1,4 @@
-"""Refusals of callers without a valid key, of which anybody can bring about any number: beyond a measure they are counted.
+"""Refusals of which there can be any number, of calls without a valid key or beyond its limit: past a measure they are counted.
 
 So such callers can fill neither memory nor disk: at most `BURST` rows at once, `PER_SECOND` in the long run, and every
 `EVERY_SECONDS` one row with a number for each of at most `MOST` kinds of peer, tool and code.
@@ -13,7 +13,7 @@ PER_SECOND = 1.0
 EVERY_SECONDS = 10.0
 MOST = 64
 
-Kind = tuple[str | None, str, str, str]
+Kind = tuple[str | None, str | None, str, str, str]
 
 
 @dataclass
@@ -44,10 +44,13 @@ class Flood:
         if self._left >= 1:
             self._left -= 1
             return False
-        kind: Kind = row.ip, row.entry, row.tool, row.code
+        kind: Kind = row.ip, row.key_id, row.entry, row.tool, row.code
         if kind not in self._kinds and len(self._kinds) >= MOST:
-            kind = None, row.entry, "", ""
-            row = replace(row, ip=None, tool="unknown", code="unauthenticated", summary="from other peers")
+            kind = None, None, row.entry, "", ""
+            row = replace(
+                row, ip=None, key_id=None, team=None, role=None, tool="unknown", code="unauthenticated",
+                summary="from other peers",
+            )  # fmt: skip
         if not self._kinds:
             self._since = now
         found = self._kinds.setdefault(kind, Gathered(row))

@@ -125,6 +125,12 @@ class Actor:
     def may_use(self, tool: str, needed: Role) -> bool:
         return self.role.covers(needed) and (not self.tools or tool in self.tools)
 
+    def lacks(self, tool: str, needed: Role) -> str:
+        """Why it may not use a tool, in words."""
+        if not self.role.covers(needed):
+            return f"{tool} needs the role {needed}; this key is {self.role}."
+        return f"This key is narrowed to other tools than {tool}."
+
     def may_touch(self, environment: str) -> bool:
         return not self.environments or environment in self.environments
 

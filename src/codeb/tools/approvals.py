@@ -91,14 +91,14 @@ async def _get(call: Call, params: GetParams) -> Outcome:
     next_: tuple[NextCall, ...] = ()
     if view.state == "approved" and asked.requested_key == call.actor.key_id:
         next_ = (NextCall(asked.tool, {**asked.params, "planId": asked.plan_id}, "do what was approved"),)
-    elif view.state == "waiting" and asked.requested_key != call.actor.key_id:
+    elif view.state == "waiting" and asked.requested_key != call.actor.key_id and call.actor.may_use("approve", Role.MEMBER):
         next_ = (NextCall("approve", {"approvalId": asked.id}, "say yes to exactly this plan"),)
     return Outcome(GetResult(approval=view), f"{asked.what}: {view.state}.", next_)
 
 
 async def _list(call: Call, params: ListParams) -> Outcome:
     if params.project_name is not None:
-        call.project(params.project_name)
+        call.project(params.project_name, deleted=True)
     reach = frozenset({params.project_name}) if params.project_name else call.actor.projects or None
     found = await call.kit.store.consult(
         lambda registry: registry.approvals.history(

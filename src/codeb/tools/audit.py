@@ -87,7 +87,7 @@ def asked(call: Call, params: ListParams) -> AuditAsk:
     Rows of no team (calls without a valid key) are for the admins of the operators' team, the oldest one.
     """
     if params.project_name is not None:
-        call.project(params.project_name)
+        call.project(params.project_name, deleted=True)
     actor, now = call.actor, call.kit.world.now()
     every = actor.role.covers(Role.ADMIN)
     nobodys = every and not actor.projects and actor.team == operators(call)

@@ -9,6 +9,7 @@ from codeb.model.access import Role
 from codeb.tools import fields
 from codeb.tools.call import Call
 from codeb.tools.drafts import draft
+from codeb.tools.people import whole
 from codeb.tools.tool import Outcome, Risk, Tool
 
 
@@ -21,10 +22,12 @@ class RotateResult(fields.Result):
     retired: list[str]
     resealed: int
     unreadable: int
-    finished: bool
+    was_interrupted: bool
+    """whether this brought an earlier change to its end"""
 
 
 async def _rotate(call: Call, params: RotateParams) -> Outcome:
+    whole(call.actor, "the master key")
     kit = call.kit
     ids = list(kit.keyring.ids)
     changes = [
@@ -40,8 +43,9 @@ async def _rotate(call: Call, params: RotateParams) -> Outcome:
     drafted.still_fits(params)
     done = await master_key.rotate(kit, lost=params.lost, of=await _replaced(call))
     result = RotateResult(
-        key_id=done.key_id, retired=list(done.retired), resealed=done.resealed, unreadable=done.unreadable, finished=done.finished
-    )
+        key_id=done.key_id, retired=list(done.retired), resealed=done.resealed, unreadable=done.unreadable,
+        was_interrupted=done.finished,
+    )  # fmt: skip
     return Outcome(result, _said(done), (), _warnings(call, done))
 
 

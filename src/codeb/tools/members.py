@@ -10,7 +10,7 @@ from codeb.model.access import Actor, Key, Member, People, Role
 from codeb.tools import fields
 from codeb.tools.call import Call
 from codeb.tools.drafts import Draft, draft
-from codeb.tools.people import ONCE, caller, everybody, known, member_of, minted, no_wider, owned_still, within
+from codeb.tools.people import ONCE, caller, everybody, known, member_of, minted, no_orphan, no_wider, owned_still, within
 from codeb.tools.tokens import KeyView, view
 from codeb.tools.tool import NextCall, Outcome, Risk, Tool, never
 
@@ -69,6 +69,7 @@ def _view(member: Member, people: People) -> MemberView:
 def _inviting(call: Call, params: InviteParams, people: People) -> tuple[Member, Key, Draft]:
     """The member, and their first key without a text: as narrow as the one that invites."""
     actor = caller(call, people, Role.ADMIN)
+    no_orphan(people, actor)
     if people.named(actor.team, params.name) is not None:
         raise Conflict(
             f"The team has a member {params.name}. Nothing was changed.", code="member_exists",

@@ -46,7 +46,7 @@ def caller(call: Call, people: People, needed: Role) -> Actor:
     if actor is None:
         raise Unauthenticated("This API key is not valid; nothing was done.", hint="Ask an owner of your team for a new one.")
     if not actor.may_use(call.tool, needed):
-        raise Forbidden(f"{call.tool} needs the role {needed}; this key is {actor.role}. Nothing was done.")
+        raise Forbidden(f"{actor.lacks(call.tool, needed)} Nothing was done.")
     return actor
 
 
@@ -56,6 +56,15 @@ def whole(actor: Actor, what: str) -> None:
         raise Forbidden(
             f"This key is narrowed to some tools, projects or environments, and {what} concerns more; nothing was done.",
             hint="Use a key of the team that is not narrowed.",
+        )
+
+
+def no_orphan(people: People, actor: Actor) -> None:
+    """Raises `NotFound` (`team_not_found`) where the caller's team is not there, which only development mode lets call: a key
+    made for it would be valid, in production too, from the day somebody makes that team."""
+    if actor.team not in people.teams:
+        raise NotFound(
+            f"There is no team {actor.team}; nothing was done.", code="team_not_found", hint="Make it first: team_create."
         )
 
 

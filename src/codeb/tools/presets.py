@@ -8,6 +8,7 @@ from codeb.model.access import Approval, Role
 
 LOOKS = frozenset({
     "whoami", "project_get", "slot_status", "scan", "logs", "operation_get", "operation_list", "health_check",
+    "approval_get", "approval_list",
 })  # fmt: skip
 SWITCHES = frozenset({"deploy", "promote", "rollback", "operation_cancel"})
 

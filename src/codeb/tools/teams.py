@@ -1,6 +1,6 @@
 """Teams. A caller knows its own and no other: another team's is as unknown as one that is not there."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import Field
@@ -8,6 +8,7 @@ from pydantic import Field
 from codeb.contracts.store import Registry
 from codeb.errors import Conflict, Forbidden, InvalidParams, NotFound
 from codeb.model.access import Actor, Approval, Key, People, Role, Team
+from codeb.model.deletion import is_deleted
 from codeb.model.specs import Project
 from codeb.tools import fields
 from codeb.tools.call import Call
@@ -199,7 +200,7 @@ async def _settings(call: Call, params: SettingsParams) -> Outcome:
 # delete
 
 
-def _deleting(call: Call, params: DeleteParams, people: People, projects: list[str]) -> tuple[Actor, list[str]]:
+def _deleting(call: Call, params: DeleteParams, people: People, projects: Sequence[Project]) -> tuple[Actor, list[str]]:
     """The caller, and the keys that end. Raises why it cannot be."""
     actor = caller(call, people, Role.OWNER)
     whole(actor, "deleting a team")
@@ -207,7 +208,7 @@ def _deleting(call: Call, params: DeleteParams, people: People, projects: list[s
     if projects:
         raise Conflict(
             f"Team {team.id} has {len(projects)} project{'' if len(projects) == 1 else 's'}; nothing was done.",
-            code="team_not_empty", hint=f"Delete them first: {', '.join(projects[:10])}.",
+            code="team_not_empty", hint=_emptying(projects),
         )  # fmt: skip
     if not [
         each for each in people.teams.values() if each.deleted_at is None and each.id != team.id and people.owned(each.id)[1]
@@ -219,8 +220,18 @@ def _deleting(call: Call, params: DeleteParams, people: People, projects: list[s
     return actor, [key.id for key in people.of(team.id) if key.revoked_at is None]
 
 
+def _emptying(projects: Sequence[Project]) -> str:
+    """What is to be done with them first; a deleted one is there for a week, unless it is purged."""
+    there = [each.name for each in projects if not is_deleted(each)][:10]
+    deleted = [each.name for each in projects if is_deleted(each)][:10]
+    said = [f"Delete first: {', '.join(there)}."] if there else []
+    if deleted:
+        said.append(f"Deleted, not purged yet: {', '.join(deleted)}; project_delete with purge: true ends them now.")
+    return " ".join(said)
+
+
 async def _delete(call: Call, params: DeleteParams) -> Outcome:
-    projects = [each.name for each in call.kit.store.snapshot.projects.values() if each.team == call.actor.team]
+    projects = [each for each in call.kit.store.snapshot.projects.values() if each.team == call.actor.team]
     _, ending = _deleting(call, params, known(call), projects)
     team, plan = params.team, {"team": params.team, "confirm": params.team}
     drafted = draft(
@@ -238,7 +249,7 @@ async def _delete(call: Call, params: DeleteParams) -> Outcome:
 
     async def act(registry: Registry) -> DeleteResult:
         people = await everybody(registry, call)
-        left = [each.name for each in await registry.projects.all() if each.team == team]
+        left = [each for each in await registry.projects.all() if each.team == team]
         _, keys = _deleting(call, params, people, left)
         await registry.teams.delete(people.now, team)
         await registry.members.remove(people.now, *(each.id for each in people.present(team)))

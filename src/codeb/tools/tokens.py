@@ -21,6 +21,7 @@ from codeb.tools.people import (
     member_of,
     mine,
     minted,
+    no_orphan,
     no_wider,
     owned_still,
     within,
@@ -181,7 +182,7 @@ def _wanted(call: Call, params: CreateParams, people: People, actor: Actor) -> K
         raise refused("approval", f"the preset {params.preset} asks for {least}", "Leave the preset out.")
     projects = _part("projects", params.projects, frozenset(), actor.projects)
     if preset and preset.needs_projects and not projects:
-        raise refused("projects", f"the preset {params.preset} is for named projects")
+        raise refused("projects", f"the preset {params.preset} is for named projects", "Say in projects which.")
     visible = call.projects()
     for name in params.projects or ():
         if name not in visible:
@@ -204,7 +205,9 @@ def _wanted(call: Call, params: CreateParams, people: People, actor: Actor) -> K
 
 def _creating(call: Call, params: CreateParams, people: People) -> tuple[Key, Draft]:
     """The key without a text, and its plan, in which is nothing that differs from one moment to the next."""
-    key = _wanted(call, params, people, caller(call, people, Role.MEMBER))
+    actor = caller(call, people, Role.MEMBER)
+    no_orphan(people, actor)
+    key = _wanted(call, params, people, actor)
     shown = view(key, people).model_dump(by_alias=True)
     plan = {name: value for name, value in shown.items() if name not in ("keyId", "state", "createdAt", "createdBy", "expiresAt")}
     plan["expires"] = params.expires or shown["expiresAt"]

@@ -31,7 +31,7 @@ from codeb.drivers.store.shelf import Reading, earlier
 from codeb.drivers.store.sqlite import engine
 from codeb.drivers.store.trust import SIDES, Distrusted, compare, examine
 from codeb.errors import Unavailable
-from codeb.model.access import Key
+from codeb.model.access import Key, Team
 from codeb.model.specs import Deployment
 
 log = logging.getLogger("codeb.store")
@@ -310,16 +310,21 @@ def _settle(made: Engine) -> None:
 
 
 def _narrowed(registry: Registered, path: Path) -> Registered:
-    """What the file which was set aside calls ended stays so: the mirror may have been behind."""
+    """What the file which was set aside calls ended stays so, and a policy as strict: the mirror may have been behind."""
     revoked, expires = (salvage.ended_in(path, end) for end in (api_keys.c.revoked_at, api_keys.c.expires_at))
     removed, deleted = (salvage.ended_in(path, end) for end in (members.c.removed_at, teams.c.deleted_at))
+    policies = salvage.policies_in(path)
 
     def key(each: Key) -> Key:
         first = earlier(each.revoked_at, revoked.get(each.id))
         return replace(each, revoked_at=first, expires_at=earlier(each.expires_at, expires.get(each.id)))
 
+    def team(each: Team) -> Team:
+        approval = each.approval.stricter(policies.get(each.id, each.approval))
+        return replace(each, deleted_at=each.deleted_at or deleted.get(each.id), approval=approval)
+
     return replace(
         registry, keys=tuple(key(each) for each in registry.keys),
         members=tuple(replace(each, removed_at=each.removed_at or removed.get(each.id)) for each in registry.members),
-        teams=tuple(replace(each, deleted_at=each.deleted_at or deleted.get(each.id)) for each in registry.teams),
+        teams=tuple(team(each) for each in registry.teams),
     )  # fmt: skip

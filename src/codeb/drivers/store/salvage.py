@@ -28,8 +28,10 @@ from codeb.drivers.store.schema import (
     operation_steps,
     operations,
     projects,
+    teams,
 )  # fmt: skip
 from codeb.drivers.store.trust import reading
+from codeb.model.access import Approval
 
 log = logging.getLogger("codeb.store")
 
@@ -77,6 +79,19 @@ def ended_in(path: Path, end: Column[Any]) -> dict[str, datetime]:
         with reading(path) as source:
             # only these two: a file of an older version lacks others
             found = {row[ids.name]: row[end.name] for row in _each(source, end.table, (ids, end)) if row[end.name] is not None}
+    except FAULTS:
+        pass
+    return found
+
+
+def policies_in(path: Path) -> dict[str, Approval]:
+    """What this file says the teams ask for, by id. None that cannot be read, or is no policy."""
+    found: dict[str, Approval] = {}
+    try:
+        with reading(path) as source:
+            for row in _each(source, teams, (teams.c.id, teams.c.approval)):
+                if row["approval"] in list(Approval):
+                    found[row["id"]] = Approval(row["approval"])
     except FAULTS:
         pass
     return found

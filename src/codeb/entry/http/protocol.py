@@ -127,11 +127,11 @@ class Guarded(HttpToolsProtocol):
         raise NotImplementedError
 
     def _end(self, fault: PublicError) -> None:
-        """Say why, unless an answer is under way, and close."""
+        """Say why, unless an answer has begun, and close."""
         self._no_hurry()
         if self.transport.is_closing():
             return
-        if self.cycle is None or self.cycle.response_complete:
+        if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
             self.transport.write(self.told(fault))
         self.transport.close()
 

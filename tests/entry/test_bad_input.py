@@ -40,6 +40,8 @@ def attack() -> Iterator[Attack]:
 
 
 FIELDS = hostile.fields()
+ABSENT = ("conflict_settle", "approve", "reject")
+"""what they are about is not there, and cannot be made from outside"""
 
 
 def chosen(field: Field, values: list[Any]) -> list[Any]:

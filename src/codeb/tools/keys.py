@@ -9,6 +9,7 @@ from codeb.model.access import Role
 from codeb.tools import fields
 from codeb.tools.call import Call
 from codeb.tools.drafts import draft
+from codeb.tools.people import whole
 from codeb.tools.tool import Outcome, Risk, Tool
 
 
@@ -26,6 +27,7 @@ class RotateResult(fields.Result):
 
 async def _rotate(call: Call, params: RotateParams) -> Outcome:
     kit = call.kit
+    whole(call.actor, "the master key")
     ids = list(kit.keyring.ids)
     changes = [
         f"put a new master key into {kit.keyring.where}",

@@ -14,7 +14,7 @@ from codeb.tools.catalog import BY_NAME, TOOLS
 from codeb.tools.health import HealthResult
 from codeb.tools.tool import Outcome
 from tests.kit import OWNER, Died, Process, Rig, add_key, begin
-from tests.unit.gate.test_rights import EXAMPLES
+from tests.rights import EXAMPLES
 
 pytestmark = pytest.mark.anyio
 WHERE = {"projectName": "shop", "environment": "production"}

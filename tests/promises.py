@@ -70,7 +70,7 @@ SHOWN: dict[str, tuple[str, ...]] = {
     "P16": ("flows/test_project_delete.py", "flows/test_undelete.py"),
     "S1": ("unit/drivers/test_files_and_shell.py",),
     "S2": ("entry/test_bad_input.py",),
-    "S3": ("entry/test_bad_input.py",),
+    "S3": ("entry/test_bad_input.py", "entry/test_hostile.py"),
     "S4": ("unit/model/test_grammar.py", "unit/gate/test_door.py", "entry/test_bad_input.py"),
     "S5": ("unit/gate/test_rights.py", "unit/tools/test_people.py", "entry/test_authorisation.py"),
     "S6": ("unit/gate/test_rights.py", "entry/test_authorisation.py"),

@@ -80,7 +80,7 @@ def expected(tool: Tool[Any], caller: str, stand: str) -> tuple[int, str] | None
         return 403, "forbidden"
     if caller == "other project" and "projectName" in said:
         return 404, "project_not_found"
-    if stand == "degraded" and (CHANGES[tool.name] and tool.name not in AWAY or tool.name in READS_IT_ALL):
+    if stand == "degraded" and ((CHANGES[tool.name] and tool.name not in AWAY) or tool.name in READS_IT_ALL):
         return 503, "degraded"
     if caller == "rival" and said.get("projectName") == "shop":
         return 404, "project_not_found"
@@ -109,7 +109,9 @@ class Doors:
         headers = {"X-API-Key": key.reveal()} if key else {}
         if door == "cli":
             return await self._by_command(tool, key)
-        path, body = ("/api/tool", {"tool": tool.name, "params": params(tool)}) if door == "tool" else (path_of(tool), params(tool))
+        path, body = (
+            ("/api/tool", {"tool": tool.name, "params": params(tool)}) if door == "tool" else (path_of(tool), params(tool))
+        )
         said = await self.client.post(path, json=body, headers=headers)
         return said.status_code, said.json()
 

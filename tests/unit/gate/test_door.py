@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from pydantic import Field
 
 from codeb.contracts.store import Standing
 from codeb.drivers.store.sql import SqlStore
@@ -292,3 +293,19 @@ async def test_the_gate_itself_holds_a_key_to_its_projects() -> None:
     async with begin("grace") as rig:
         key = await add_key(rig, projects=frozenset({"other"}))
         await rig.boot().refused("project_create", 404, "project_not_found", key=key, projectName="blog")
+
+
+async def test_the_record_has_neither_a_secret_that_was_given_nor_what_was_said_of_one_that_was_shown() -> None:
+    """S11"""
+
+    class Told(BY_NAME["project_list"].params):  # type: ignore[name-defined,misc]
+        password: str | None = Field(None, json_schema_extra={"writeOnly": True})
+
+    async with begin("grace") as rig:
+        process = rig.boot(tools=dict(BY_NAME) | {"project_list": replace(BY_NAME["project_list"], params=Told)})
+        old = len(await rows(process))
+        await process.ok("project_list", password="hunter2")
+        await process.ok("token_create", role="viewer")
+        told = {row.tool: row for row in await rows(process, old)}
+        assert told["project_list"].params == {"password": "…"}
+        assert told["token_create"].summary == "Make a key: what it showed is not on record."

@@ -280,7 +280,8 @@ async def test_the_gate_itself_holds_back_changes_without_lead_and_without_the_d
         process, before = rig.boot(), rig.print()
         for standing, code in ((Standing(leads=False), "not_leader"), (Standing(away_since=START, why="gone"), "degraded")):
             monkeypatch.setattr(SqlStore, "standing", property(lambda _, now=standing: now))
-            await process.refused("project_update", 503, code, projectName="shop", watchSeconds=90)
+            said = await process.refused("project_update", 503, code, projectName="shop", watchSeconds=90)
+            assert code == "not_leader" or "deploy" in said["hint"], "the gate says what goes on; the tool behind it would not"
             await process.ok("project_list")
             await process.ok("project_update", projectName="shop", watchSeconds=90, dryRun=True)
         assert rig.print() == before

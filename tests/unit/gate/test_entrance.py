@@ -118,6 +118,14 @@ async def test_an_address_that_fails_too_often_waits_and_a_valid_key_from_there_
         await one.refused("project_list", 401, "unauthenticated", key=WRONG)
 
 
+async def test_strangers_of_one_ipv6_network_are_counted_together() -> None:
+    async with process(failures=Rate(2, 60)) as (one, _):
+        said = [
+            (await one.gate.call(Asked("project_list", {}, WRONG, "test", "c", f"2001:db8::{each}"))).status for each in (1, 2, 3)
+        ]
+        assert said == [401, 401, 429]
+
+
 async def test_the_limit_tells_nothing_about_a_key() -> None:
     """S13: within it and beyond it, unknown, malformed, revoked, expired and missing keys get one and the same answer."""
     async with process(failures=Rate(20, 60)) as (one, rig):

@@ -22,6 +22,21 @@ SHELL_CALLS |= {"asyncio.create_subprocess_shell"}
 SHELL_IN_TEXT = re.compile(r"\b(?:ba|da|)sh -c\b")
 RE_CALLS = frozenset({"compile", "fullmatch"})
 PART_CALLS = frozenset({"match", "search"})
+SQL_CALLS = frozenset({"text", "execute", "exec_driver_sql", "scalar", "scalars"})
+SQL_BEGINS = re.compile(
+    r"\s*(?:SELECT|INSERT|UPDATE|DELETE|CREATE|ALTER|DROP|PRAGMA|LISTEN|NOTIFY|SAVEPOINT|TRUNCATE)\s.*", re.DOTALL
+)
+STORE = "src/codeb/drivers/store"
+# What a statement may hold that no driver can bind: names of our own tables and triggers, and constants beside them. By
+# file, so that each new one is looked at.
+SQL_NAMES = {
+    f"{STORE}/feed.py": {"table", "act", "when", "note", "values"},
+    f"{STORE}/migrations/versions/0002_survival.py": {"table"},
+    f"{STORE}/migrations/versions/0003_rights.py": {"table"},
+    f"{STORE}/schema.py": {"_state"},
+    f"{STORE}/sqlite.py": {"pragma"},
+    "src/codeb/entry/doctor/database.py": {"wrong"},
+}
 ADDRESS = re.compile(r"(?<![\w.])(?:[0-9]{1,3}\.){3}[0-9]{1,3}(?![\w]|\.[0-9])")
 # In pieces, so that this file does not hold what it looks for.
 HOSTS = tuple(
@@ -95,6 +110,49 @@ def whole_match(path: PurePosixPath, text: str) -> Iterator[Finding]:
             yield node.value.lineno, f"{node.arg}= is searched for, not matched whole: use a validator with fullmatch"
 
 
+def no_string_sql(path: PurePosixPath, text: str) -> Iterator[Finding]:
+    """A statement is one constant or built by SQLAlchemy; what varies is bound."""
+    if not _is_source(path, "src"):
+        return
+    names = SQL_NAMES.get(str(path), set())
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Call) and node.args and ast.unparse(node.func).rpartition(".")[2] in SQL_CALLS:
+            if _put_together(node.args[0]) and not _only(node.args[0], names):
+                yield node.args[0].lineno, "SQL put together from pieces: bind what varies"
+        elif _put_together(node) and not _only(node, names) and (first := _first_word(node)) and SQL_BEGINS.fullmatch(first):
+            yield node.lineno, "a text that begins like SQL, put together from pieces: bind what varies"
+
+
+def _only(node: ast.AST, names: set[str]) -> bool:
+    return bool(names) and {each.id for each in ast.walk(node) if isinstance(each, ast.Name)} <= names
+
+
+def _put_together(node: ast.AST) -> bool:
+    """An f-string with something in it, `+` or `%` with something that is no constant, `format` or `join`."""
+    match node:
+        case ast.JoinedStr():
+            return any(isinstance(each, ast.FormattedValue) for each in node.values)
+        case ast.BinOp(op=ast.Add() | ast.Mod()):
+            return not all(isinstance(each, ast.Constant) for each in (node.left, node.right))
+        case ast.Call(func=ast.Attribute(attr="format" | "format_map" | "join")):
+            return True
+    return False
+
+
+def _first_word(node: ast.AST) -> str:
+    """The constant that a text put together begins with."""
+    match node:
+        case ast.Constant(value=str(said)):
+            return said
+        case ast.JoinedStr(values=[first, *_]):
+            return _first_word(first)
+        case ast.BinOp(left=left):
+            return _first_word(left)
+        case ast.Call(func=ast.Attribute(value=value)):
+            return _first_word(value)
+    return ""
+
+
 def no_registry_hosts(path: PurePosixPath, text: str) -> Iterator[Finding]:
     """Where packages come from is the machine's business."""
     for number, line in enumerate(text.splitlines(), 1):
@@ -116,7 +174,7 @@ def no_real_addresses(path: PurePosixPath, text: str) -> Iterator[Finding]:
                 yield number, f"{match[0]} is somebody's address: use 192.0.2.x, 198.51.100.x or 203.0.113.x"
 
 
-RULES: tuple[Rule, ...] = (telling_names, no_shell, whole_match, no_registry_hosts, no_real_addresses)
+RULES: tuple[Rule, ...] = (telling_names, no_shell, whole_match, no_string_sql, no_registry_hosts, no_real_addresses)
 
 
 def _is_source(path: PurePosixPath, folder: str) -> bool:

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,10 @@ from codeb.gate.validate import validate, wire_names
 from codeb.tools.catalog import BY_NAME, TOOLS
 from tests.stage import Stage
 
-EXAMPLES = 200 if os.environ.get("CODEB_TEST_SIZE") == "full" else 12
+FULL = os.environ.get("CODEB_TEST_SIZE") == "full"
+EXAMPLES = 200 if FULL else 12
+LEAST_CALLS = 10_000
+"""of the fuzzer, in the full size"""
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENT = json.loads(json.dumps(openapi(VERSION)))
 METHODS = {"get", "put", "post", "delete", "options", "head", "patch", "trace"}
@@ -176,6 +180,10 @@ def operations(stage: Stage) -> dict[str, Any]:
     return {each.definition.raw["operationId"]: each for each in found}
 
 
+FUZZED: Counter[tuple[str, GenerationMode]] = Counter()
+"""calls that were made and checked, by operation; what a check asks for itself, such as the same without a key, not counted"""
+
+
 @pytest.mark.docker
 @pytest.mark.proxy
 @pytest.mark.parametrize("mode", list(GenerationMode))
@@ -192,6 +200,7 @@ def test_the_server_answers_as_the_document_says(
     @given(case=operations[name].as_strategy(generation_mode=mode))
     def fuzz(case: Any) -> None:
         case.call_and_validate(headers=key, checks=CHECKS, timeout=20)
+        FUZZED[name, mode] += 1
 
     fuzz()
 
@@ -201,3 +210,6 @@ def test_the_server_answers_as_the_document_says(
 def test_the_fuzzer_left_a_server_in_good_order(stage: Stage) -> None:
     assert "Traceback" not in stage.log
     assert stage.call("health_check")["status"] in ("pass", "warn")
+    print(f"\n{FUZZED.total()} fuzzed calls of {len({name for name, _ in FUZZED})} operations")
+    if FULL and len(FUZZED) == 2 * len(BY_NAME) + 3:
+        assert FUZZED.total() >= LEAST_CALLS

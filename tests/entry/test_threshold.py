@@ -143,6 +143,12 @@ async def test_budgets_are_told_on_every_authenticated_answer_and_429_says_when(
             assert not [name for name in stranger.headers if name.startswith("x-ratelimit")]
 
 
+async def test_the_101st_call_in_a_minute_is_429_over_http() -> None:
+    async with served(calls=Rate(100, 60)) as (client, _):
+        said = [(await client.post("/api/whoami", json={}, headers=KEY)).status_code for _ in range(101)]
+        assert said == [200] * 100 + [429]
+
+
 async def test_strangers_are_counted_by_who_calls_and_in_the_metrics() -> None:
     proxies = (ipaddress.ip_network("127.0.0.1/32"),)
     async with served(Rules(proxies=proxies), failures=Rate(2, 60)) as (client, process):

@@ -6,15 +6,18 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from pydantic import Field
 
+from codeb.contracts.store import Standing
+from codeb.drivers.store.sql import SqlStore
 from codeb.gate import Asked
 from codeb.model.access import Role
 from codeb.tools.call import Call
 from codeb.tools.catalog import BY_NAME, TOOLS
 from codeb.tools.health import HealthResult
 from codeb.tools.tool import Outcome
-from tests.kit import OWNER, Died, Process, Rig, add_key, begin
-from tests.unit.gate.test_rights import EXAMPLES
+from tests.kit import OWNER, START, Died, Process, Rig, add_key, begin
+from tests.rights import EXAMPLES
 
 pytestmark = pytest.mark.anyio
 WHERE = {"projectName": "shop", "environment": "production"}
@@ -269,3 +272,41 @@ async def test_every_answer_has_the_envelope_and_valid_next_calls(name: str) -> 
         json.dumps(said.body, default=None)
         for each in said.body["next"]:
             BY_NAME[each["tool"]].params.model_validate(each["params"], by_alias=True, by_name=False)
+
+
+async def test_the_gate_itself_holds_back_changes_without_lead_and_without_the_database(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reads and rehearsals go on; of what changes something, without the database only what is made for that."""
+    async with begin("grace") as rig:
+        process, before = rig.boot(), rig.print()
+        for standing, code in ((Standing(leads=False), "not_leader"), (Standing(away_since=START, why="gone"), "degraded")):
+            monkeypatch.setattr(SqlStore, "standing", property(lambda _, now=standing: now))
+            said = await process.refused("project_update", 503, code, projectName="shop", watchSeconds=90)
+            assert code == "not_leader" or "deploy" in said["hint"], "the gate says what goes on; the tool behind it would not"
+            await process.ok("project_list")
+            await process.ok("project_update", projectName="shop", watchSeconds=90, dryRun=True)
+        assert rig.print() == before
+        monkeypatch.setattr(SqlStore, "standing", property(lambda _: Standing(leads=False)))
+        await process.refused("promote", 503, "not_leader", **WHERE)
+
+
+async def test_the_gate_itself_holds_a_key_to_its_projects() -> None:
+    """Before the tool sees the call: also for a project that is not there yet."""
+    async with begin("grace") as rig:
+        key = await add_key(rig, projects=frozenset({"other"}))
+        await rig.boot().refused("project_create", 404, "project_not_found", key=key, projectName="blog")
+
+
+async def test_the_record_has_neither_a_secret_that_was_given_nor_what_was_said_of_one_that_was_shown() -> None:
+    """S11"""
+
+    class Told(BY_NAME["project_list"].params):  # type: ignore[name-defined,misc]
+        password: str | None = Field(None, json_schema_extra={"writeOnly": True})
+
+    async with begin("grace") as rig:
+        process = rig.boot(tools=dict(BY_NAME) | {"project_list": replace(BY_NAME["project_list"], params=Told)})
+        old = len(await rows(process))
+        await process.ok("project_list", password="hunter2")
+        await process.ok("token_create", role="viewer")
+        told = {row.tool: row for row in await rows(process, old)}
+        assert told["project_list"].params == {"password": "…"}
+        assert told["token_create"].summary == "Make a key: what it showed is not on record."

@@ -1,6 +1,9 @@
 """Who comes in and how often: the budget of a key, strangers, one path for all that is no key, development (S13, S30)."""
 
+import contextlib
 import hmac
+import statistics
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -9,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from codeb.errors import Unauthenticated
 from codeb.gate import Asked, authenticate
 from codeb.gate.authenticate import digest
 from codeb.model.access import Key, Role, development_key
@@ -114,6 +118,14 @@ async def test_an_address_that_fails_too_often_waits_and_a_valid_key_from_there_
         await one.refused("project_list", 401, "unauthenticated", key=WRONG)
 
 
+async def test_strangers_of_one_ipv6_network_are_counted_together() -> None:
+    async with process(failures=Rate(2, 60)) as (one, _):
+        said = [
+            (await one.gate.call(Asked("project_list", {}, WRONG, "test", "c", f"2001:db8::{each}"))).status for each in (1, 2, 3)
+        ]
+        assert said == [401, 401, 429]
+
+
 async def test_the_limit_tells_nothing_about_a_key() -> None:
     """S13: within it and beyond it, unknown, malformed, revoked, expired and missing keys get one and the same answer."""
     async with process(failures=Rate(20, 60)) as (one, rig):
@@ -154,6 +166,29 @@ async def test_every_text_takes_the_same_steps(monkeypatch: pytest.MonkeyPatch) 
             seen.append(list(steps))
         assert seen[0] == ["hash", "compare 64 64", "usable"]
         assert all(each == seen[0] for each in seen)
+
+
+@pytest.mark.long
+@pytest.mark.quiet
+async def test_how_long_it_takes_tells_nothing_about_a_key() -> None:
+    """S13: unknown, malformed, revoked and expired keys, in turn; the medians are as near as two halves of one kind are."""
+    async with process() as (one, rig):
+        kinds = {
+            "unknown": WRONG, "again": Secret("codeb_main_owner_" + "y" * 32), "role": Secret("codeb_main_viewer_" + "o" * 32),
+            "malformed": Secret("x" * 49), "revoked": await add_key(rig, revoked_at=START),
+            "expired": await add_key(rig, expires_at=START),
+        }  # fmt: skip
+        snapshot, now = one.kit.store.snapshot, one.kit.world.now()
+        took: dict[str, list[int]] = {name: [] for name in kinds}
+        for _ in range(4000):
+            for name, key in kinds.items():
+                began = time.perf_counter_ns()
+                with contextlib.suppress(Unauthenticated):
+                    authenticate.authenticate(key, snapshot, now)
+                took[name].append(time.perf_counter_ns() - began)
+        medians = {name: statistics.median(each) for name, each in took.items()}
+        # a rank test with so many calls sees nanoseconds: what is asked is that nobody could over a network
+        assert max(medians.values()) - min(medians.values()) < max(5_000, 0.25 * medians["unknown"]), medians
 
 
 # --- development -------------------------------------------------------------------------------------------------

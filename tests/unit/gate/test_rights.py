@@ -12,98 +12,10 @@ from codeb.tools.catalog import TOOLS
 from codeb.tools.fields import Changing, Long, OnEnvironment
 from codeb.tools.tool import Tool
 from tests.kit import START, Rig, add_key, begin
+from tests.rights import EXAMPLES, ROLES
 
 pytestmark = pytest.mark.anyio
 
-ROLES = {
-    "viewer": {
-        "project_list",
-        "project_get",
-        "slot_status",
-        "slot_list",
-        "port_get",
-        "port_check",
-        "port_list",
-        "operation_get",
-        "operation_list",
-        "event_list",
-        "approval_list",
-        "approval_get",
-        "logs",
-        "health_check",
-        "scan",
-        "team_list",
-        "team_get",
-        "member_list",
-        "whoami",
-    },
-    "member": {
-        "project_create",
-        "project_update",
-        "deploy",
-        "promote",
-        "rollback",
-        "port_allocate",
-        "port_register",
-        "operation_cancel",
-        "audit_list",
-        "token_create",
-        "token_list",
-        "token_revoke",
-        "token_rotate",
-        "approve",
-        "reject",
-    },
-    "admin": {
-        "project_delete",
-        "undelete",
-        "slot_cleanup",
-        "port_release",
-        "port_sync",
-        "reconcile",
-        "conflict_list",
-        "conflict_settle",
-        "audit_verify",
-        "team_settings",
-        "member_invite",
-        "member_remove",
-    },
-    "owner": {"keys_rotate", "team_create", "team_delete"},
-}
-"""the table a person reviews; the catalogue has to agree"""
-
-EXAMPLES: dict[str, dict[str, Any]] = {
-    "project_create": {"projectName": "blog"},
-    "project_get": {"projectName": "shop"},
-    "project_update": {"projectName": "shop", "watchSeconds": 90},
-    "project_delete": {"projectName": "shop", "confirm": "shop"},
-    "undelete": {"projectName": "shop"},
-    "deploy": {"projectName": "shop", "image": "shop:3"},
-    "promote": {"projectName": "shop"},
-    "rollback": {"projectName": "shop"},
-    "slot_status": {"projectName": "shop"},
-    "scan": {"projectName": "shop"},
-    "port_allocate": {"projectName": "shop", "environment": "staging"},
-    "port_get": {"projectName": "shop"},
-    "port_check": {"port": 4100},
-    "port_release": {"projectName": "shop"},
-    "port_register": {"projectName": "shop", "environment": "staging", "blue": 4600, "green": 4601},
-    "logs": {"projectName": "shop"},
-    "operation_get": {"operationId": "op_" + "0" * 26},
-    "conflict_settle": {"conflictId": "cf_" + "0" * 28},
-    "operation_cancel": {"operationId": "op_" + "0" * 26},
-    "team_create": {"team": "other"},
-    "team_settings": {"displayName": "Main"},
-    "team_delete": {"team": "main", "confirm": "main"},
-    "member_invite": {"name": "ana", "role": "viewer"},
-    "member_remove": {"name": "ana"},
-    "token_create": {"role": "viewer"},
-    "token_revoke": {"keyId": "key_" + "0" * 28},
-    "token_rotate": {"keyId": "key_" + "0" * 28},
-    "approval_get": {"approvalId": "ap_" + "0" * 26},
-    "approve": {"approvalId": "ap_" + "0" * 26},
-    "reject": {"approvalId": "ap_" + "0" * 26},
-}
 CELLS = [(tool.name, role) for tool in TOOLS for role in Role]
 
 

@@ -81,6 +81,37 @@ def test_a_whole_match(tmp_path: Path) -> None:
     assert planted(tmp_path, MODEL, "NAME = re.compile('[a-z^$]+')\nre.fullmatch('a', text)\nNAME.fullmatch(text)\n") == []
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "text(f'SELECT * FROM keys WHERE id = {key}')",
+        "sa.text('SELECT * FROM ' + table)",
+        "connection.execute('DELETE FROM keys WHERE id = %s' % key)",
+        "connection.exec_driver_sql('DROP TABLE {}'.format(table))",
+        "text(' AND '.join(conditions))",
+        "statement = f'UPDATE keys SET label = {label}'",
+        "statement = 'INSERT INTO keys VALUES (' + values",
+    ],
+)
+def test_sql_put_together(tmp_path: Path, line: str) -> None:
+    found = planted(tmp_path, DRIVER, f"\n{line}\n")
+    assert found
+    assert all(each.startswith(f"{DRIVER}:2: ") and "put together from pieces" in each for each in found)
+
+
+@pytest.mark.parametrize(
+    "line", ["text('SELECT 1')", "text('SELECT 1 ' 'WHERE a = :a')", "tx.execute(keys.select())", "said = f'Select {name} first'"]
+)
+def test_sql_that_is_one_constant(tmp_path: Path, line: str) -> None:
+    assert planted(tmp_path, DRIVER, line + "\n") == []
+
+
+def test_sql_takes_only_the_names_of_its_file(tmp_path: Path) -> None:
+    name = "src/codeb/drivers/store/sqlite.py"
+    assert planted(tmp_path, name, "cursor.execute(f'PRAGMA {pragma}')\n") == []
+    assert planted(tmp_path, name, "cursor.execute(f'PRAGMA {pragma}={said}')\n")
+
+
 @pytest.mark.parametrize("host", check_house.HOSTS)
 @pytest.mark.parametrize("before", ["", "files.", "https://registry-1.", '"'])
 @pytest.mark.parametrize("name", ["README.md", DRIVER, "requirements/dev.txt", "Makefile"])

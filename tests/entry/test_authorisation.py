@@ -1,0 +1,235 @@
+"""The matrix of who may do what: every tool, every kind of caller, every door, with the database and without it.
+
+What is to be expected is worked out here from the catalogue and the reviewed tables (`tests.rights`, and the ones below),
+not by the gate. A call that is denied changes nothing: not the registry, not the machine, not the proxy.
+
+Shows S5, S6, S8, S9, S13.
+"""
+
+import contextlib
+import io
+import json
+import os
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import anyio.from_thread
+import anyio.to_thread
+import httpx2
+import pytest
+
+from codeb.contracts.store import Standing
+from codeb.drivers.store.sql import SqlStore
+from codeb.entry.cli.client import Answer, Client
+from codeb.entry.cli.main import main
+from codeb.entry.http import Http, Rules
+from codeb.entry.surface import path_of
+from codeb.model.access import Member, Role
+from codeb.model.secret import Secret
+from codeb.tools.catalog import BY_NAME, TOOLS
+from codeb.tools.tool import Tool
+from codeb.wiring import House
+from tests.kit import START, Process, Rig, Still, add_key, begin, still
+from tests.rights import EXAMPLES, ROLES
+
+pytestmark = pytest.mark.anyio
+
+FULL = os.environ.get("CODEB_TEST_SIZE") == "full"
+NEEDED = {name: Role(role) for role, names in ROLES.items() for name in names}
+STRANGERS = ("none", "malformed", "revoked", "expired", "removed")
+SCOPED = ("other tools", "other project", "other environment")
+CALLERS = (*STRANGERS, *(role.value for role in Role), "rival", *SCOPED)
+DOORS = ("tool", "short", "cli")
+STANDS = ("normal", "degraded")
+
+WHOLE = {"team_create", "team_settings", "team_delete", "keys_rotate"}
+"""what concerns the whole team or more: not for an owner key that is narrowed, to whatever it is"""
+HANDS_ON = {"token_create", "member_invite", "member_remove"}
+"""what a narrowed key may, as far as nothing it makes or ends reaches beyond it"""
+AWAY = {"deploy", "promote", "rollback", "slot_cleanup", "operation_cancel", "reconcile"}
+"""what changes something and goes on while the database is away"""
+READS_IT_ALL = {"audit_verify"}
+"""what changes nothing, and has no answer without the database"""
+CHANGES = {tool.name: "dryRun" in tool.params.model_json_schema(by_alias=True)["properties"] for tool in TOOLS}
+EXIT = {200: {0}, 400: {1}, 401: {3}, 403: {3}, 404: {4}, 409: {1, 6}, 503: {7}}
+"""exit codes of `we` by the HTTP number"""
+
+
+def params(tool: Tool[Any]) -> dict[str, Any]:
+    """A call on production, wherever a tool knows environments."""
+    said = dict(EXAMPLES.get(tool.name, {}))
+    if "environment" in tool.params.model_fields:
+        said["environment"] = "production"
+    return said | ({"blue": 4300, "green": 4301} if tool.name == "port_register" else {})
+
+
+def expected(tool: Tool[Any], caller: str, stand: str) -> tuple[int, str] | None:
+    """Status and code of the refusal; None: the caller is let in."""
+    if caller in STRANGERS:
+        return 401, "unauthenticated"
+    role = Role(caller) if caller in list(Role) else Role.OWNER
+    said = params(tool)
+    if not role.covers(NEEDED[tool.name]) or caller == "other tools":
+        return 403, "forbidden"
+    if caller == "other environment" and "environment" in said:
+        return 403, "forbidden"
+    if caller == "other project" and "projectName" in said:
+        return 404, "project_not_found"
+    if stand == "degraded" and ((CHANGES[tool.name] and tool.name not in AWAY) or tool.name in READS_IT_ALL):
+        return 503, "degraded"
+    if caller == "rival" and said.get("projectName") == "shop":
+        return 404, "project_not_found"
+    if caller == "rival" and tool.name == "team_delete":
+        return 404, "team_not_found"
+    if caller in SCOPED and tool.name in WHOLE:
+        return 403, "forbidden"
+    return None
+
+
+CELLS = [(tool.name, caller, door, stand) for tool in TOOLS for caller in CALLERS for door in DOORS for stand in STANDS]
+SEEN: Counter[str] = Counter()
+SUCCEEDED: set[str] = set()
+DONE: set[tuple[str, str]] = set()
+
+
+@dataclass
+class Doors:
+    """One CodeB, and the three ways in."""
+
+    rig: Rig
+    process: Process
+    client: httpx2.AsyncClient
+
+    async def ask(self, door: str, tool: Tool[Any], key: Secret | None) -> tuple[int, dict[str, Any]]:
+        headers = {"X-API-Key": key.reveal()} if key else {}
+        if door == "cli":
+            return await self._by_command(tool, key)
+        path, body = (
+            ("/api/tool", {"tool": tool.name, "params": params(tool)}) if door == "tool" else (path_of(tool), params(tool))
+        )
+        said = await self.client.post(path, json=body, headers=headers)
+        return said.status_code, said.json()
+
+    async def _by_command(self, tool: Tool[Any], key: Secret | None) -> tuple[int, dict[str, Any]]:
+        """`we tool NAME JSON`, in a thread, whose one line to the server leads back into this loop."""
+        heard: list[Answer] = []
+
+        async def post(method: str, path: str, headers: dict[str, str], body: bytes) -> Answer:
+            said = await self.client.request(method, path, content=body, headers=headers)
+            return Answer(said.status_code, said.json(), said.text)
+
+        def exchange(_: Client, method: str, path: str, headers: dict[str, str], body: bytes, seconds: float) -> Answer:
+            heard.append(anyio.from_thread.run(post, method, path, headers, body))
+            return heard[-1]
+
+        def run() -> int:
+            with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+                return main(["tool", tool.name, json.dumps(params(tool))])
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Client, "_exchange", exchange)
+            patch.setenv("CODEB_API_URL", "http://codeb")
+            patch.setenv("CODEB_API_KEY", key.reveal()) if key else patch.delenv("CODEB_API_KEY", raising=False)
+            code = await anyio.to_thread.run_sync(run)
+        assert len(heard) == 1
+        assert code in EXIT[heard[0].status], (code, heard[0])
+        return heard[0].status, heard[0].body
+
+
+@asynccontextmanager
+async def opened(state: Still) -> AsyncIterator[Doors]:
+    async with state.again() as rig:
+        process, http = rig.boot(), Http(Rules(frozenset({"codeb"})))
+        http.bind(House(process.kit, process.engine, process.gate, process.audit, Path("owner.key")))
+        transport = httpx2.ASGITransport(app=http.app(), raise_app_exceptions=False)
+        async with httpx2.AsyncClient(transport=transport, base_url="http://codeb") as client:
+            yield Doors(rig, process, client)
+        await process.settle()
+
+
+MADE: list[tuple[Still, dict[str, Secret | None]]] = []
+
+
+async def everybody() -> tuple[Still, dict[str, Secret | None]]:
+    """The shop, a rival's team, and a key for every kind of caller; made once."""
+    if not MADE:
+        async with begin("grace") as rig:
+            keys: dict[str, Secret | None] = {
+                "none": None,
+                "malformed": Secret("not-a-key"),
+                "revoked": await add_key(rig, revoked_at=START),
+                "expired": await add_key(rig, expires_at=START - timedelta(seconds=1)),
+                "removed": await add_key(rig, member="mem_gone"),
+                **{role.value: await add_key(rig, role) for role in Role},
+                "rival": await add_key(rig, team="rivals"),
+                "other tools": await add_key(rig, tools=frozenset({"nothing_else"})),
+                "other project": await add_key(rig, projects=frozenset({"other"})),
+                "other environment": await add_key(rig, environments=frozenset({"staging"})),
+            }
+            async with rig.store.write() as registry:
+                await registry.members.add(Member("mem_gone", "main", "bea", Role.OWNER, START))
+                await registry.members.remove(START, "mem_gone")
+            MADE.append((still(rig), keys))
+    return MADE[0]
+
+
+@pytest.fixture(autouse=True)
+def nobody_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`we` finds no settings and no key of the person who runs the tests."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("CODEB_HOME", str(tmp_path))
+
+
+def stands(patch: pytest.MonkeyPatch, stand: str) -> None:
+    if stand == "degraded":
+        patch.setattr(SqlStore, "standing", property(lambda _: Standing(away_since=START, why="the test took it away")))
+
+
+@pytest.mark.parametrize("stand", STANDS)
+@pytest.mark.parametrize("name", BY_NAME)
+async def test_declared_is_observed_at_every_door(name: str, stand: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    state, keys = await everybody()
+    tool = BY_NAME[name]
+    stands(monkeypatch, stand)
+    denied = {caller: fault for caller in CALLERS if (fault := expected(tool, caller, stand))}
+    async with opened(state) as doors:
+        before = doors.rig.print()
+        for caller, fault in denied.items():
+            for door in DOORS:
+                status, body = await doors.ask(door, tool, keys[caller])
+                assert (status, body.get("code")) == fault, f"{name} by {caller} through {door}, {stand}: {status} {body}"
+                assert doors.rig.print() == before, f"{name} by {caller} through {door}, {stand}"
+                assert doors.rig.effects() == [], f"{name} by {caller} through {door}, {stand}"
+                SEEN[f"{fault[0]}"] += 1
+    for number, caller in enumerate(caller for caller in CALLERS if caller not in denied):
+        # each in a CodeB of its own, for it changes something: in the small size through one door each
+        for door in DOORS if FULL else [DOORS[(number + len(name)) % len(DOORS)]]:
+            async with opened(state) as doors:
+                status, body = await doors.ask(door, tool, keys[caller])
+            where = f"{name} by {caller} through {door}, {stand}: {status} {body}"
+            limits = caller in SCOPED and name in HANDS_ON and body.get("code") == "forbidden"
+            assert status in (200, 404, 409) or limits, where
+            if caller == "rival":
+                assert "shop" not in json.dumps({**body, "hint": ""}), where
+            SEEN["let in"] += 1
+            SUCCEEDED.update([name] if status == 200 else [])
+    DONE.add((name, stand))
+
+
+def test_every_cell_was_looked_at() -> None:
+    """Last in the file."""
+    print(f"\n{SEEN.total()} cells of {len(CELLS)}: {dict(SEEN)}")
+    assert len(CELLS) == len(TOOLS) * len(CALLERS) * len(DOORS) * len(STANDS) >= 3500
+    assert set(NEEDED) == set(BY_NAME)
+    assert {tool.name for tool in TOOLS if tool.without_database} == AWAY
+    ran = len(DONE) == len(TOOLS) * len(STANDS)
+    let_in = [tool.name for tool in TOOLS for caller in CALLERS for stand in STANDS if expected(tool, caller, stand) is None]
+    if ran:
+        assert SEEN.total() == len(CELLS) - (0 if FULL else len(let_in) * (len(DOORS) - 1))
+        assert len(SUCCEEDED) >= 30, "who is let in gets something done, wherever there is something to do in this shop"

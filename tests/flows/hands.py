@@ -6,7 +6,7 @@ from dataclasses import replace
 from codeb.drivers.runtime.memory_machine import Behaviour
 from codeb.model.deletion import READY
 from codeb.model.names import Place
-from codeb.model.slots import Pair, State, grace_expired
+from codeb.model.slots import Pair, SlotRow, State, grace_expired
 from codeb.model.specs import Live
 from tests.kit import Rig
 
@@ -112,9 +112,14 @@ class Hands:
             return False
         held, now = place in proxy.held, proxy.switch[place]
         is_so = Live(None) if held else now
-        wanted = Live(pair.active.slot if pair.active else None, pair.grace is not None)
+        wanted = Live(pair.active.slot if pair.active else None, self._stands(pair.grace))
         differs = is_so.slot is not wanted.slot or (not held and is_so.fallback is not wanted.fallback)
         return differs or place in proxy.lost | proxy.edited
+
+    def _stands(self, row: SlotRow | None) -> bool:
+        """Whether it runs, so that it may stand in. A grace that is over is not started again: then it may not."""
+        box = None if row is None else self.rig.machine.boxes.get(row.container)
+        return box is not None and box.running
 
     def unmended(self) -> set[str]:
         """What a round of reconciliation must not leave: all but what a person decides."""

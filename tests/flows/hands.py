@@ -87,6 +87,13 @@ class Hands:
         self.hurt = {name for name in self.hurt if self._is_hurt(name)}
         self.bent = {place for place in self.bent if self._is_bent(place)}
 
+    def came_back(self) -> None:
+        """A grace that was over when its project came back stays aside, stopped, until it is emptied."""
+        for pair in self.rig.store.snapshot.pairs.values():
+            over = pair.grace is not None and grace_expired(pair.grace, self.rig.store._now())
+            if pair.grace is not None and over and f"{pair.grace.container}.kept" in self.rig.machine.boxes:
+                self.hurt.add(pair.grace.container)
+
     def _is_hurt(self, name: str) -> bool:
         """Whether the slot still holds what was broken."""
         pair = self._pair_of(name)

@@ -322,6 +322,8 @@ class Shopkeeper:
         plain = [_without_times(each) for each in ends]
         assert _without_times(found) in plain, f"{asks} left {found}\nbefore: {self.shop}\nright: {plain}"
         self._graces(began, found)
+        if any(ask.tool == "undelete" for ask in asks):
+            self.hands.came_back()
         self.hands.look()
         faults = [fault for fault in await self.rig.faults() if not self.hands.explains(fault)]
         assert faults == [], (asks, faults)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from codeb.errors import PublicError
+from codeb.errors import InternalFault, PublicError
 from codeb.gate import Answer
 from codeb.model.journal import Operation
 from codeb.tools.catalog import TOOLS
@@ -86,7 +86,8 @@ class Stage:
             for _ in range(int(HOUR / 5)):
                 if (await asyncio.wait({call}, timeout=5))[0]:
                     break
-                with contextlib.suppress(PublicError):
+                # whoever picks up logs what stops it, foreseen or not, and comes again
+                with contextlib.suppress(PublicError, InternalFault):
                     await process.engine.resume()
             await _settled(process)
         self.fault.on = False

@@ -253,7 +253,7 @@ async def _next_works(rig: Rig, scene: Scene) -> list[str]:
     if state == "deleted":
         await process.ok("undelete", projectName="shop")
     rig.machine.boxes.pop("somebody", None)
-    await process.ok("deploy", projectName="shop", environment="production", image="shop:5", autoPromote=True)
+    await process.ok("deploy", projectName="shop", environment="production", image="shop:5", autoPromote=True, confirm="shop")
     return await rig.faults()
 
 

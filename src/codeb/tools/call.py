@@ -218,6 +218,11 @@ class Call:
         if self.idempotency_key is not None:
             await self.kit.store.transact(act)
 
+    async def note(self, registry: Registry, answer: Mapping[str, Any]) -> None:
+        """Remember the data of an answer under the idempotency key, in the transaction that ends what was done."""
+        if await self._earlier(registry) is None:
+            await self._remember(registry, **await self._kept(registry, answer))
+
     async def keep_answer(self, answer: Mapping[str, Any]) -> None:
         """Remember the whole answer under its idempotency key. What was done is done: never raises for the store."""
         if self.idempotency_key is None:

@@ -4,6 +4,7 @@ from typing import Any
 
 from pydantic import Field
 
+from codeb.contracts.store import Registry
 from codeb.flows import master_key
 from codeb.model.access import Role
 from codeb.tools import fields
@@ -38,11 +39,18 @@ async def _rotate(call: Call, params: RotateParams) -> Outcome:
             raise kit.keyring.fault
         return drafted.shown("Would change the master key.")
     drafted.still_fits(params)
-    done = await master_key.rotate(kit, lost=params.lost)
-    result = RotateResult(
+
+    async def note(registry: Registry, done: master_key.Changed) -> None:
+        await call.note(registry, _result(done).model_dump(by_alias=True, mode="json"))
+
+    done = await master_key.rotate(kit, lost=params.lost, note=note)
+    return Outcome(_result(done), _said(done), (), _warnings(call, done))
+
+
+def _result(done: master_key.Changed) -> RotateResult:
+    return RotateResult(
         key_id=done.key_id, retired=list(done.retired), resealed=done.resealed, unreadable=done.unreadable, finished=done.finished
     )
-    return Outcome(result, _said(done), (), _warnings(call, done))
 
 
 def _said(done: master_key.Changed) -> str:

@@ -168,14 +168,14 @@ async def _seal_anew(kit: Kit, note: Note | None, *, earlier: bool = False, befo
         named = set(await registry.seals.named())
         retired = tuple(sorted(former - named))
         finished = earlier and bool(resealed or retired or before != newest)
-        done = Changed(newest, retired, resealed, unreadable, finished)
+        change = Changed(newest, retired, resealed, unreadable, finished)
         if note is not None and (finished or not earlier):
-            await note(registry, done)
-        return named, done
+            await note(registry, change)
+        return named, change
 
-    named, done = await kit.store.transact(end)
+    named, ended = await kit.store.transact(end)
     await asyncio.to_thread(ring.keep, named)
-    return done
+    return ended
 
 
 async def _batch(kit: Kit, registry: Registry, newest: str, after: Sealed | None) -> tuple[Sealed | None, int, int]:

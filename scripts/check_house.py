@@ -119,7 +119,13 @@ def no_string_sql(path: PurePosixPath, text: str) -> Iterator[Finding]:
         if isinstance(node, ast.Call) and node.args and ast.unparse(node.func).rpartition(".")[2] in SQL_CALLS:
             if _put_together(node.args[0]) and not _only(node.args[0], names):
                 yield node.args[0].lineno, "SQL put together from pieces: bind what varies"
-        elif _put_together(node) and not _only(node, names) and (first := _first_word(node)) and SQL_BEGINS.fullmatch(first):
+        elif (
+            isinstance(node, ast.expr)
+            and _put_together(node)
+            and not _only(node, names)
+            and (first := _first_word(node))
+            and SQL_BEGINS.fullmatch(first)
+        ):
             yield node.lineno, "a text that begins like SQL, put together from pieces: bind what varies"
 
 

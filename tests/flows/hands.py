@@ -6,7 +6,7 @@ from dataclasses import replace
 from codeb.drivers.runtime.memory_machine import Behaviour
 from codeb.model.deletion import READY
 from codeb.model.names import Place
-from codeb.model.slots import Pair, State, grace_expired
+from codeb.model.slots import Pair, SlotRow, State, grace_expired
 from codeb.model.specs import Live
 from tests.kit import Rig
 
@@ -87,6 +87,13 @@ class Hands:
         self.hurt = {name for name in self.hurt if self._is_hurt(name)}
         self.bent = {place for place in self.bent if self._is_bent(place)}
 
+    def came_back(self) -> None:
+        """A grace that was over when its project came back stays aside, stopped, until it is emptied."""
+        for pair in self.rig.store.snapshot.pairs.values():
+            over = pair.grace is not None and grace_expired(pair.grace, self.rig.store._now())
+            if pair.grace is not None and over and f"{pair.grace.container}.kept" in self.rig.machine.boxes:
+                self.hurt.add(pair.grace.container)
+
     def _is_hurt(self, name: str) -> bool:
         """Whether the slot still holds what was broken."""
         pair = self._pair_of(name)
@@ -112,9 +119,14 @@ class Hands:
             return False
         held, now = place in proxy.held, proxy.switch[place]
         is_so = Live(None) if held else now
-        wanted = Live(pair.active.slot if pair.active else None, pair.grace is not None)
+        wanted = Live(pair.active.slot if pair.active else None, self._stands(pair.grace))
         differs = is_so.slot is not wanted.slot or (not held and is_so.fallback is not wanted.fallback)
         return differs or place in proxy.lost | proxy.edited
+
+    def _stands(self, row: SlotRow | None) -> bool:
+        """Whether it runs, so that it may stand in. A grace that is over is not started again: then it may not."""
+        box = None if row is None else self.rig.machine.boxes.get(row.container)
+        return box is not None and box.running
 
     def unmended(self) -> set[str]:
         """What a round of reconciliation must not leave: all but what a person decides."""

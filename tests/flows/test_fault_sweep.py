@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from codeb.errors import PublicError
+from codeb.errors import InternalFault, PublicError
 from codeb.gate import Answer
 from codeb.model.journal import Operation
 from codeb.tools.catalog import TOOLS
@@ -86,7 +86,8 @@ class Stage:
             for _ in range(int(HOUR / 5)):
                 if (await asyncio.wait({call}, timeout=5))[0]:
                     break
-                with contextlib.suppress(PublicError):
+                # whoever picks up logs what stops it, foreseen or not, and comes again
+                with contextlib.suppress(PublicError, InternalFault):
                     await process.engine.resume()
             await _settled(process)
         self.fault.on = False
@@ -252,7 +253,7 @@ async def _next_works(rig: Rig, scene: Scene) -> list[str]:
     if state == "deleted":
         await process.ok("undelete", projectName="shop")
     rig.machine.boxes.pop("somebody", None)
-    await process.ok("deploy", projectName="shop", environment="production", image="shop:5", autoPromote=True)
+    await process.ok("deploy", projectName="shop", environment="production", image="shop:5", autoPromote=True, confirm="shop")
     return await rig.faults()
 
 

@@ -16,6 +16,7 @@ from codeb.errors import Conflict, Unavailable
 from codeb.flows import master_key
 from codeb.model.sealed import about_answer, under
 from codeb.model.secret import Secret
+from tests.flows.faults import Fault, flaky_store
 from tests.kit import START, Died, Rig, begin
 
 pytestmark = pytest.mark.anyio
@@ -309,3 +310,21 @@ async def test_the_tool_asks_for_an_owner_and_plans_without_changing() -> None:
         assert [each.id for each in rig.keys.keys] == [done["keyId"]]
         await process.refused("keys_rotate", 409, "stale_plan", planId=plan["planId"])
         assert under(kit.vault.seal(Secret("x"), "a")) == done["keyId"]
+
+
+@pytest.mark.parametrize("number", range(20))
+async def test_a_call_whose_end_cannot_be_written_has_not_ended_and_the_same_call_ends_it(number: int) -> None:
+    """P8: whichever commit fails, the same call again makes no second new key."""
+    async with begin() as rig:
+        kit, fault = await house(rig), Fault(number, "refused", only="store.", on=False)
+        vault = kit.vault
+        process = rig.boot(lambda kit: replace(kit, vault=vault, keyring=vault))
+        old, fault.on = rig.keys.keys[0].id, True
+        with flaky_store(rig, fault):
+            first = await process.ask("keys_rotate", idem="once")
+            await process.settle()
+        made = {each.id for each in rig.keys.keys} - {old}
+        again = await process.ok("keys_rotate", idem="once")
+        assert [each.id for each in rig.keys.keys] == [again["keyId"]]
+        assert made <= {again["keyId"]}
+        assert not first.ok or first.body["keyId"] == again["keyId"]

@@ -173,6 +173,20 @@ async def test_a_part_that_does_not_answer_is_a_finding_and_nothing_is_mended_on
         await process.refused("port_sync", 503, "not_looked_at")
 
 
+async def test_a_grace_that_is_over_and_stopped_stays_so_and_may_not_stand_in() -> None:
+    """A round that writes the site anew forbids it too, and the next one finds only what a person decides."""
+    async with begin("grace") as rig:
+        process = rig.boot()
+        stopped(BLUE)(rig)
+        rig.proxy.edited.add(PROD)
+        rig.clock.spent += (rig.policy.grace_hours + 1) * 3600
+        await process.ok("reconcile")
+        assert not rig.machine.boxes[BLUE].running
+        assert (await process.kit.proxy.live(PROD)).fallback is False
+        again = await process.ok("reconcile")
+        assert (again["mended"], {each["kind"] for each in again["findings"]}) == (0, {"container_stopped"})
+
+
 async def test_an_environment_with_an_operation_under_way_is_left_alone() -> None:
     async with begin("active") as rig:
         process = rig.boot()

@@ -6,8 +6,8 @@ is in the file before anything is sealed with it, and an old one leaves the file
 
 import asyncio
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 
 from codeb.contracts.kit import Kit
 from codeb.contracts.store import Registry, Sealed
@@ -104,20 +104,23 @@ class Changed:
     finished: bool = False
 
 
-async def rotate(kit: Kit, *, lost: bool = False, of: str | None = None) -> Changed:
+Note = Callable[[Registry, Changed], Awaitable[None]]
+"""what is to be written with the end of a change; where it cannot be, the change has not ended"""
+
+
+async def rotate(kit: Kit, *, lost: bool = False, note: Note | None = None) -> Changed:
     """Seal everything with a new key and let go of the old ones; an interrupted change is finished instead.
 
-    `of`: the key that is to be replaced, by its id; where another one is in force by now, that was done before, and what is
-    left of it is finished.
     `lost`: begin anew though the key in force is not here; what was sealed with it stays sealed. Safe to repeat: a death at
-    any point leaves everything readable, and the next call goes on from there. Raises `Unavailable` (`vault_closed`), and
+    any point leaves everything readable, and the next call goes on from there. `note` runs once everything is sealed anew,
+    in the last transaction, before an old key is let go of. Raises `Unavailable` (`vault_closed`), and
     `Conflict` (`not_lost`, `not_replayed`).
     """
     async with kit.keyring.turn:
-        return await _rotate(kit, lost, of)
+        return await _rotate(kit, lost, note)
 
 
-async def _rotate(kit: Kit, lost: bool, of: str | None) -> Changed:
+async def _rotate(kit: Kit, lost: bool, note: Note | None) -> Changed:
     standing = kit.store.standing
     if standing.pending or standing.owed:
         raise Conflict(
@@ -127,9 +130,6 @@ async def _rotate(kit: Kit, lost: bool, of: str | None) -> Changed:
     await _settle(kit)
     ring = kit.keyring
     in_force, named = await kit.store.consult(_needed)
-    if of is not None and in_force != of and in_force in ring.ids:
-        ended = await _seal_anew(kit)
-        return replace(ended, retired=tuple(sorted({*ended.retired, of} - set(ring.ids))))
     missing = in_force not in ring.ids if in_force is not None else bool(set(named) - set(ring.ids))
     if lost and not missing:
         raise Conflict(
@@ -138,15 +138,16 @@ async def _rotate(kit: Kit, lost: bool, of: str | None) -> Changed:
     if ring.fault is not None and not (lost and missing):
         raise ring.fault
     if not lost and len(ring.ids) > 1:
-        ended = await _seal_anew(kit)
-        if ended.resealed or ended.retired or in_force != ended.key_id:
-            return replace(ended, finished=True)
+        ended = await _seal_anew(kit, note, earlier=True, before=in_force)
+        if ended.finished:
+            return ended
     await asyncio.to_thread(ring.begin)
-    return await _seal_anew(kit)
+    return await _seal_anew(kit, note)
 
 
-async def _seal_anew(kit: Kit) -> Changed:
-    """Everything that opens is sealed with the newest key, which is in force from now on."""
+async def _seal_anew(kit: Kit, note: Note | None, *, earlier: bool = False, before: str | None = None) -> Changed:
+    """Everything that opens is sealed with the newest key, which is in force from now on. `earlier`: to finish an earlier
+    change, when `before` was in force; where nothing was left of it, that is no change and not noted."""
     ring = kit.keyring
     newest, former = ring.ids[0], set(ring.ids[1:])
     ring.shut(None)
@@ -162,9 +163,19 @@ async def _seal_anew(kit: Kit) -> Changed:
         resealed, unreadable = resealed + done, unreadable + left
         if after is None:
             break
-    named = (await kit.store.consult(_needed))[1]
-    await asyncio.to_thread(ring.keep, set(named))
-    return Changed(newest, tuple(sorted(former - set(ring.ids))), resealed, unreadable)
+
+    async def end(registry: Registry) -> tuple[set[str], Changed]:
+        named = set(await registry.seals.named())
+        retired = tuple(sorted(former - named))
+        finished = earlier and bool(resealed or retired or before != newest)
+        change = Changed(newest, retired, resealed, unreadable, finished)
+        if note is not None and (finished or not earlier):
+            await note(registry, change)
+        return named, change
+
+    named, ended = await kit.store.transact(end)
+    await asyncio.to_thread(ring.keep, named)
+    return ended
 
 
 async def _batch(kit: Kit, registry: Registry, newest: str, after: Sealed | None) -> tuple[Sealed | None, int, int]:

@@ -208,15 +208,20 @@ class Call:
 
         return await self.kit.store.consult(look)
 
-    async def bind(self, operation_id: str, part: str = "") -> None:
-        """Remember that the idempotency key is about an operation, or a thing, that another call began. Safe to repeat."""
+    async def bind(self, operation_id: str) -> None:
+        """Remember that the idempotency key is about an operation that another call began. Safe to repeat."""
 
         async def act(registry: Registry) -> None:
-            if await self._earlier(registry, part) is None:
-                await self._remember(registry, part, operation_id=operation_id)
+            if await self._earlier(registry) is None:
+                await self._remember(registry, operation_id=operation_id)
 
         if self.idempotency_key is not None:
             await self.kit.store.transact(act)
+
+    async def note(self, registry: Registry, answer: Mapping[str, Any]) -> None:
+        """Remember the data of an answer under the idempotency key, in the transaction that ends what was done."""
+        if await self._earlier(registry) is None:
+            await self._remember(registry, **await self._kept(registry, answer))
 
     async def keep_answer(self, answer: Mapping[str, Any]) -> None:
         """Remember the whole answer under its idempotency key. What was done is done: never raises for the store."""

@@ -4,6 +4,7 @@ from typing import Any
 
 from pydantic import Field
 
+from codeb.contracts.store import Registry
 from codeb.flows import master_key
 from codeb.model.access import Role
 from codeb.tools import fields
@@ -42,23 +43,22 @@ async def _rotate(call: Call, params: RotateParams) -> Outcome:
             raise kit.keyring.fault
         return drafted.shown("Would change the master key.")
     drafted.still_fits(params)
-    done = await master_key.rotate(kit, lost=params.lost, of=await _replaced(call))
-    result = RotateResult(
-        key_id=done.key_id, retired=list(done.retired), resealed=done.resealed, unreadable=done.unreadable,
+
+    async def note(registry: Registry, done: master_key.Changed) -> None:
+        await call.note(registry, _result(done).model_dump(by_alias=True, mode="json"))
+
+    done = await master_key.rotate(kit, lost=params.lost, note=note)
+    return Outcome(_result(done), _said(done), (), _warnings(call, done))
+
+
+def _result(done: master_key.Changed) -> RotateResult:
+    return RotateResult(
+        key_id=done.key_id,
+        retired=list(done.retired),
+        resealed=done.resealed,
+        unreadable=done.unreadable,
         was_interrupted=done.finished,
-    )  # fmt: skip
-    return Outcome(result, _said(done), (), _warnings(call, done))
-
-
-async def _replaced(call: Call) -> str | None:
-    """The key that was in force when this idempotency key was first used: what it stands for is done once."""
-    if call.idempotency_key is None:
-        return None
-    await master_key.settle(call.kit)
-    in_force = await call.kit.store.consult(lambda registry: registry.seals.in_force())
-    if in_force is not None:
-        await call.bind(in_force, "replaced")
-    return (await call.began("replaced")).get("replaced")
+    )
 
 
 def _said(done: master_key.Changed) -> str:

@@ -30,7 +30,7 @@ async def test_what_changes_something_refuses_it_before_anything_is_done(tool: s
         assert rig.effects() == []
         await process.audit.flush()
         async with process.kit.store.read() as registry:
-            assert await registry.answers.find(process.gate.actor(OWNER).key_id, KEY) is None
+            assert await registry.answers.find(process.gate.entrance.know(OWNER, None).key_id, KEY) is None
             (row, *_) = await registry.audit.latest(1)
         assert KEY not in f"{said} {row}"
 

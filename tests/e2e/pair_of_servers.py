@@ -42,7 +42,7 @@ class Member(LocalServer):
 
     def __init__(self, pair: "Pair", home: Path, settings: Mapping[str, str]) -> None:
         home.mkdir()
-        super().__init__(home, settings)
+        super().__init__(home, {"RATE_LIMIT": "off", "AUTH_FAILURES": "off", **settings})
         self.pair = pair
         self._nursery = Nursery(PAUSABLE)
         self._paused = False

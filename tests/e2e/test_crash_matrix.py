@@ -158,8 +158,14 @@ def live(matrix: Matrix, these: list[Cell]) -> None:
     assert lived
 
 
+ELSEWHERE = {"undelete", "project_purge"}
+"""killed at every step in memory (`flows/test_crash_everywhere.py`), and on real parts in `test_undelete.py`"""
+
+
 def test_the_matrix_covers_every_step() -> None:
     """A step that no cell kills at would be a hole in the matrix."""
     everything = [cell for what, situation in SMALL_GROUPS + MORE_GROUPS for cell in group(what, situation)]
     covered = {cell.point.split(".do.")[0] for cell in everything if ".do." in cell.point}
-    assert covered == {f"{saga.name}.{step.name}" for saga in BY_NAME.values() for step in saga.steps}
+    assert covered == {
+        f"{saga.name}.{step.name}" for saga in BY_NAME.values() for step in saga.steps if saga.name not in ELSEWHERE
+    }

@@ -105,7 +105,7 @@ def test_it_is_changed_on_the_command_line(stage: Stage) -> None:
     changed = we(stage, "keys", "rotate-master", "--json")
     assert changed.returncode == 0, changed.stderr
     said = json.loads(changed.stdout)
-    assert (said["resealed"], said["unreadable"], said["finished"], len(said["retired"])) == (5, 0, False, 1)
+    assert (said["resealed"], said["unreadable"], said["wasInterrupted"], len(said["retired"])) == (5, 0, False, 1)
     assert path.read_text() not in changed.stdout + changed.stderr
     assert len(path.read_text().split()) == 1
     assert path.read_text() != before
@@ -158,7 +158,7 @@ def test_killed_in_the_middle_nothing_becomes_unreadable(stage: Stage, moment: s
         assert keys == 2, "it was in the middle"
     stage.start()
     said = stage.call("keys_rotate")
-    assert said["finished"] is (keys == 2)
+    assert said["wasInterrupted"] is (keys == 2)
     assert said["unreadable"] == 0
     assert len(path.read_text().split()) == 1
     assert stage.stop() == 0

@@ -22,10 +22,10 @@ __all__ = ["postgres"]
 
 Answers = dict[str, dict[str, Any]]
 SCENES: dict[str, Callable[[Answers], dict[str, Any]]] = {
-    "team_create": lambda _: {"teamId": "canaries"},
+    "team_create": lambda _: {"team": "canaries"},
     "member_invite": lambda _: {"name": "canary", "role": "member"},
-    "token_create": lambda _: {"name": "canary", "role": "member"},
-    "token_rotate": lambda said: {"keyId": said["token_create"]["keyId"]},
+    "token_create": lambda _: {"label": "canary", "role": "member"},
+    "token_rotate": lambda said: {"keyId": said["token_create"]["token"]["keyId"]},
 }
 """how a tool whose answer holds a secret is called, by what those before it answered; used once the catalogue has it"""
 SHOWN = re.compile(r"codeb_[a-z0-9-]+_(?:viewer|member|admin|owner)_[A-Za-z0-9_-]{20,}")

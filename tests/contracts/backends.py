@@ -23,6 +23,7 @@ class Backend:
         self.slot, self.port, self.health, self.served, self.posts = slot, port, 200, 0, 0
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
+        self._answering: set[asyncio.Task[None] | None] = set()
 
     async def start(self) -> None:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port, backlog=512)
@@ -35,9 +36,25 @@ class Backend:
                 writer.transport.abort()
             await self._server.wait_closed()
             self._server = None
+            answering = [each for each in self._answering if each]
+            for each in answering:
+                each.cancel()
+            await asyncio.gather(*answering, return_exceptions=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._server is None:  # accepted before the kill, and begun after it
+            writer.transport.abort()
+            return
         self._writers.add(writer)
+        self._answering.add(asyncio.current_task())
+        try:
+            await self._converse(reader, writer)
+        finally:
+            self._writers.discard(writer)
+            self._answering.discard(asyncio.current_task())
+            writer.close()
+
+    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode()
@@ -46,8 +63,6 @@ class Backend:
                 await reader.readexactly(int(length[0]) if length else 0)
                 if not await self._answer(method, path, reader, writer):
                     break
-        self._writers.discard(writer)
-        writer.close()
 
     async def _answer(self, method: str, path: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         if path == "/health":

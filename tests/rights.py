@@ -59,6 +59,9 @@ ROLES = {
 }
 """the table a person reviews; the catalogue has to agree"""
 
+OPERATORS = {"keys_rotate"}
+"""of all teams' concern: whatever the role, only for the team that operates the installation"""
+
 EXAMPLES: dict[str, dict[str, Any]] = {
     "project_create": {"projectName": "blog"},
     "project_get": {"projectName": "shop"},

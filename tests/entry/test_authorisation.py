@@ -35,7 +35,7 @@ from codeb.tools.catalog import BY_NAME, TOOLS
 from codeb.tools.tool import Tool
 from codeb.wiring import House
 from tests.kit import START, Process, Rig, Still, add_key, begin, still
-from tests.rights import EXAMPLES, ROLES
+from tests.rights import EXAMPLES, OPERATORS, ROLES
 
 pytestmark = pytest.mark.anyio
 
@@ -84,6 +84,8 @@ def expected(tool: Tool[Any], caller: str, stand: str) -> tuple[int, str] | None
         return 503, "degraded"
     if caller == "rival" and said.get("projectName") == "shop":
         return 404, "project_not_found"
+    if caller == "rival" and tool.name in OPERATORS:
+        return 403, "forbidden"
     if caller == "rival" and tool.name == "team_delete":
         return 404, "team_not_found"
     if caller in SCOPED and tool.name in WHOLE:

@@ -49,8 +49,8 @@ class Audit(Protocol):
 
     async def chains(self) -> Sequence[Span]: ...
 
-    async def unchained(self) -> int:
-        """Rows from before there were chains."""
+    async def unchained(self, team: str | None = None) -> int:
+        """Rows from before there were chains; those of one team, or all."""
 
     async def run(self, chain: str, after: int, limit: int) -> Sequence[AuditRow]:
         """Rows of a chain in the order of their numbers."""

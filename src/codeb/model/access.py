@@ -167,6 +167,12 @@ class People:
         """Its present member of this name."""
         return next((each for each in self.present(team) if each.name == name), None)
 
+    @property
+    def operators(self) -> str | None:
+        """The team that operates this installation: the oldest there is. What concerns all teams at once is its alone."""
+        there = [(each.created_at, each.id) for each in self.teams.values() if each.created_at and each.deleted_at is None]
+        return min(there)[1] if there else None
+
     def present(self, team: str) -> list[Member]:
         return sorted((each for each in self.members.values() if each.team == team and not each.removed_at), key=lambda m: m.name)
 

@@ -191,11 +191,13 @@ class Fault:
 class Walk:
     """Along one chain, row by row, in the order of its numbers; then `end`. Finds what is missing, altered, put in or swapped.
 
-    `known` are places that others have noted: the chain has to have them, also when its last rows were cut off.
+    `known` are places that others have noted: the chain has to have them, also when its last rows were cut off. `team`: all
+    rows are looked at, and those of this team are counted.
     """
 
-    def __init__(self, chain: str, pruned: Head | None = None, known: Sequence[Head] = ()) -> None:
+    def __init__(self, chain: str, pruned: Head | None = None, known: Sequence[Head] = (), team: str | None = None) -> None:
         self.chain = chain
+        self._team = team
         self.rows = 0
         self.more = 0
         self.faults: list[Fault] = []
@@ -218,7 +220,7 @@ class Walk:
         if row.chain != self.chain or seq < expected:
             self._fault(seq, "does not belong here")
             return
-        self.rows += 1
+        self.rows += self._team in (None, row.team)
         self.first = seq if self.first is None else self.first
         if seq > expected:
             gone = f"rows {expected} to {seq - 1} are missing" if seq - expected > 1 else f"row {expected} is missing"

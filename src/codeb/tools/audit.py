@@ -13,6 +13,7 @@ from codeb.model.access import Role
 from codeb.model.chain import AuditRow, Head, Span, Walk, followed
 from codeb.tools import fields
 from codeb.tools.call import Call
+from codeb.tools.people import known, operates
 from codeb.tools.refusals import degraded
 from codeb.tools.tool import NextCall, Outcome, Risk, Tool
 
@@ -84,24 +85,18 @@ def moment(text: str | None, now: datetime) -> datetime | None:
 def asked(call: Call, params: ListParams) -> AuditAsk:
     """What this caller may see of what it asked for: an admin its team's rows, a member those of its own key.
 
-    Rows of no team (calls without a valid key) are for the admins of the operators' team, the oldest one.
+    Rows of no team (calls without a valid key) are for the admins of the operators' team.
     """
     if params.project_name is not None:
         call.project(params.project_name, deleted=True)
     actor, now = call.actor, call.kit.world.now()
     every = actor.role.covers(Role.ADMIN)
-    nobodys = every and not actor.projects and actor.team == operators(call)
+    nobodys = every and operates(known(call), actor)
     return AuditAsk(
         team=actor.team, nobodys=nobodys, key_id=params.key_id, tool=params.tool, project=params.project_name,
         own_key=None if every else actor.key_id, projects=actor.projects, ok=params.ok, since=moment(params.since, now),
         until=moment(params.until, now), correlation_id=params.correlation_id,
     )  # fmt: skip
-
-
-def operators(call: Call) -> str | None:
-    """The team that was there first: its owner key is in the home of this installation."""
-    teams = [team for team in call.kit.store.snapshot.teams.values() if team.created_at is not None]
-    return min(teams, key=lambda team: (team.created_at, team.id)).id if teams else None
 
 
 async def _page(call: Call, ask: AuditAsk, before: int | None, limit: int) -> AuditPage:
@@ -164,7 +159,9 @@ class VerifyParams(fields.Params):
 class VerifyResult(fields.Result):
     whole: bool
     rows: int
+    """the operators: all there are; others: those of their team"""
     chains: list[ChainView]
+    """empty for all but the operators: a chain runs through the rows of all teams"""
     unchained: int
     """rows from before there were chains: nothing can be said of them"""
 
@@ -177,34 +174,47 @@ async def _verify(call: Call, params: VerifyParams) -> Outcome:
     noted = await call.kit.ledger.head()
     waiting = await call.kit.ledger.waiting()
 
+    own = None if operates(known(call), call.actor) else call.actor.team
+
     async def look(registry: Registry) -> tuple[list[Span], list[AuditRow], int]:
         spans = list(await registry.audit.chains())
         firsts = [row for span in spans if span.first == 1 for row in await registry.audit.run(span.chain, 0, 1)]
-        return spans, firsts, await registry.audit.unchained()
+        return spans, firsts, await registry.audit.unchained(own)
 
     spans, firsts, unchained = await call.kit.store.consult(look)
-    known = [head for row in firsts if (head := followed(row)) is not None] + ([noted] if noted else [])
-    absent = sorted({head.chain for head in known} - {span.chain for span in spans})
+    heads = [head for row in firsts if (head := followed(row)) is not None] + ([noted] if noted else [])
+    absent = sorted({head.chain for head in heads} - {span.chain for span in spans})
     begun = {row.chain: row.code for row in firsts if followed(row) or row.tool == "audit_chain"}
     views = [
-        await _walked(call, span, [head for head in known if head.chain == span.chain], waiting, begun.get(span.chain, ""))
+        await _walked(call, span, [head for head in heads if head.chain == span.chain], waiting, begun.get(span.chain, ""), own)
         for span in [*spans, *(Span(chain, 0, None) for chain in absent)]
     ]
+    return _verified(views, unchained, own)
+
+
+def _verified(views: list[ChainView], unchained: int, own: str | None) -> Outcome:
+    """Whether the log is whole is everybody's concern; what a chain shows of the calls of other teams is the operators'."""
     rows, broken = sum(each.rows for each in views), [each for each in views if not each.whole]
-    result = VerifyResult(whole=not broken, rows=rows, chains=views, unchained=unchained)
+    result = VerifyResult(whole=not broken, rows=rows, chains=views if own is None else [], unchained=unchained)
     said = f"{rows} rows in {len(views)} chain{'' if len(views) == 1 else 's'}"
-    if broken:
+    old = (f"{unchained} rows are from before there were chains; nothing can be said of them.",) if unchained else ()
+    nexts = (NextCall("audit_list", {}, "see the newest rows"),) if broken else ()
+    if own is not None:
+        how = "broken: whoever runs this CodeB sees where" if broken else "whole"
+        text = f"The audit log is {how}; {rows} row{' is' if rows == 1 else 's are'} of team {own}."
+    elif broken:
         first = broken[0].faults[0]
         text = f"The audit log is broken: {said}; {broken[0].chain}: row {first.seq} {first.problem}."
     else:
         text = f"The audit log is whole: {said}."
-    old = (f"{unchained} rows are from before there were chains; nothing can be said of them.",) if unchained else ()
-    nexts = (NextCall("audit_list", {}, "see the newest rows"),) if broken else ()
     return Outcome(result, text, nexts, old)
 
 
-async def _walked(call: Call, span: Span, known: list[Head], waiting: Any, why: str) -> ChainView:
-    """One chain from its first row to its last. Where it begins is read together with its first rows: both may be pruned."""
+async def _walked(call: Call, span: Span, heads: list[Head], waiting: Any, why: str, own: str | None) -> ChainView:
+    """One chain from its first row to its last; `own`: counted are the rows of that team.
+
+    Where it begins is read together with its first rows: both may be pruned.
+    """
     chain = span.chain
 
     async def begin(registry: Registry) -> tuple[Head | None, list[AuditRow]]:
@@ -212,7 +222,7 @@ async def _walked(call: Call, span: Span, known: list[Head], waiting: Any, why: 
         return here.pruned, list(await registry.audit.run(chain, here.pruned.seq if here.pruned else 0, AT_ONCE))
 
     pruned, rows = await call.kit.store.consult(begin)
-    walk = Walk(chain, pruned, known)
+    walk = Walk(chain, pruned, heads, own)
     while rows:
         for row in rows:
             walk.see(row)
@@ -238,7 +248,7 @@ TOOLS: tuple[Tool[Any], ...] = (
     ),
     Tool(
         "audit_verify", "Check that the audit log is whole",
-        "Recompute every hash of every chain: says which rows are missing, altered, put in or cut off.",
+        "Recompute every hash of every chain. The operators see which rows are missing, altered, put in or cut off.",
         VerifyParams, VerifyResult, Role.ADMIN, Risk.READS, _verify,
     ),
 )  # fmt: skip

@@ -10,7 +10,7 @@ from codeb.model.access import Role
 from codeb.tools import fields
 from codeb.tools.call import Call
 from codeb.tools.drafts import draft
-from codeb.tools.people import whole
+from codeb.tools.people import known, operating
 from codeb.tools.tool import Outcome, Risk, Tool
 
 
@@ -28,9 +28,8 @@ class RotateResult(fields.Result):
 
 
 async def _rotate(call: Call, params: RotateParams) -> Outcome:
-    whole(call.actor, "the master key")
+    operating(known(call), call.actor, "the master key")
     kit = call.kit
-    whole(call.actor, "the master key")
     ids = list(kit.keyring.ids)
     changes = [
         f"put a new master key into {kit.keyring.where}",

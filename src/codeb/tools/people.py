@@ -59,6 +59,22 @@ def whole(actor: Actor, what: str) -> None:
         )
 
 
+def operates(people: People, actor: Actor) -> bool:
+    """Whether the caller is of the operators' team, and not narrowed to some projects: then it may see what is of all teams."""
+    return actor.team == people.operators and not actor.projects
+
+
+def operating(people: People, actor: Actor, what: str) -> None:
+    """Raises `Forbidden` for a key that is narrowed, and for every team but the operators'."""
+    whole(actor, what)
+    if not operates(people, actor):
+        raise Forbidden(
+            f"{what[0].upper()}{what[1:]} concerns every team of this CodeB, so only the team that operates it may do this; "
+            "nothing was done.",
+            hint="Ask whoever runs this CodeB: the first key is in its home.",
+        )
+
+
 def no_orphan(people: People, actor: Actor) -> None:
     """Raises `NotFound` (`team_not_found`) where the caller's team is not there, which only development mode lets call: a key
     made for it would be valid, in production too, from the day somebody makes that team."""

@@ -265,6 +265,38 @@ async def test_who_sees_which_rows() -> None:
         await process.refused("audit_list", 404, "project_not_found", key=other, projectName="shop")
 
 
+async def test_whether_the_log_is_whole_is_told_to_all_and_what_others_did_to_the_operators() -> None:
+    async with begin("active") as rig:
+        process, rival = rig.boot(), await add_key(rig, team="rivals")
+        narrow = await add_key(rig, Role.ADMIN, projects=frozenset({"shop"}))
+        for _ in range(3):
+            await process.ok("whoami", key=rival)
+        await process.ok("whoami")
+        every = await verified(process)
+        assert every["rows"] > 4 and every["chains"]
+        body = await process.ok("audit_verify", key=rival)
+        assert (body["whole"], body["rows"], body["chains"]) == (True, 3, [])
+        assert (await process.ok("audit_verify", key=narrow))["chains"] == []
+        async with rig.store.write() as registry:
+            await registry.audit._tx.write(update(audit_logs).where(audit_logs.c.tool == "whoami").values(ip="192.0.2.1"))
+        body = await process.ok("audit_verify", key=rival)
+        assert (body["whole"], body["chains"]) == (False, [])
+        assert "house" not in body["summary"], body
+
+
+async def test_the_operators_are_the_oldest_team_that_is_not_deleted() -> None:
+    async with begin("empty") as rig:
+        process, rival = rig.boot(), await add_key(rig, team="rivals")
+        assert (await process.ok("audit_verify", key=rival))["chains"] == []
+        await process.ask("whoami", key=NO_KEY)
+        await process.ok("team_delete", team="main", confirm="main")
+        await process.audit.flush()
+        assert (await process.ok("audit_verify", key=rival))["chains"], "nobody else is left to look after it"
+        rows = (await process.ok("audit_list", key=rival, limit=1000))["rows"]
+        assert any(each["team"] is None for each in rows)
+        await process.ok("keys_rotate", key=rival, dryRun=True)
+
+
 async def test_filters_and_pages() -> None:
     async with begin("active") as rig:
         process = rig.boot()

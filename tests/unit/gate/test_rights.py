@@ -12,7 +12,7 @@ from codeb.tools.catalog import TOOLS
 from codeb.tools.fields import Changing, Long, OnEnvironment
 from codeb.tools.tool import Tool
 from tests.kit import START, Rig, add_key, begin
-from tests.rights import EXAMPLES, ROLES
+from tests.rights import EXAMPLES, OPERATORS, ROLES
 
 pytestmark = pytest.mark.anyio
 
@@ -44,6 +44,16 @@ async def test_declared_is_observed(name: str, role: Role) -> None:
         assert (said.status, said.body["code"], row.code) == (403, "forbidden", "forbidden")
         assert rig.print() == before
         assert rig.effects() == []
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+async def test_what_concerns_every_team_is_for_the_operators_alone(name: str) -> None:
+    async with begin("grace") as rig:
+        process, rival, before = rig.boot(), await add_key(rig, team="rivals"), rig.keys.keys
+        for dry in (True, False):
+            body = await process.refused(name, 403, "forbidden", key=rival, **EXAMPLES.get(name, {}), dryRun=dry)
+            assert "only the team that operates it" in body["error"]
+        assert rig.keys.keys == before
 
 
 SCOPED = [tool.name for tool in TOOLS if "project_name" in tool.params.model_fields and tool.name != "project_create"]

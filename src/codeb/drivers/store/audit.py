@@ -74,8 +74,9 @@ class SqlAudit:
         last = (await self._tx.read(ends.order_by(_ONE.seq.desc()))).all[0]
         return Span(chain, first["seq"], Head(chain, last["seq"], last["hash"]), pruned, last["id"])
 
-    async def unchained(self) -> int:
-        return int((await self._tx.read(select(func.count().label("n")).where(_ONE.chain.is_(None)))).all[0]["n"])
+    async def unchained(self, team: str | None = None) -> int:
+        these = [_ONE.chain.is_(None), *([_ONE.team == team] if team is not None else [])]
+        return int((await self._tx.read(select(func.count().label("n")).where(*these))).all[0]["n"])
 
     async def run(self, chain: str, after: int, limit: int) -> Sequence[AuditRow]:
         """In the order of their numbers."""

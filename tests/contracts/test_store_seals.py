@@ -63,9 +63,14 @@ async def test_which_keys_are_needed_is_counted(store: SqlStore) -> None:
     await put(store, answer(one, 1), answer(one, 2), answer(two, 3), Remembered("key_1", "plain", "promote", "f" * 64, START))
     async with store.write() as registry:
         await registry.seals.use(one.ids[0])
+        assert not await registry.seals.changing()
+        await registry.seals.use(two.ids[0], changing=True)
+    async with store.read() as registry:
+        assert (await registry.seals.in_force(), await registry.seals.changing()) == (two.ids[0], True)
+    async with store.write() as registry:
         await registry.seals.use(two.ids[0])
     async with store.read() as registry:
-        assert await registry.seals.in_force() == two.ids[0]
+        assert (await registry.seals.in_force(), await registry.seals.changing()) == (two.ids[0], False)
         assert dict(await registry.seals.named()) == {one.ids[0]: 2, two.ids[0]: 1}
 
 

@@ -17,7 +17,7 @@ from codeb.flows import master_key
 from codeb.model.sealed import about_answer, under
 from codeb.model.secret import Secret
 from tests.flows.faults import Fault, flaky_store
-from tests.kit import START, Died, Rig, begin
+from tests.kit import START, Died, Rig, add_key, begin
 
 pytestmark = pytest.mark.anyio
 
@@ -310,6 +310,69 @@ async def test_the_tool_asks_for_an_owner_and_plans_without_changing() -> None:
         assert [each.id for each in rig.keys.keys] == [done["keyId"]]
         await process.refused("keys_rotate", 409, "stale_plan", planId=plan["planId"])
         assert under(kit.vault.seal(Secret("x"), "a")) == done["keyId"]
+
+
+async def test_two_calls_at_once_under_one_idempotency_key_make_one_change() -> None:
+    """P8."""
+    async with begin() as rig:
+        kit = await house(rig)
+        await put(kit, MANY)
+        process = rig.boot(lambda new: replace(new, vault=kit.vault, keyring=kit.keyring))
+        plan = (await process.ok("keys_rotate", dryRun=True))["planId"]
+        said = await asyncio.gather(*(process.ask("keys_rotate", planId=plan, idem="once") for _ in range(3)))
+        assert {(each.status, each.body["keyId"], each.body["resealed"]) for each in said} == {(200, rig.keys.keys[0].id, MANY)}
+        other = await asyncio.gather(*(process.ask("keys_rotate", idem=f"call-{number}") for number in range(2)))
+        assert len({each.body["keyId"] for each in other}) == 2
+
+
+async def test_what_changed_while_a_call_waited_for_its_turn_counts() -> None:
+    """Who was revoked meanwhile changes nothing, and a plan from before another change is stale."""
+    async with begin() as rig:
+        kit, key = await house(rig), await add_key(rig)
+        process = rig.boot(lambda new: replace(new, vault=kit.vault, keyring=kit.keyring))
+        plan = (await process.ok("keys_rotate", dryRun=True))["planId"]
+        async with kit.keyring.turn:
+            calls = [
+                asyncio.create_task(process.ask("keys_rotate", key=key)),
+                asyncio.create_task(process.ask("keys_rotate", planId=plan)),
+                asyncio.create_task(process.ask("keys_rotate", planId=plan)),
+            ]
+            await asyncio.sleep(0.05)
+            async with rig.store.write() as registry:
+                await registry.keys.revoke(START, process.gate.entrance.know(key, None).key_id)
+        said = [await call for call in calls]
+        assert [(each.status, each.body.get("code")) for each in said] == [
+            (401, "unauthenticated"), (200, None), (409, "stale_plan"),
+        ]  # fmt: skip
+
+
+async def test_a_death_between_the_answer_and_the_file_is_made_good_at_the_next_start() -> None:
+    """P8: the answer says that the old key is gone, and then it is."""
+    async with begin() as rig:
+        kit = await house(rig)
+        await put(kit, 3)
+        old = rig.keys.keys[0].id
+
+        class DyingFile(MemoryKeyFile):
+            def write(self, keys: Any) -> None:
+                if len(keys) < len(rig.keys.keys):
+                    raise Died("before the old key goes")
+                rig.keys.keys = self.keys = tuple(keys)
+
+        file = DyingFile()
+        file.keys = rig.keys.keys
+        vault = AesGcmVault(file)
+        dying = rig.boot(lambda new: replace(new, vault=vault, keyring=vault))
+        await master_key.settle(dying.kit)
+        with pytest.raises(Died):
+            await dying.ask("keys_rotate", idem="once")
+        assert [each.id for each in rig.keys.keys][1:] == [old]
+
+        kit = await house(rig)
+        again = await rig.boot(lambda new: replace(new, vault=kit.vault, keyring=kit.keyring)).ok("keys_rotate", idem="once")
+        assert again["retired"] == [old]
+        assert [each.id for each in rig.keys.keys] == [again["keyId"]]
+        assert await read(kit, 3) == whole(3)
 
 
 @pytest.mark.parametrize("number", range(20))

@@ -177,8 +177,11 @@ class Seals(Protocol):
     async def in_force(self) -> str | None:
         """None until the first home has said which it is."""
 
-    async def use(self, key_id: str) -> None:
-        """From now on this one."""
+    async def use(self, key_id: str, *, changing: bool = False) -> None:
+        """From now on this one; `changing`: what was sealed before is still to be sealed anew."""
+
+    async def changing(self) -> bool:
+        """Whether a change of it has begun and not ended."""
 
     async def named(self) -> Mapping[str, int]:
         """How many rows are sealed under which key."""

@@ -96,12 +96,16 @@ async def _graces(kit: Kit, engine: Engine, audit: AuditLog) -> None:
 
 
 async def _vault(kit: Kit) -> None:
-    """A master key that was put back, or a database that is back, opens the vault without a restart."""
+    """A master key that was put back, or a database that is back, opens the vault without a restart; and who comes to lead lets
+    go of the key that a change left behind."""
+    looked: list[str] = []
     while True:
         await asyncio.sleep(EVERY_SECONDS)
         try:
-            if kit.keyring.fault is not None:
+            left = list(kit.keyring.ids) if kit.store.standing.leads else []
+            if kit.keyring.fault is not None or (len(left) > 1 and left != looked):
                 await master_key.settle(kit)
+                looked = left
         except Exception:
             log.exception("the look at the master key failed; the next one comes")
 

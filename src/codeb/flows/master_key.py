@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from codeb.contracts.kit import Kit
 from codeb.contracts.store import Registry, Sealed
-from codeb.contracts.vault import closed
+from codeb.contracts.vault import Keyring, closed
 from codeb.errors import Conflict, PublicError
 
 log = logging.getLogger("codeb.vault")
@@ -21,7 +21,8 @@ BATCH = 200
 
 
 async def settle(kit: Kit) -> None:
-    """Have a key that may be used, or say why not. Makes one only where nothing in the registry ever named one.
+    """Have a key that may be used, or say why not. Makes one only where nothing in the registry ever named one. Lets go of keys
+    that nothing names any more: a change that was written down as done died before the file was.
 
     Never raises for a key that is lost, another or not to be believed: the vault is shut then, and the rest works. Safe to
     repeat.
@@ -44,7 +45,7 @@ async def _settle(kit: Kit) -> None:
 async def _unfit(kit: Kit) -> PublicError | None:
     """Why the keys here are not the registry's. Raises `PublicError` when that cannot be known."""
     ring, standing = kit.keyring, kit.store.standing
-    in_force, named = await kit.store.consult(_needed)
+    in_force, named, changing = await kit.store.consult(_needed)
     may_claim = standing.leads and not standing.degraded
     if not await asyncio.to_thread(ring.read):
         if in_force is not None or named:
@@ -57,11 +58,21 @@ async def _unfit(kit: Kit) -> PublicError | None:
         in_force = await kit.store.transact(lambda registry: _claim(registry, ring.ids[0]))
     if in_force is None and set(named) <= set(ring.ids):
         return None
+    if may_claim and in_force == ring.ids[0] and len(ring.ids) > 1 and not (changing or standing.pending or standing.owed):
+        await _let_go(ring, named)
     return None if in_force in ring.ids else _another(ring.where, in_force, named)
 
 
-async def _needed(registry: Registry) -> tuple[str | None, Mapping[str, int]]:
-    return await registry.seals.in_force(), await registry.seals.named()
+async def _let_go(ring: Keyring, named: Mapping[str, int]) -> None:
+    """Of the keys of a change that ended; a file that cannot be written keeps them, and everything stays readable."""
+    try:
+        await asyncio.to_thread(ring.keep, named)
+    except PublicError as fault:
+        log.warning("an old master key stays in its file for now: %s", fault)
+
+
+async def _needed(registry: Registry) -> tuple[str | None, Mapping[str, int], bool]:
+    return await registry.seals.in_force(), await registry.seals.named(), await registry.seals.changing()
 
 
 async def _claim(registry: Registry, key_id: str) -> str:
@@ -108,15 +119,20 @@ Note = Callable[[Registry, Changed], Awaitable[None]]
 """what is to be written with the end of a change; where it cannot be, the change has not ended"""
 
 
-async def rotate(kit: Kit, *, lost: bool = False, note: Note | None = None) -> Changed:
+async def rotate(
+    kit: Kit, *, lost: bool = False, allowed: Callable[[], Awaitable[None]] | None = None, note: Note | None = None
+) -> Changed:
     """Seal everything with a new key and let go of the old ones; an interrupted change is finished instead.
 
     `lost`: begin anew though the key in force is not here; what was sealed with it stays sealed. Safe to repeat: a death at
-    any point leaves everything readable, and the next call goes on from there. `note` runs once everything is sealed anew,
+    any point leaves everything readable, and the next call goes on from there. `allowed` is asked when it is this call's turn,
+    and raises why it is not to be after all. `note` runs once everything is sealed anew,
     in the last transaction, before an old key is let go of. Raises `Unavailable` (`vault_closed`), and
     `Conflict` (`not_lost`, `not_replayed`).
     """
     async with kit.keyring.turn:
+        if allowed is not None:
+            await allowed()
         return await _rotate(kit, lost, note)
 
 
@@ -129,7 +145,7 @@ async def _rotate(kit: Kit, lost: bool, note: Note | None) -> Changed:
         )  # fmt: skip
     await _settle(kit)
     ring = kit.keyring
-    in_force, named = await kit.store.consult(_needed)
+    in_force, named, _ = await kit.store.consult(_needed)
     missing = in_force not in ring.ids if in_force is not None else bool(set(named) - set(ring.ids))
     if lost and not missing:
         raise Conflict(
@@ -151,7 +167,7 @@ async def _seal_anew(kit: Kit, note: Note | None, *, earlier: bool = False, befo
     ring = kit.keyring
     newest, former = ring.ids[0], set(ring.ids[1:])
     ring.shut(None)
-    await kit.store.transact(lambda registry: registry.seals.use(newest))
+    await kit.store.transact(lambda registry: registry.seals.use(newest, changing=True))
     after: Sealed | None = None
     resealed = unreadable = 0
     while True:
@@ -171,6 +187,7 @@ async def _seal_anew(kit: Kit, note: Note | None, *, earlier: bool = False, befo
         change = Changed(newest, retired, resealed, unreadable, finished)
         if note is not None and (finished or not earlier):
             await note(registry, change)
+        await registry.seals.use(newest)
         return named, change
 
     named, ended = await kit.store.transact(end)

@@ -229,7 +229,7 @@ class Gate:
     async def _run(self, tool: Tool[Any], call: Call, params: Params) -> dict[str, Any]:
         dry = bool(getattr(params, "dry_run", False))
         if tool.changes and not dry and (first := await call.first_answer()):
-            return dict(first) if "success" in first else replayed(first)
+            return replayed(first)
         await consent(tool, call, params)
         try:
             outcome = await tool.run(call, params)
@@ -258,7 +258,9 @@ class _Seen:
 
 
 def replayed(answer: Mapping[str, Any]) -> dict[str, Any]:
-    """A first answer that was lost before its envelope was kept: the data, and that it is a repetition."""
+    """The first answer; one that was lost before its envelope was kept: the data, and that it is a repetition."""
+    if "success" in answer:
+        return dict(answer)
     return {
         "success": True,
         **answer,

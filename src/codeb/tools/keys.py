@@ -8,9 +8,9 @@ from codeb.contracts.store import Registry
 from codeb.flows import master_key
 from codeb.model.access import Role
 from codeb.tools import fields
-from codeb.tools.call import Call
-from codeb.tools.drafts import draft
-from codeb.tools.people import known, operating
+from codeb.tools.call import Call, Replayed
+from codeb.tools.drafts import Draft, draft
+from codeb.tools.people import caller, everybody, known, operating
 from codeb.tools.tool import Outcome, Risk, Tool
 
 
@@ -27,26 +27,40 @@ class RotateResult(fields.Result):
     """whether this brought an earlier change to its end"""
 
 
-async def _rotate(call: Call, params: RotateParams) -> Outcome:
-    operating(known(call), call.actor, "the master key")
-    kit = call.kit
-    ids = list(kit.keyring.ids)
+WHAT = "the master key"
+
+
+def _draft(call: Call, params: RotateParams) -> Draft:
+    ring = call.kit.keyring
     changes = [
-        f"put a new master key into {kit.keyring.where}",
+        f"put a new master key into {ring.where}",
         "seal with it everything that is sealed",
         "let go of the old key",
     ]
-    drafted = draft("keys_rotate", {"lost": params.lost}, changes, {"keys": ids})
+    return draft("keys_rotate", {"lost": params.lost}, changes, {"keys": list(ring.ids)})
+
+
+async def _rotate(call: Call, params: RotateParams) -> Outcome:
+    operating(known(call), call.actor, WHAT)
+    kit = call.kit
+    drafted = _draft(call, params)
     if params.dry_run:
         if kit.keyring.fault is not None and not params.lost:
             raise kit.keyring.fault
         return drafted.shown("Would change the master key.")
-    drafted.still_fits(params)
+
+    async def allowed() -> None:
+        """Another call may have changed the key while this one waited for its turn: under the same idempotency key it is this."""
+        if (first := await call.first_answer()) is not None:
+            raise Replayed(first)
+        people = await kit.store.consult(lambda registry: everybody(registry, call))
+        operating(people, caller(call, people, Role.OWNER), WHAT)
+        _draft(call, params).still_fits(params)
 
     async def note(registry: Registry, done: master_key.Changed) -> None:
         await call.note(registry, _result(done).model_dump(by_alias=True, mode="json"))
 
-    done = await master_key.rotate(kit, lost=params.lost, note=note)
+    done = await master_key.rotate(kit, lost=params.lost, allowed=allowed, note=note)
     return Outcome(_result(done), _said(done), (), _warnings(call, done))
 
 

@@ -28,17 +28,27 @@ class Place:
 PLACES: Mapping[str, Place] = {place.table.name: place for place in (Place(answers, about_answer),)}
 """every table that holds something sealed: one that is missing here is not sealed anew, and keeps no key alive"""
 
+CHANGING = " changing"
+"""after the id of the key in force, until everything is sealed with it"""
+
 
 class SqlSeals:
     def __init__(self, tx: Transaction) -> None:
         self._tx = tx
 
     async def in_force(self) -> str | None:
+        found = await self._said()
+        return found.removesuffix(CHANGING) if found else None
+
+    async def use(self, key_id: str, *, changing: bool = False) -> None:
+        await self._tx.write(update(meta).values(master_key=f"{key_id}{CHANGING}" if changing else key_id))
+
+    async def changing(self) -> bool:
+        return (await self._said() or "").endswith(CHANGING)
+
+    async def _said(self) -> str | None:
         row = (await self._tx.read(select(meta.c.master_key))).one
         return row["master_key"] if row else None
-
-    async def use(self, key_id: str) -> None:
-        await self._tx.write(update(meta).values(master_key=key_id))
 
     async def named(self) -> Mapping[str, int]:
         """A text that is not of the form counts as sealed under a key of no name."""

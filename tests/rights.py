@@ -62,6 +62,9 @@ ROLES = {
 OPERATORS = {"keys_rotate"}
 """of all teams' concern: whatever the role, only for the team that operates the installation"""
 
+RECORDS = {"audit_list", "event_list", "operation_list", "approval_list"}
+"""what is found by the team of the record, whatever became of the project: unknown and foreign names find nothing, alike"""
+
 EXAMPLES: dict[str, dict[str, Any]] = {
     "project_create": {"projectName": "blog"},
     "project_get": {"projectName": "shop"},

@@ -97,8 +97,6 @@ async def _get(call: Call, params: GetParams) -> Outcome:
 
 
 async def _list(call: Call, params: ListParams) -> Outcome:
-    if params.project_name is not None:
-        call.project(params.project_name, deleted=True)
     reach = frozenset({params.project_name}) if params.project_name else call.actor.projects or None
     found = await call.kit.store.consult(
         lambda registry: registry.approvals.history(
@@ -107,7 +105,7 @@ async def _list(call: Call, params: ListParams) -> Outcome:
     )
     shown = [_view(call, each) for each in found[: params.limit]]
     said = f"{len(shown)} approval{'' if len(shown) == 1 else 's'}, newest first."
-    return Outcome(ListResult(approvals=shown, more=len(found) > params.limit), said)
+    return Outcome(ListResult(approvals=shown, more=len(found) > params.limit), said, (), call.past(params.project_name))
 
 
 # decide

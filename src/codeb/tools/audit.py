@@ -87,8 +87,6 @@ def asked(call: Call, params: ListParams) -> AuditAsk:
 
     Rows of no team (calls without a valid key) are for the admins of the operators' team.
     """
-    if params.project_name is not None:
-        call.project(params.project_name, deleted=True)
     actor, now = call.actor, call.kit.world.now()
     every = actor.role.covers(Role.ADMIN)
     nobodys = every and operates(known(call), actor)
@@ -125,7 +123,8 @@ async def _list(call: Call, params: ListParams) -> Outcome:
     result = ListResult(rows=found, more=before is not None, next_before=before)
     away = call.kit.store.standing.degraded
     warnings = ("The database is away: these are only the rows of the time since.",) if away else ()
-    return Outcome(result, f"{len(found)} row{'' if len(found) == 1 else 's'}, newest first.", warnings=warnings)
+    said = f"{len(found)} row{'' if len(found) == 1 else 's'}, newest first."
+    return Outcome(result, said, warnings=(*call.past(params.project_name), *warnings))
 
 
 # whether it is whole

@@ -76,6 +76,15 @@ class Call:
             raise gone(found)
         return found
 
+    def past(self, name: str | None) -> tuple[str, ...]:
+        """What to warn of when records are asked for by a project's name: whether there is one now is no matter, since records
+        are found by their own team. The same for one that is gone, one that is another team's and one that never was."""
+        if name is None or name in (visible := self.projects(deleted=True)):
+            return ()
+        fault = unknown_project(name, visible)
+        near = fault.hint if fault.hint.startswith("Did") else ""
+        return (f"There is no project {name} now; shown is what is on record of it. {near}".strip(),)
+
     async def ready(self, registry: Registry, name: str) -> Project:
         """A project that something may be done with, as this transaction sees it.
 

@@ -53,8 +53,6 @@ def may_see(actor: Actor, event: Event) -> bool:
 
 
 async def _list(call: Call, params: ListParams) -> Outcome:
-    if params.project_name is not None:
-        call.project(params.project_name, deleted=True)
     found, before, more = list[Event](), params.before, True
     for _ in range(PAGES):
         page = await call.kit.store.consult(
@@ -71,7 +69,8 @@ async def _list(call: Call, params: ListParams) -> Outcome:
     if len(found) > params.limit:
         more, before = True, shown[-1].id
     result = ListResult(events=[event_view(each) for each in shown], more=more, next_before=before if more else None)
-    return Outcome(result, f"{len(shown)} event{'' if len(shown) == 1 else 's'}, newest first.")
+    said = f"{len(shown)} event{'' if len(shown) == 1 else 's'}, newest first."
+    return Outcome(result, said, (), call.past(params.project_name))
 
 
 TOOLS: tuple[Tool[Any], ...] = (

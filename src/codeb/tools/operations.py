@@ -101,8 +101,6 @@ async def _get(call: Call, params: GetParams) -> Outcome:
 
 
 async def _list(call: Call, params: ListParams) -> Outcome:
-    if params.project_name is not None:
-        call.project(params.project_name, deleted=True)
     found = await call.kit.store.consult(
         lambda registry: registry.journal.history(
             team=call.actor.team, project=params.project_name, environment=params.environment,
@@ -111,7 +109,8 @@ async def _list(call: Call, params: ListParams) -> Outcome:
     )  # fmt: skip
     rows = [operation_view(each) for each in found if call.actor.sees_project(each.project, each.team)]
     more = len(found) > params.limit
-    return Outcome(ListResult(operations=rows[: params.limit], more=more), f"{min(len(rows), params.limit)} operations.")
+    said = f"{min(len(rows), params.limit)} operations."
+    return Outcome(ListResult(operations=rows[: params.limit], more=more), said, (), call.past(params.project_name))
 
 
 def _draft_cancel(operation: Operation, steps: list[StepRow]) -> Draft:

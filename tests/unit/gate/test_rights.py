@@ -8,11 +8,11 @@ import pytest
 
 from codeb.model.access import Member, Role
 from codeb.model.secret import Secret
-from codeb.tools.catalog import TOOLS
+from codeb.tools.catalog import BY_NAME, TOOLS
 from codeb.tools.fields import Changing, Long, OnEnvironment
 from codeb.tools.tool import Tool
 from tests.kit import START, Rig, add_key, begin
-from tests.rights import EXAMPLES, OPERATORS, ROLES
+from tests.rights import EXAMPLES, OPERATORS, RECORDS, ROLES
 
 pytestmark = pytest.mark.anyio
 
@@ -56,6 +56,23 @@ async def test_what_concerns_every_team_is_for_the_operators_alone(name: str) ->
         assert rig.keys.keys == before
 
 
+@pytest.mark.parametrize("name", sorted(RECORDS))
+async def test_records_of_a_project_that_is_foreign_or_never_was_are_none_alike(name: str) -> None:
+    """S5: answer and way are the same."""
+    async with begin("grace") as rig:
+        process, rival, narrow = rig.boot(), await add_key(rig, team="rivals"), await add_key(rig, projects=frozenset({"other"}))
+        answers = []
+        for project in ("shop", "shoq"):
+            body = await process.ok(name, key=rival, projectName=project)
+            body = {k: v for k, v in body.items() if k not in ("duration", "timestamp")}
+            assert body["warnings"] == [f"There is no project {project} now; shown is what is on record of it."]
+            answers.append(repr(body).replace(project, "*"))
+            await process.refused(name, 404, "project_not_found", key=narrow, projectName=project)
+        assert answers[0] == answers[1]
+        assert BY_NAME[name].result.model_fields.keys() & {"rows", "events", "operations", "approvals"}
+        assert not [each for each in body.values() if isinstance(each, list) and each and each != body["warnings"]], body
+
+
 SCOPED = [tool.name for tool in TOOLS if "project_name" in tool.params.model_fields and tool.name != "project_create"]
 PLACED = [tool.name for tool in TOOLS if issubclass(tool.params, OnEnvironment)]
 
@@ -66,7 +83,7 @@ async def test_unknown_foreign_and_out_of_reach_are_the_same_404(name: str) -> N
         process = rig.boot()
         keys = {
             "unknown": (await add_key(rig), "shoq"),
-            "foreign": (await add_key(rig, team="rivals"), "shop"),
+            **({} if name in RECORDS else {"foreign": (await add_key(rig, team="rivals"), "shop")}),
             "out of reach": (await add_key(rig, projects=frozenset({"other"})), "shop"),
         }
         answers, before = {}, rig.print()
@@ -79,7 +96,9 @@ async def test_unknown_foreign_and_out_of_reach_are_the_same_404(name: str) -> N
             answers[kind] = (said.status, repr(body).replace(project, "*"))
             if kind != "unknown":
                 assert "shop" not in said.body["hint"]
-        assert answers["unknown"][0] == 404
+        if name in RECORDS:
+            assert answers.pop("unknown")[0] == 200
+        assert all(status == 404 for status, _ in answers.values())
         assert len(set(answers.values())) == 1
         assert rig.print() == before
 

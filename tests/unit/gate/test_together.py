@@ -69,6 +69,36 @@ async def test_what_is_on_record_of_a_deleted_project_is_found_by_its_name() -> 
         assert "project_delete" in [row["tool"] for row in (await process.ok("audit_list", **SHOP))["rows"]]
 
 
+async def test_what_is_on_record_of_a_purged_project_is_found_by_its_own_team_alone() -> None:
+    """Also when another team has a project of that name by then."""
+    async with begin("ready") as rig:
+        process, bound, rival = rig.boot(), await add_key(rig, approval=Approval.HUMAN), await add_key(rig, team="rivals")
+        await process.refused("promote", 409, "approval_needed", key=bound, **WHERE)
+        for purge in (False, True):
+            await process.ok("project_delete", **SHOP, confirm="shop", purge=purge)
+        await process.ok("project_create", **SHOP, key=rival)
+        await process.audit.flush()
+
+        async def recorded(**more: Any) -> dict[str, set[str]]:
+            lists = {"audit_list": "rows", "event_list": "events", "operation_list": "operations", "approval_list": "approvals"}
+            said = {tool: await process.ok(tool, **SHOP, **more) for tool in lists}
+            return {tool: {each.get("tool") or each["kind"] for each in said[tool][lists[tool]]} for tool in lists}
+
+        mine = await recorded()
+        assert {"deploy", "promote", "project_delete"} <= mine["audit_list"]
+        assert {"deploy", "promote", "project_delete"} <= mine["operation_list"]
+        assert "project_purged" in mine["event_list"]
+        assert mine["approval_list"] == {"promote"}
+        (warning,) = (await process.ok("audit_list", **SHOP))["warnings"]
+        assert "There is no project shop now" in warning
+        theirs = await recorded(key=rival)
+        assert theirs == {
+            "audit_list": {"project_create"}, "event_list": set(), "operation_list": set(), "approval_list": set()
+        }  # fmt: skip
+        (guess,) = (await process.ok("audit_list", projectName="shap", key=rival))["warnings"]
+        assert "Did you mean shop?" in guess
+
+
 async def test_a_team_whose_projects_are_deleted_is_told_what_is_left_of_them() -> None:
     async with begin("active") as rig:
         process = rig.boot()

@@ -1,6 +1,7 @@
 """Approvals: what waits for another identity's yes, and that yes or no."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -8,12 +9,13 @@ from pydantic import Field
 
 from codeb.contracts.store import Registry
 from codeb.errors import Conflict, Forbidden, NotFound
-from codeb.model.access import Role
+from codeb.model.access import People, Role
 from codeb.model.approvals import Decision, PlanApproval, not_another, visible
 from codeb.model.events import Event, Severity
 from codeb.tools import fields
 from codeb.tools.call import Call
 from codeb.tools.drafts import Draft, draft
+from codeb.tools.people import caller, everybody, known
 from codeb.tools.refusals import spent
 from codeb.tools.tool import NextCall, Outcome, Risk, Tool
 
@@ -111,7 +113,7 @@ async def _list(call: Call, params: ListParams) -> Outcome:
 # decide
 
 
-def _refuse(call: Call, asked: PlanApproval, roles: Mapping[str, Role]) -> None:
+def _refuse(call: Call, asked: PlanApproval, roles: Mapping[str, Role], people: People) -> None:
     """Who decides has the right to make the call, and is somebody else. Raises `Forbidden`, `Conflict`."""
     actor, role = call.actor, roles.get(asked.tool, Role.OWNER)
     if not actor.may_use(asked.tool, role) or not (asked.environment is None or actor.may_touch(asked.environment)):
@@ -120,8 +122,7 @@ def _refuse(call: Call, asked: PlanApproval, roles: Mapping[str, Role]) -> None:
             "Nothing was done.",
             hint="Ask an admin or owner of your team.",
         )
-    keys = {key.id: key for key in call.kit.store.snapshot.keys.values()}
-    if who := not_another(actor, asked, keys):
+    if who := not_another(actor, asked, people.keys):
         raise Forbidden(
             f"Another identity has to decide about {asked.id}; this is {who}. Nothing was done.", code="not_another_identity",
             hint="Somebody else of your team decides, with a key of their own.",
@@ -150,17 +151,19 @@ def _draft(tool: str, asked: PlanApproval) -> Draft:
 
 async def _decide(call: Call, params: DecideParams, *, to: Decision, roles: Mapping[str, Role]) -> Outcome:
     asked = await call.kit.store.consult(lambda registry: _found(registry, call, params.approval_id))
-    _refuse(call, asked, roles)
+    _refuse(call, asked, roles, known(call))
     drafted = _draft(call.tool, asked)
     if params.dry_run:
         apply = NextCall(call.tool, {"approvalId": asked.id, "planId": drafted.id}, "do exactly this")
         return drafted.shown(f"Would {call.tool} {asked.what} of {asked.requested_by}.", apply)
 
     async def act(registry: Registry) -> GetResult:
-        fresh = await _found(registry, call, params.approval_id)
-        _refuse(call, fresh, roles)
+        people = await everybody(registry, call)
+        actor, now = caller(call, people, Role.MEMBER), people.now
+        mine = replace(call, actor=actor)
+        fresh = await _found(registry, mine, params.approval_id)
+        _refuse(mine, fresh, roles, people)
         _draft(call.tool, fresh).still_fits(params)
-        now, actor = call.kit.world.now(), call.actor
         await registry.approvals.move(
             fresh.id, Decision.WAITING, to, decided_key=actor.key_id, decided_by=actor.name, decided_at=now, reason=params.reason
         )  # fmt: skip

@@ -7,8 +7,9 @@ import pytest
 
 from codeb.contracts.store import Standing
 from codeb.gate import Answer
-from tests.kit import add_key, begin
-from tests.unit.gate.test_consent import RISKY, WHERE, approved, bound, needed, state_of
+from codeb.model.access import Approval
+from tests.kit import START, add_key, begin
+from tests.unit.gate.test_consent import RISKY, WHERE, approved, bound, needed, set_key, state_of
 
 pytestmark = pytest.mark.anyio
 
@@ -43,6 +44,33 @@ async def test_sixteen_that_decide_at_once_decide_once() -> None:
         )
         assert [each.ok for each in found].count(True) == 1
         assert {each.body["code"] for each in found if not each.ok} == {"approval_decided"}
+
+
+@pytest.mark.parametrize("verb", ["approve", "reject"])
+@pytest.mark.parametrize("meanwhile", ["revoked", "removed", "bound", "lowered"])
+async def test_who_decides_is_asked_in_the_transaction_that_decides(
+    verb: str, meanwhile: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the gate and the registry in memory knew of the key may be over by then."""
+    async with begin("grace") as rig:
+        process, key, decider = rig.boot(), await bound(rig), await bound(rig, Approval.NONE, member="mem_1")
+        which = (await needed(process, key, "rollback", WHERE))["approvalId"]
+        actor, old = process.gate.entrance.know(decider, None), rig.store.snapshot
+        async with rig.store.write() as registry:
+            if meanwhile == "revoked":
+                await registry.keys.revoke(START, actor.key_id)
+            elif meanwhile == "removed":
+                await registry.members.remove(START, "mem_1")
+        if meanwhile == "bound":
+            await set_key(rig, decider, approval="human")
+        elif meanwhile == "lowered":
+            await set_key(rig, decider, role="viewer")
+        monkeypatch.setattr(process.gate.entrance, "know", lambda token, ip: actor)
+        monkeypatch.setattr(type(rig.store), "snapshot", property(lambda _: old))
+        said = await process.ask(verb, key=decider, approvalId=which)
+        assert said.status == (403 if meanwhile in ("bound", "lowered") else 401), said.body
+        async with rig.store.read() as registry:
+            assert (await registry.approvals.get(which)).state == "waiting"
 
 
 @pytest.mark.parametrize("name", RISKY)

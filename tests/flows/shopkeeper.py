@@ -84,7 +84,7 @@ class Shopkeeper:
 
     async def _ask(self, ask: Ask, key: str | None, **more: Any) -> Answer | None:
         if ask.tool == "timer":
-            for operation in await end_graces(self.process.kit, self.process.engine):
+            for operation in await end_graces(self.process.kit, self.process.engine, self.process.audit, {}):
                 await self.process.engine.wait(operation, 900)
             return None
         if ask.tool == "loop":

@@ -142,7 +142,7 @@ async def test_nobody_mends_it_and_nobody_has_its_ports() -> None:
         await watcher.round()
         assert watcher.counts.looks == 0
         rig.clock.jumped += timedelta(days=3)
-        assert await end_graces(process.kit, process.engine) == []
+        assert await end_graces(process.kit, process.engine, process.audit, {}) == []
         assert rig.print() == before
         assert rig.effects() == []
         other = await process.ok("project_create", projectName="blog")

@@ -55,7 +55,7 @@ async def test_a_grace_that_ended_meanwhile_stays_aside_and_is_emptied() -> None
         assert body["environments"][0]["answers"] is True
         assert "shop-production-blue" not in rig.machine.boxes
         assert (await rig.proxy.live(PROD)).fallback is False
-        await end_graces(process.kit, process.engine)
+        await end_graces(process.kit, process.engine, process.audit, {})
         await process.settle()
         assert await rig.faults() == []
 

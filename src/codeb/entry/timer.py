@@ -23,28 +23,56 @@ EVERY_SECONDS = 10.0
 PRUNE_SECONDS = 3600.0
 PRUNED_AT_ONCE, PRUNE_PAUSE = 1_000, 0.1
 """rows of the audit log in one transaction, and the pause after it in seconds"""
+GRACE_SECONDS, GRACE_PAUSE = 60.0, 60.0
+"""how long the round waits for slots to be emptied, and before one that was not is tried again"""
 PURGE_SECONDS = 60.0
 """how long the round waits for one purge; a longer one goes on by itself"""
 PURGE_PAUSE = 600.0
 """before one that did not succeed is tried again"""
 
 
-async def end_graces(kit: Kit, engine: Engine) -> list[str]:
-    """Empty every slot whose grace is over by its stored time; returns the operations begun. A busy place waits."""
-    now, begun = kit.world.now(), []
-    projects = kit.store.snapshot.projects
+async def end_graces(kit: Kit, engine: Engine, audit: AuditLog, later: dict[str, float]) -> list[str]:
+    """Empty every slot whose grace is over by its stored time; returns the operations begun, ended by then. A busy place waits.
+
+    One that did not succeed is tried again, not before the (monotonic) time that `later` has for it. One audit row each time,
+    also for what did not succeed.
+    """
+    snapshot, now, begun = kit.store.snapshot, kit.world.now(), list[tuple[Call, SlotRow, str]]()
     over: list[SlotRow] = [
-        pair.grace for place, pair in kit.store.snapshot.pairs.items()
-        if pair.grace is not None and grace_expired(pair.grace, now) and projects[place.project].state == READY
+        pair.grace for place, pair in snapshot.pairs.items()
+        if pair.grace is not None and grace_expired(pair.grace, now) and snapshot.projects[place.project].state == READY
     ]  # fmt: skip
+    began = kit.world.monotonic()
     for row in over:
-        actor = Actor("timer", projects[row.place.project].team, Role.ADMIN)
+        if began < later.get(row.container, 0.0):
+            continue
+        actor = Actor("timer", snapshot.projects[row.place.project].team, Role.ADMIN)
         call = Call(kit, engine, actor, "slot_cleanup", kit.world.new_id("timer"))
         try:
-            begun.append((await empty_slot(call, row, "its grace is over")).id)
+            begun.append((call, row, (await empty_slot(call, row, "its grace is over", by_itself=True)).id))
         except PublicError as fault:
             log.info("%s stays for now: %s", row.container, fault)
-    return begun
+    for call, row, operation in begun:
+        fault_of = await _ended(call, operation, GRACE_SECONDS)
+        if fault_of is not None:
+            log.warning("%s stays for now: %s", row.container, fault_of)
+            later[row.container] = kit.world.monotonic() + GRACE_PAUSE
+        summary = f"{row.container}: {fault_of.message if fault_of else 'emptied, its grace is over.'}"
+        params = {"projectName": row.place.project, "environment": row.place.environment, "slot": row.slot.value}
+        audit.record_automatic(
+            "slot_cleanup", now, operation, summary, params, team=call.actor.team, code=fault_of.code if fault_of else "",
+            duration_ms=(kit.world.monotonic() - began) * 1000,
+        )  # fmt: skip
+    return [operation for _, _, operation in begun]
+
+
+async def _ended(call: Call, operation: str, seconds: float) -> PublicError | None:
+    """Why it did not succeed in this time, if it did not."""
+    try:
+        await call.ended(operation, seconds)
+    except PublicError as fault:
+        return fault
+    return None
 
 
 async def purge_deleted(kit: Kit, engine: Engine, audit: AuditLog, later: dict[str, float]) -> list[str]:
@@ -88,7 +116,7 @@ async def _graces(kit: Kit, engine: Engine, audit: AuditLog) -> None:
         await asyncio.sleep(EVERY_SECONDS)
         try:
             if kit.store.standing.leads:
-                await end_graces(kit, engine)
+                await end_graces(kit, engine, audit, later)
                 if not kit.store.standing.degraded and not engine.stopping:
                     await purge_deleted(kit, engine, audit, later)
         except Exception:

@@ -8,9 +8,10 @@ from typing import Any
 
 from codeb.contracts.store import Registry
 from codeb.errors import StepFailed
-from codeb.model import names
+from codeb.model import names, slots
+from codeb.model.events import Event, Severity
 from codeb.model.names import Place, Slot
-from codeb.model.slots import Event, State
+from codeb.model.slots import State
 from codeb.saga.step import Run, Saga, Step
 
 
@@ -23,6 +24,8 @@ class CleanupInput:
     deployment_id: str | None
     stop_seconds: int
     why: str
+    by_itself: bool = False
+    """because its time was over, and not because somebody asked"""
 
 
 async def _forbid(run: Run[CleanupInput]) -> None:
@@ -40,7 +43,17 @@ async def _retire(run: Run[CleanupInput], registry: Registry) -> None:
     pair = await registry.slots.pair(value.place)
     if pair is None or pair[value.slot].deployment_id != value.deployment_id:
         raise StepFailed(f"{value.place.container(value.slot)} changed meanwhile.", code="state_moved", hint="Look again.")
-    await registry.slots.put(pair[value.slot].moved(Event.EMPTY))
+    await registry.slots.put(pair[value.slot].moved(slots.Event.EMPTY))
+    if value.by_itself:
+        place, world = value.place, run.kit.world
+        text = f"{value.version} ({value.slot}) of {place.project} {place.environment} is emptied: {value.why}."
+        facts = {"slot": value.slot.value, "version": value.version, "deploymentId": value.deployment_id}
+        await registry.events.add(
+            Event(
+                world.new_id("ev"), world.now(), "grace_ended", Severity.INFO, text, run.operation.team, place.project,
+                place.environment, run.operation.id, facts,
+            )
+        )  # fmt: skip
 
 
 async def _remove(run: Run[CleanupInput]) -> None:

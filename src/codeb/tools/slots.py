@@ -247,7 +247,7 @@ def _candidates(call: Call, params: CleanupParams) -> list[SlotRow]:
     return [row]
 
 
-async def empty_slot(call: Call, row: SlotRow, why: str) -> Operation:
+async def empty_slot(call: Call, row: SlotRow, why: str, *, by_itself: bool = False) -> Operation:
     """Begin the cleanup of one slot."""
     project = call.kit.store.snapshot.projects[row.place.project]
 
@@ -260,7 +260,7 @@ async def empty_slot(call: Call, row: SlotRow, why: str) -> Operation:
             raise StalePlan(f"{row.container} changed meanwhile; nothing was done.", hint="Look at slot_status and ask again.")
         return cleanup.CleanupInput(
             place=row.place, slot=row.slot, state=row.state, version=row.version, deployment_id=row.deployment_id,
-            stop_seconds=project.limits.stop_seconds, why=why,
+            stop_seconds=project.limits.stop_seconds, why=why, by_itself=by_itself,
         )  # fmt: skip
 
     return await call.open(cleanup.SAGA, (row.place,), decide, part=f"#{row.container}")

@@ -132,3 +132,25 @@ async def test_two_processes_do_not_both_ask(opener: Opener) -> None:
 
     found = await asyncio.gather(*(ask(store, number) for number, store in enumerate([one, two] * 4)))
     assert found.count(True) == 1
+
+
+@pytest.mark.parametrize("url", KINDS, indirect=True)
+async def test_what_is_over_for_long_goes_and_never_what_can_still_be_decided_or_used(opener: Opener, clock: Clock) -> None:
+    store, old = await opener(), START - timedelta(days=9)
+    async with store.write() as registry:
+        for number, state in enumerate(Decision, 1):
+            await registry.approvals.add(asked(number, state=state, body_sha256=str(number), expires_at=old))
+        await registry.approvals.add(asked(11, body_sha256="open"))
+        await registry.approvals.add(asked(12, state=Decision.APPROVED, body_sha256="given"))
+        await registry.approvals.add(asked(13, state=Decision.USED, body_sha256="late", expires_at=START - timedelta(days=1)))
+    week, later = START - timedelta(days=7), START + timedelta(days=99)
+    steps = [await store.transact(lambda registry: registry.approvals.prune(week, 4)) for _ in range(3)]
+    assert steps == [4, len(Decision) - 4, 0]
+
+    async def left() -> list[str]:
+        wanted: Any = {"team": "main", "projects": None, "waiting": False, "limit": 99, "before": None}
+        return [each.id for each in await store.consult(lambda registry: registry.approvals.history(**wanted))]
+
+    assert await left() == [asked(number).id for number in (13, 12, 11)]
+    await store.transact(lambda registry: registry.approvals.prune(later, 9))
+    assert await left() == [asked(number).id for number in (12, 11)], "whatever age is asked for"

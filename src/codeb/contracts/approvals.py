@@ -1,6 +1,7 @@
 """What we need remembered of plans that wait for another identity's yes: a role of `contracts.store.Registry`."""
 
 from collections.abc import Collection, Sequence
+from datetime import datetime
 from typing import Any, Protocol
 
 from codeb.model.approvals import Decision, PlanApproval
@@ -24,3 +25,7 @@ class Approvals(Protocol):
         self, *, team: str, projects: Collection[str] | None, waiting: bool, limit: int, before: str | None
     ) -> Sequence[PlanApproval]:
         """Newest first. `projects` None: all of the team, those of no project too. `waiting`: can still be decided."""
+
+    async def prune(self, before: datetime, limit: int) -> int:
+        """Drop those that were over before this time, the oldest first, so many at the most; never one that is still to be
+        decided or used. Gives how many went."""

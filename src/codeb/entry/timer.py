@@ -2,9 +2,11 @@
 
 import asyncio
 import logging
-from datetime import timedelta
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
 
 from codeb.contracts.kit import Kit
+from codeb.contracts.store import Registry
 from codeb.entry.reconciler import Reconciler
 from codeb.errors import PublicError
 from codeb.flows import master_key
@@ -138,13 +140,25 @@ async def _vault(kit: Kit) -> None:
             log.exception("the look at the master key failed; the next one comes")
 
 
+Dropping = Callable[[Registry, datetime, int], Awaitable[int]]
+
+
 async def prune_audit(kit: Kit) -> int:
     """Drop what of the audit log is older than it is kept; gives how many rows went. In small steps: others write between."""
+    return await _prune(kit, lambda registry, before, most: registry.audit.prune(before, most))
+
+
+async def prune_approvals(kit: Kit) -> int:
+    """The same of approvals, which the log tells of as long as they are there."""
+    return await _prune(kit, lambda registry, before, most: registry.approvals.prune(before, most))
+
+
+async def _prune(kit: Kit, drop: Dropping) -> int:
     if not kit.policy.audit_days:
         return 0
     before, gone = kit.world.now() - timedelta(days=kit.policy.audit_days), 0
     while kit.store.standing.leads and not kit.store.standing.degraded:
-        step = await kit.store.transact(lambda registry: registry.audit.prune(before, PRUNED_AT_ONCE))
+        step = await kit.store.transact(lambda registry: drop(registry, before, PRUNED_AT_ONCE))
         gone += step
         if not step:
             break
@@ -156,8 +170,10 @@ async def _retention(kit: Kit) -> None:
     """Look every hour until cancelled."""
     while True:
         try:
-            if gone := await prune_audit(kit):
-                log.info("%d rows of the audit log were older than %d days and are gone", gone, kit.policy.audit_days)
+            gone, over = await prune_audit(kit), await prune_approvals(kit)
+            if gone or over:
+                days = kit.policy.audit_days
+                log.info("%d rows of the audit log and %d approvals were older than %d days and are gone", gone, over, days)
         except Exception:
             log.exception("the audit log was not pruned; the next hour comes")
         await asyncio.sleep(PRUNE_SECONDS)

@@ -3,6 +3,7 @@
 A risky call of a bound key does nothing until somebody else said yes to exactly that call on exactly that state.
 """
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from sqlalchemy import update
 
 from codeb.drivers.store.schema import api_keys, teams
+from codeb.entry.timer import prune_approvals
 from codeb.gate.authenticate import digest
 from codeb.model.access import Approval, Member, Role
 from codeb.model.secret import Secret
@@ -224,6 +226,18 @@ async def test_who_may_not_make_the_call_cannot_decide_about_it(more: dict[str, 
         for verb in ("approve", "reject"):
             await process.refused(verb, 403, "forbidden", key=await add_key(rig, **more), approvalId=details["approvalId"])
         assert await state_of(process, details["approvalId"]) == "waiting"
+
+
+async def test_approvals_go_with_the_age_of_the_audit_log() -> None:
+    async with begin("ready") as rig:
+        process, key = rig.boot(), await bound(rig)
+        first = (await approved(process, key))["approvalId"]
+        rig.clock.jumped += timedelta(days=401)
+        await needed(process, key, "promote", WHERE)
+        kept = replace(process.kit, policy=replace(process.kit.policy, audit_days=0))
+        assert (await prune_approvals(kept), await prune_approvals(process.kit)) == (0, 1)
+        (left,) = (await process.ok("approval_list"))["approvals"]
+        assert (left["state"], left["approvalId"] != first) == ("waiting", True)
 
 
 @pytest.mark.parametrize("verb", ["approve", "reject", "approval_get"])

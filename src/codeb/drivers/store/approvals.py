@@ -1,9 +1,10 @@
 """Plans that wait for another identity's yes, and what became of them."""
 
 from collections.abc import Collection, Sequence
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import and_, insert, select, update
+from sqlalchemy import and_, delete, insert, select, update
 
 from codeb.drivers.store import rows
 from codeb.drivers.store.schema import approvals
@@ -50,3 +51,8 @@ class SqlApprovals:
             statement = statement.where(_HERE.id < before)
         newest = statement.order_by(_HERE.id.desc()).limit(limit)
         return [rows.approval_of(row) for row in (await self._tx.read(newest)).all]
+
+    async def prune(self, before: datetime, limit: int) -> int:
+        over = _HERE.expires_at < min(before, self._tx.now())
+        oldest = (await self._tx.read(select(_HERE.id).where(over).order_by(_HERE.id).limit(limit))).all
+        return await self._tx.write(delete(approvals).where(_HERE.id.in_([row["id"] for row in oldest]))) if oldest else 0

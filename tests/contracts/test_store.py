@@ -248,9 +248,13 @@ async def test_keys_teams_and_members_end_once(store: SqlStore) -> None:
         await registry.teams.set("acme", display_name="", approval=Approval.HUMAN)
         await registry.keys.expire(later, "key_1")
         await registry.keys.expire(later + timedelta(hours=1), "key_1")
+        await registry.members.set_role("mem_1", Role.VIEWER)
+        assert (await registry.members.all())[0].role is Role.VIEWER
+        await registry.members.set_role("mem_1", ana.role)
         for at in (START, later):
             await registry.keys.revoke(at, "key_1")
             await registry.members.remove(at, "mem_1")
+            await registry.members.set_role("mem_1", Role.OWNER)
             await registry.teams.delete(at, "acme")
         await registry.members.add(replace(ana, id="mem_2"))
     found = store.snapshot

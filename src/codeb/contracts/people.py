@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Protocol
 
-from codeb.model.access import Approval, Key, Member, Team
+from codeb.model.access import Approval, Key, Member, Role, Team
 
 
 class Keys(Protocol):
@@ -47,6 +47,9 @@ class Members(Protocol):
 
     async def all(self) -> Sequence[Member]:
         """Removed ones too, oldest first."""
+
+    async def set_role(self, member_id: str, role: Role) -> None:
+        """Of a present member; it bounds what they hold from now on."""
 
     async def remove(self, at: datetime, *member_ids: str) -> None:
         """From `at` on what they hold is worth nothing, and the name is free. Safe to repeat."""

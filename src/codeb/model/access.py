@@ -182,6 +182,10 @@ class People:
         gone = {member: replace(self.members[member], removed_at=self.now)} if member is not None else {}
         return replace(self, keys=keys, members={**self.members, **gone})
 
+    def given(self, member: str, role: Role) -> "People":
+        """As if this member had this role."""
+        return replace(self, members={**self.members, member: replace(self.members[member], role=role)})
+
     def owned(self, team: str) -> tuple[bool, bool]:
         """Whether somebody owns the team now, and whether somebody does for good: a whole owner key that does not expire."""
         owners = [actor for key in self.of(team) if (actor := self.actor(key.id)) and actor.role is Role.OWNER and actor.whole]

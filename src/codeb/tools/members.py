@@ -1,5 +1,6 @@
 """Members of a team: invite one, list them, remove one with everything they hold."""
 
+from dataclasses import replace
 from typing import Any
 
 from pydantic import Field
@@ -17,7 +18,10 @@ from codeb.tools.tool import NextCall, Outcome, Risk, Tool, never
 
 class InviteParams(fields.Changing):
     name: fields.MemberName
-    role: fields.RoleName = Field("member", description="at most your own; it bounds every key the member will hold")
+    role: fields.RoleName = Field(
+        "member",
+        description="at most your own; it bounds every key the member holds; said of a member of the team, it is changed",
+    )
 
 
 class MemberView(fields.Result):
@@ -32,9 +36,9 @@ class MemberView(fields.Result):
 
 class InviteResult(fields.Result):
     member: MemberView
-    key: str
-    """shown once"""
-    token: KeyView
+    key: str | None
+    """shown once; none for a member who was there already and has another role now"""
+    token: KeyView | None
 
 
 class ListParams(fields.Params):
@@ -66,15 +70,12 @@ def _view(member: Member, people: People) -> MemberView:
 # invite
 
 
-def _inviting(call: Call, params: InviteParams, people: People) -> tuple[Member, Key, Draft]:
-    """The member, and their first key without a text: as narrow as the one that invites."""
+def _inviting(call: Call, params: InviteParams, people: People) -> tuple[Member, Key | None, Draft]:
+    """The member, and their first key without a text: as narrow as the one that invites. No key for who is a member already."""
     actor = caller(call, people, Role.ADMIN)
     no_orphan(people, actor)
-    if people.named(actor.team, params.name) is not None:
-        raise Conflict(
-            f"The team has a member {params.name}. Nothing was changed.", code="member_exists",
-            hint="token_create with member makes one more key for them.",
-        )  # fmt: skip
+    if (there := people.named(actor.team, params.name)) is not None:
+        return _raised_or_lowered(actor, there, params, people)
     new_id, role = call.kit.world.new_id, Role(params.role)
     member = Member(new_id("mem"), actor.team, params.name, role, people.now, actor.name)
     key = Key(
@@ -86,16 +87,46 @@ def _inviting(call: Call, params: InviteParams, people: People) -> tuple[Member,
     return member, key, draft("member_invite", plan, [f"add {params.name} as {params.role}", "make their first key"], {})
 
 
+def _raised_or_lowered(actor: Actor, there: Member, params: InviteParams, people: People) -> tuple[Member, None, Draft]:
+    """The member with another role, if one was said: what is left to its default changes nobody."""
+    role = Role(params.role)
+    if "role" not in params.model_fields_set or role is there.role:
+        raise Conflict(
+            f"The team has a member {there.name}, who is {there.role}. Nothing was changed.", code="member_exists",
+            hint="token_create with member makes one more key for them; another role is given by saying it.",
+        )  # fmt: skip
+    if not (actor.role.covers(there.role) and actor.role.covers(role)):
+        what = f"{there.name} is {there.role}, which" if actor.role.covers(role) else f"The role {role}"
+        raise Forbidden(f"{what} is above this key; nothing was done.", hint="Ask an owner.")
+    after = people.given(there.id, role)
+    most = max(role, there.role, key=lambda each: each.rank)
+    held = [replace(key, role=key.role.lesser(most)) for key in people.of(actor.team) if key.member == there.id]
+    within(held, people, actor, f"{there.name} cannot be given another role with this key")
+    if most is role:
+        # what they hold is worth more by it: as if it were handed on anew
+        for key in held:
+            if after.actor(key.id) is not None:
+                no_wider(key, actor)
+    owned_still(people, after, actor.team)
+    plan = {"name": there.name, "role": role.value}
+    change = f"change the role of {there.name} from {there.role} to {role}"
+    return replace(there, role=role), None, draft("member_invite", plan, [change], {"id": there.id, "role": there.role.value})
+
+
 async def _invite(call: Call, params: InviteParams) -> Outcome:
     if params.dry_run:
-        _, _, drafted = _inviting(call, params, known(call))
+        _, first, drafted = _inviting(call, params, known(call))
         apply = NextCall("member_invite", {**drafted.plan, "planId": drafted.id}, "do it")
-        return drafted.shown(f"Would add {params.name} to team {call.actor.team}.", apply)
+        would = f"add {params.name} to team {call.actor.team}" if first else drafted.changes[0]
+        return drafted.shown(f"Would {would}.", apply)
 
     async def act(registry: Registry) -> InviteResult:
         people = await everybody(registry, call)
         member, key, drafted = _inviting(call, params, people)
         drafted.still_fits(params)
+        if key is None:
+            await registry.members.set_role(member.id, member.role)
+            return InviteResult(member=_view(member, await everybody(registry, call)), key=None, token=None)
         made = minted(key)
         await registry.members.add(member)
         await registry.keys.add(made.key)
@@ -103,6 +134,8 @@ async def _invite(call: Call, params: InviteParams) -> Outcome:
         return InviteResult(member=_view(member, after), key=made.text.reveal(), token=view(made.key, after))
 
     done = await call.change(act, lambda result: result.model_dump(by_alias=True, mode="json"))
+    if done.token is None:
+        return Outcome(done, f"{params.name} is {params.role} of team {call.actor.team} now, and no key was made.")
     said = f"{params.name} is {params.role} of team {call.actor.team}, with the key {done.token.key_id}."
     return Outcome(done, said, (), (ONCE,))
 
@@ -165,7 +198,7 @@ def _left(call: Call, revoked: list[str]) -> tuple[str, ...]:
 TOOLS: tuple[Tool[Any], ...] = (
     Tool(
         "member_invite", "Invite a member",
-        "Add a person to your team with a role, and make their first key, no wider than yours.",
+        "Add a person to your team with a role, and make their first key, no wider than yours; or change a member's role.",
         InviteParams, InviteResult, Role.ADMIN, Risk.CHANGES, _invite, holds_secret=True,
     ),
     Tool(

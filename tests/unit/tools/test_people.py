@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from codeb.model.access import Role
+from codeb.model.access import Approval, Role
 from codeb.model.secret import Secret
 from tests.kit import START, Process, add_key, begin
 
@@ -157,6 +157,68 @@ async def test_removing_a_member_ends_what_they_hold_and_says_what_they_made() -
         await process.refused("member_remove", 404, "member_not_found", name="ana")
         await process.ok("member_invite", name="ana", role="viewer")
         assert (await process.ask("whoami", key=ana)).status == 401, "the name is free, the keys stay dead"
+
+
+async def test_a_member_is_given_another_role_by_being_invited_with_it() -> None:
+    """S9: it bounds what they hold from the next call on, and no key is made."""
+    async with begin("active") as rig:
+        process = rig.boot()
+        ana, _ = await made(process, "member_invite", name="ana", role="admin")
+        before = rig.print()
+        plan = await process.ok("member_invite", name="ana", role="viewer", dryRun=True)
+        assert plan["changes"] == ["change the role of ana from admin to viewer"]
+        for said in ({}, {"role": "admin"}):
+            body = await process.refused("member_invite", 409, "member_exists", name="ana", **said)
+            assert "who is admin" in body["error"]
+        assert rig.print() == before
+        body = await process.ok("member_invite", name="ana", role="viewer", planId=plan["planId"])
+        assert (body["member"]["role"], body["key"], body["token"]) == ("viewer", None, None)
+        assert (await process.ok("whoami", key=ana))["role"] == "viewer"
+        await process.refused("member_invite", 409, "stale_plan", name="ana", role="member", planId=plan["planId"])
+        await process.ok("member_invite", name="ana", role="member")
+        assert (await process.ok("whoami", key=ana))["role"] == "member"
+        assert len(rig.store.snapshot.keys) == 2, "no key was made"
+
+
+@pytest.mark.parametrize(
+    ("maker", "held", "was", "to", "code"),
+    [
+        ({"role": Role.ADMIN}, {}, "owner", "viewer", "forbidden"),
+        ({"role": Role.ADMIN}, {}, "member", "owner", "forbidden"),
+        ({"role": Role.ADMIN}, {}, "member", "admin", None),
+        ({"role": Role.ADMIN, "projects": frozenset({"shop"})}, {}, "member", "viewer", "forbidden"),
+        ({"role": Role.ADMIN, "projects": frozenset({"shop"})}, {"projects": ["shop"]}, "member", "viewer", None),
+        ({"approval": Approval.HUMAN}, {}, "viewer", "admin", "forbidden"),
+        ({"approval": Approval.HUMAN}, {}, "admin", "viewer", None),
+        ({"expires_at": START + timedelta(1)}, {}, "viewer", "admin", "forbidden"),
+    ],
+)
+async def test_nobody_gives_a_role_beyond_their_own_reach(
+    maker: dict[str, Any], held: dict[str, Any], was: str, to: str, code: str | None
+) -> None:
+    """A member's key of a higher stored role is worth more by a higher role: it is as if it were handed on anew."""
+    async with begin("active") as rig:
+        process = rig.boot()
+        _, body = await made(process, "member_invite", name="ana", role="owner")
+        if held:
+            await process.ok("token_create", member="ana", role="member", **held)
+            await process.ok("token_revoke", keyId=body["token"]["keyId"])
+        if was != "owner":
+            await process.ok("member_invite", name="ana", role=was)
+        key, before = await add_key(rig, **maker), rig.print()
+        said = await process.ask("member_invite", key=key, name="ana", role=to)
+        assert said.body.get("code") == code, said.body
+        assert code is None or {**rig.print(), "keys": 0} == {**before, "keys": 0}
+
+
+async def test_the_last_owner_keeps_the_role() -> None:
+    async with begin("active") as rig:
+        process = rig.boot()
+        boss, _ = await made(process, "member_invite", name="boss", role="owner")
+        first = (await process.ok("whoami"))["keyId"]
+        await process.ok("token_revoke", key=boss, keyId=first)
+        await process.refused("member_invite", 409, "last_owner", key=boss, name="boss", role="admin")
+        assert (await process.ok("whoami", key=boss))["role"] == "owner"
 
 
 async def test_an_admin_has_no_say_over_an_owner() -> None:

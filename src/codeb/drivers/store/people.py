@@ -10,7 +10,7 @@ from codeb.contracts.store import Remembered
 from codeb.drivers.store import rows
 from codeb.drivers.store.schema import answers, api_keys, members, teams
 from codeb.drivers.store.transaction import Transaction
-from codeb.model.access import Approval, Key, Member, Team
+from codeb.model.access import Approval, Key, Member, Role, Team
 
 
 class SqlKeys:
@@ -74,6 +74,11 @@ class SqlMembers:
 
     async def all(self) -> Sequence[Member]:
         return [rows.member_of(row) for row in (await self._tx.read(select(members).order_by(members.c.id))).all]
+
+    async def set_role(self, member_id: str, role: Role) -> None:
+        self._tx.keys = True
+        this = (members.c.id == member_id) & members.c.removed_at.is_(None)
+        await self._tx.write(update(members).where(this).values(role=role.value))
 
     async def remove(self, at: datetime, *member_ids: str) -> None:
         self._tx.keys = True

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from codeb.model.access import Actor, Approval, Key, People, Team
+from codeb.model.access import Actor, Approval, Key, People, Role, Team
 
 STANDS_FOR = timedelta(hours=1)
 """from the asking on: time to reach a person, and too short for a yes that everybody forgot"""
@@ -86,17 +86,17 @@ def _line(key_id: str, keys: Mapping[str, Key]) -> Iterator[Key]:
         found = keys.get((found.created_by or "").rpartition("/")[2])
 
 
-def not_another(decider: Actor, asked: PlanApproval, keys: Mapping[str, Key]) -> str:
+def not_another(decider: Actor, asker_key: str, keys: Mapping[str, Key]) -> str:
     """Why the decider does not count as another identity that can be believed; empty when it does. `keys` by id.
 
     A key inherits what the keys were that made it: else whoever may make keys could approve its own plans.
     """
-    asker = keys.get(asked.requested_key)
+    asker = keys.get(asker_key)
     member = asker.member if asker else None
     line = list(_line(decider.key_id, keys))
-    if not line or decider.key_id == asked.requested_key:
+    if not line or decider.key_id == asker_key:
         return "the key that asked"
-    if any(each.id == asked.requested_key for each in line):
+    if any(each.id == asker_key for each in line):
         return "a key that was made by the one that asked"
     makers = {(each.created_by or "").rpartition("/")[2] for each in line}
     if member is not None and (member in makers or any(each.member == member for each in line)):
@@ -107,6 +107,18 @@ def not_another(decider: Actor, asked: PlanApproval, keys: Mapping[str, Key]) ->
     if any(each.approval is Approval.HUMAN for each in line):
         return "a key whose own risky calls wait for an approval"
     return ""
+
+
+def stuck(team: str, people: People) -> list[Key]:
+    """Keys whose risky calls nobody of the team could approve as it is now, should they need it; viewers make none."""
+    living = {key.id: actor for key in people.of(team) if (actor := people.actor(key.id)) and actor.role.covers(Role.MEMBER)}
+    return [
+        people.keys[key_id] for key_id, asker in living.items()
+        if not any(
+            each.role.covers(asker.role.lesser(Role.ADMIN)) and not not_another(each, key_id, people.keys)
+            for each in living.values()
+        )
+    ]  # fmt: skip
 
 
 def nobody_stands_by(asked: PlanApproval, people: People) -> bool:

@@ -122,7 +122,7 @@ def _refuse(call: Call, asked: PlanApproval, roles: Mapping[str, Role], people: 
             "Nothing was done.",
             hint="Ask an admin or owner of your team.",
         )
-    if who := not_another(actor, asked, people.keys):
+    if who := not_another(actor, asked.requested_key, people.keys):
         raise Forbidden(
             f"Another identity has to decide about {asked.id}; this is {who}. Nothing was done.", code="not_another_identity",
             hint="Somebody else of your team decides, with a key of their own.",

@@ -8,6 +8,7 @@ from pydantic import Field
 from codeb.contracts.store import Registry
 from codeb.errors import Conflict, Forbidden, InvalidParams, NotFound
 from codeb.model.access import Actor, Approval, Key, People, Role, Team
+from codeb.model.approvals import stuck
 from codeb.model.deletion import is_deleted
 from codeb.model.specs import Project
 from codeb.tools import fields
@@ -135,7 +136,9 @@ async def _create(call: Call, params: CreateParams) -> Outcome:
 
     done = await call.change(act, lambda result: result.model_dump(by_alias=True, mode="json"))
     more = "Only this key reaches the new team; yours does not see it."
-    return Outcome(done, f"Team {params.team} is created.", (), (ONCE, more))
+    people = known(call)
+    told = (ONCE, more, *_stuck(people, people.teams[params.team]))
+    return Outcome(done, f"Team {params.team} is created.", (), told)
 
 
 # list, get
@@ -175,6 +178,19 @@ def _setting(call: Call, params: SettingsParams, people: People) -> tuple[Team, 
     return Team(team.id, name, approval, team.created_at, team.created_by), draft("team_settings", plan, changes, was)
 
 
+def _stuck(people: People, team: Team) -> tuple[str, ...]:
+    """Whom a policy of another identity's yes keeps from every risky call, since nobody could give it. A warning and no refusal:
+    such a key may still make the others that work, which is what it is for."""
+    found = stuck(team.id, people) if team.approval is Approval.HUMAN else []
+    if not found:
+        return ()
+    named = ", ".join(f"{key.id} ({key.label})" if key.label else key.id for key in found[:10])
+    return (
+        f"Nobody could approve a risky call of {named}: every other key is of the same person, was made with it, is a machine's "
+        "or needs approvals itself. Work with keys of several members (member_invite), and keep that one for making keys.",
+    )
+
+
 async def _settings(call: Call, params: SettingsParams) -> Outcome:
     if params.display_name is None and params.approval is None:
         raise InvalidParams(
@@ -184,7 +200,8 @@ async def _settings(call: Call, params: SettingsParams) -> Outcome:
     team, drafted = _setting(call, params, known(call))
     if params.dry_run:
         apply = NextCall("team_settings", {**drafted.plan, "planId": drafted.id}, "do exactly this")
-        return drafted.shown(f"Would change team {team.id}." if drafted.changes else f"{team.id} is as asked already.", apply)
+        would = f"Would change team {team.id}." if drafted.changes else f"{team.id} is as asked already."
+        return drafted.shown(would, apply, *_stuck(known(call), team))
 
     async def act(registry: Registry) -> SettingsResult:
         wanted, fresh = _setting(call, params, await everybody(registry, call))
@@ -194,7 +211,9 @@ async def _settings(call: Call, params: SettingsParams) -> Outcome:
         return SettingsResult(team=_view(after.teams[wanted.id], after, call.projects()), changed=list(fresh.changes))
 
     done = await call.change(act, lambda result: result.model_dump(by_alias=True, mode="json"))
-    return Outcome(done, f"{team.id}: {', '.join(done.changed)}." if done.changed else f"{team.id} was as asked already.")
+    said = f"{team.id}: {', '.join(done.changed)}." if done.changed else f"{team.id} was as asked already."
+    people = known(call)
+    return Outcome(done, said, (), _stuck(people, people.teams[team.id]))
 
 
 # delete

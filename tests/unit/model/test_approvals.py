@@ -66,7 +66,7 @@ KEYS = st.fixed_dictionaries(
 
 @given(KEYS, st.sampled_from(["key_a", "key_b", "key_c", "key_d", "key_gone"]))
 def test_whoever_is_believed_is_another_free_person_all_the_way_up(keys: dict[str, Key], decider: str) -> None:
-    why = not_another(Actor(decider, "main", Role.OWNER), asked(), keys)
+    why = not_another(Actor(decider, "main", Role.OWNER), asked().requested_key, keys)
     line, at = [], keys.get(decider)
     while at is not None and at not in line:
         line.append(at)

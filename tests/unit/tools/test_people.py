@@ -283,6 +283,26 @@ async def test_a_policy_only_grows_stricter() -> None:
         assert body["token"]["approval"] == "human"
 
 
+async def test_a_policy_that_nobody_could_satisfy_warns_and_names_the_keys() -> None:
+    """Every key descends from the first one, so nobody ever approves a call of that; two members approve each other's."""
+    async with begin("ready") as rig:
+        process = rig.boot()
+        await process.ok("team_settings", approval="name")
+        assert (await process.ok("team_settings", approval="name"))["warnings"] == []
+        ana, body = await made(process, "member_invite", name="ana", role="admin")
+        await made(process, preset="agent")
+        for dry in (True, False):
+            (warning,) = (await process.ok("team_settings", approval="human", dryRun=dry))["warnings"]
+            assert "key_owner" in warning and body["token"]["keyId"] not in warning
+        where = {"projectName": "shop", "environment": "production"}
+        first = await process.refused("promote", 409, "approval_needed", **where)
+        await process.refused("approve", 403, "not_another_identity", key=ana, approvalId=first["details"]["approvalId"])
+        asked = await process.refused("promote", 409, "approval_needed", key=ana, **where)
+        await process.ok("approve", approvalId=asked["details"]["approvalId"])
+        new = await process.ok("team_create", team="other", approval="human")
+        assert any("Nobody could approve" in each for each in new["warnings"])
+
+
 async def test_a_team_is_reached_by_its_own_keys_only() -> None:
     """S5."""
     async with begin("active") as rig:

@@ -90,7 +90,10 @@ async def test_the_names_of_tools_are_those_a_key_may_use(door: Door) -> None:
 
 
 async def test_the_document_is_open_and_whole(door: Door) -> None:
+    assert (await door.get("/metrics")).headers["content-type"].startswith("text/plain")
     said = await door.get("/openapi.json", None)
+    (kind,) = said.json()["paths"]["/metrics"]["get"]["responses"]["200"]["content"]
+    assert kind == "text/plain"
     assert (said.status_code, said.json()["openapi"]) == (200, "3.1.0")
 
 

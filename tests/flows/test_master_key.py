@@ -121,6 +121,8 @@ async def test_two_homes_on_one_registry_use_one_key() -> None:
         kit = rig.boot(lambda kit: replace(kit, vault=vault, keyring=vault)).kit
         await master_key.settle(kit)
         assert other.keys == (), "it is made by the first home only"
+        said = str(kit.keyring.fault)
+        assert "was never in this home" in said and "another home" in kit.keyring.fault.hint, "this home lost nothing"
         vault.begin()
         await master_key.settle(kit)
         assert "another master key" in str(kit.keyring.fault)

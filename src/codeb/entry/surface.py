@@ -87,6 +87,7 @@ def openapi(version: str) -> dict[str, Any]:
     paths["/health"] = {
         "get": {"operationId": "health", "security": [], "responses": {"200": {"description": "the server answers"}}}
     }
+    paths["/metrics"] = {"get": _metrics()}
     paths["/api/audit"] = {"get": _export(refs)}
     return {
         "openapi": "3.1.0",
@@ -135,6 +136,13 @@ def _export(refs: Any) -> dict[str, Any]:
         "operationId": "audit_export", "summary": "Read or export the audit log", "description": about,
         "parameters": export.parameters(), "responses": answers,
     }  # fmt: skip
+
+
+def _metrics() -> dict[str, Any]:
+    answers = _responses({})
+    answers["200"] = {"description": "the numbers", "content": {"text/plain": {"schema": {"type": "string"}}}}
+    about = "In the text format of Prometheus: what concerns this process, and of projects what the key may see."
+    return {"operationId": "metrics", "summary": "Read the metrics", "description": about, "responses": answers}
 
 
 def _any_tool(names: list[str]) -> dict[str, Any]:

@@ -85,8 +85,8 @@ async def _claim(registry: Registry, key_id: str) -> str:
 
 def _lost(where: str, in_force: str | None, named: Mapping[str, int]) -> PublicError:
     return closed(
-        f"The master key is not there: {where} is gone, and {_what(in_force, named)}.",
-        f"Put the kept copy back at {where}, or copy it from another home on this registry. "
+        f"There is no master key at {where}: it is gone, or was never in this home, and {_what(in_force, named)}.",
+        f"Put the kept copy back at {where}, or copy the file of another home on this registry, such as the one that leads. "
         "Only if it is gone for good: we keys rotate-master --lost",
     )
 

@@ -76,8 +76,8 @@ def operating(people: People, actor: Actor, what: str) -> None:
 
 
 def no_orphan(people: People, actor: Actor) -> None:
-    """Raises `NotFound` (`team_not_found`) where the caller's team is not there, which only development mode lets call: a key
-    made for it would be valid, in production too, from the day somebody makes that team."""
+    """Raises `NotFound` (`team_not_found`) where the caller's team is not there, which only development mode lets call: what is
+    made for it, a key or a project, would be that team's, in production too, from the day somebody makes it."""
     if actor.team not in people.teams:
         raise NotFound(
             f"There is no team {actor.team}; nothing was done.", code="team_not_found", hint="Make it first: team_create."

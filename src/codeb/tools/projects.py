@@ -18,6 +18,7 @@ from codeb.tools import fields
 from codeb.tools.call import Call
 from codeb.tools.drafts import Draft, draft
 from codeb.tools.pairs import new_pair, taken_outside
+from codeb.tools.people import known, no_orphan
 from codeb.tools.refusals import gone, unknown_project
 from codeb.tools.slots import SlotView, view
 from codeb.tools.tool import NextCall, Outcome, Risk, Tool
@@ -155,6 +156,7 @@ def _draft_create(call: Call, params: CreateParams, wanted: list[str]) -> Draft:
 
 async def _create(call: Call, params: CreateParams) -> Outcome:
     name, wanted = params.project_name, list(dict.fromkeys(params.environments))
+    no_orphan(known(call), call.actor)
     exists = call.kit.store.snapshot.projects.get(name)
     if exists is not None and not call.actor.sees_project(name, exists.team):
         raise Conflict(f"The name {name} is not available.", code="project_exists", hint="Choose another name.")

@@ -110,15 +110,18 @@ async def test_a_team_whose_projects_are_deleted_is_told_what_is_left_of_them() 
         await process.ok("team_delete", team="main", confirm="main")
 
 
-async def test_development_makes_no_key_for_a_team_that_is_not_there() -> None:
-    """Else that key would be valid, in production too, from the day somebody makes the team."""
+async def test_development_makes_neither_key_nor_project_for_a_team_that_is_not_there() -> None:
+    """Else that key would be valid, in production too, from the day somebody makes the team; a project would be that team's."""
     async with begin("active") as rig:
         process, claimed = rig.boot(in_development), key_text("later", Role.OWNER, "d" * 32)
         before = len(rig.store.snapshot.keys)
         for dry in (True, False):
             await process.refused("token_create", 404, "team_not_found", key=claimed, role="owner", dryRun=dry)
             await process.refused("member_invite", 404, "team_not_found", key=claimed, name="ana", dryRun=dry)
+            await process.refused("project_create", 404, "team_not_found", key=claimed, projectName="blog", dryRun=dry)
         assert len(rig.store.snapshot.keys) == before
+        assert "blog" not in rig.store.snapshot.projects
+        await process.ok("project_create", key=key_text("main", Role.OWNER, "d" * 32), projectName="blog")
 
 
 async def test_only_a_whole_key_changes_the_master_key() -> None:

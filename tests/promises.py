@@ -39,6 +39,7 @@ SHOWN: dict[str, tuple[str, ...]] = {
         "flows/test_engine.py",
         "flows/test_answers_lost.py",
         "flows/test_sealed_answers.py",
+        "flows/test_master_key.py",
         "unit/gate/test_consent_once.py",
     ),
     "P9": (
@@ -56,6 +57,7 @@ SHOWN: dict[str, tuple[str, ...]] = {
         "unit/gate/test_door.py",
         "unit/gate/test_audit.py",
         "unit/model/test_chain.py",
+        "flows/test_cleanup.py",
         "contracts/test_audit.py",
         "contracts/test_store_outages.py",
         "entry/test_http.py",

@@ -114,6 +114,7 @@ MORE: dict[str, Scene] = {
     # the key that asks ends with its team, so asked again it is refused
     "team_delete": Led("active", "team_delete", {}, lead=_team, again=True),
     "member_invite": Scene("active", "member_invite", {"name": "ana", "role": "admin"}),
+    "member_invite, another role": Led("active", "member_invite", {"role": "viewer"}, lead=_somebody),
     "member_remove": Led("active", "member_remove", {}, lead=_somebody),
     "token_create": Scene("active", "token_create", {"preset": "ci", "projects": ["shop"], "expires": "90d"}),
     "token_revoke": Led("active", "token_revoke", {}, lead=_key),

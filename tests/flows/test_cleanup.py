@@ -45,6 +45,7 @@ async def test_a_clock_set_back_ends_no_grace() -> None:
 
 
 async def test_the_timer_empties_what_is_over_once() -> None:
+    """P14: with an event and a row, as everything that CodeB does by itself."""
     async with begin("grace") as rig:
         rig.clock.jumped = timedelta(hours=49)
         process = rig.boot()

@@ -47,6 +47,7 @@ ROLES = {
         "slot_cleanup",
         "port_release",
         "port_sync",
+        "port_import",
         "reconcile",
         "conflict_list",
         "conflict_settle",
@@ -58,6 +59,8 @@ ROLES = {
     "owner": {"keys_rotate", "team_create", "team_delete"},
 }
 """the table a person reviews; the catalogue has to agree"""
+
+OLD_FILE = '{"projects": {"shop": {"ports": {"staging": {"blue": 4700, "green": 4701}}}}}'
 
 EXAMPLES: dict[str, dict[str, Any]] = {
     "project_create": {"projectName": "blog"},
@@ -75,6 +78,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "port_check": {"port": 4100},
     "port_release": {"projectName": "shop"},
     "port_register": {"projectName": "shop", "environment": "staging", "blue": 4600, "green": 4601},
+    "port_import": {"content": OLD_FILE},
     "logs": {"projectName": "shop"},
     "operation_get": {"operationId": "op_" + "0" * 26},
     "reconcile": {"projectName": "shop"},

@@ -18,11 +18,11 @@ from codeb.gate import Asked
 from codeb.gate.audit import AuditLog
 from codeb.gate.flood import BURST, MOST, Flood
 from codeb.gate.hiding import hidden
-from codeb.tools.catalog import BY_NAME
 from codeb.model.access import Role
 from codeb.model.chain import AuditRow, Head
 from codeb.model.secret import Secret
 from codeb.tools import fields
+from codeb.tools.catalog import BY_NAME
 from tests.kit import OWNER, START, Process, Rig, add_key, begin
 
 pytestmark = pytest.mark.anyio

@@ -24,6 +24,7 @@ EXAMPLES = {
     "projectName": "shop", "environment": "production", "version": "1.4.2", "operationId": "op_0123456789abcdef", "port": 4100,
     "conflictId": "cf_0123456789abcdef0123456789ab", "approvalId": "ap_0123456789abcdef", "blue": 4100, "green": 4101,
     "team": "main", "name": "ana@example.com", "keyId": "key_0123456789abcdef0123456789ab",
+    "content": '{"projects": {"shop": {"ports": {"production": {"blue": 4100, "green": 4101}}}}}',
 }  # fmt: skip
 
 ENVELOPE = (
@@ -58,6 +59,8 @@ def params_of(tool: Tool[Any]) -> list[dict[str, Any]]:
             one["required"] = True
         if shape.get("default") not in (None, ""):
             one["default"] = shape["default"]
+        if shape.get("contentMediaType"):
+            one["file"] = True
         if words := shape.get("enum") or item.get("enum"):
             one["enum"] = words
         found.append(one)

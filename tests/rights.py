@@ -47,6 +47,7 @@ ROLES = {
         "slot_cleanup",
         "port_release",
         "port_sync",
+        "port_import",
         "reconcile",
         "conflict_list",
         "conflict_settle",
@@ -64,6 +65,7 @@ OPERATORS = {"keys_rotate"}
 
 RECORDS = {"audit_list", "event_list", "operation_list", "approval_list"}
 """what is found by the team of the record, whatever became of the project: unknown and foreign names find nothing, alike"""
+OLD_FILE = '{"projects": {"shop": {"ports": {"staging": {"blue": 4700, "green": 4701}}}}}'
 
 EXAMPLES: dict[str, dict[str, Any]] = {
     "project_create": {"projectName": "blog"},
@@ -81,6 +83,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "port_check": {"port": 4100},
     "port_release": {"projectName": "shop"},
     "port_register": {"projectName": "shop", "environment": "staging", "blue": 4600, "green": 4601},
+    "port_import": {"content": OLD_FILE},
     "logs": {"projectName": "shop"},
     "operation_get": {"operationId": "op_" + "0" * 26},
     "reconcile": {"projectName": "shop"},

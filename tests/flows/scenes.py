@@ -87,6 +87,10 @@ async def _asked(process: Process, rig: Rig) -> dict[str, Any]:
 STAGING = {"projectName": "shop", "environment": "staging"}
 CREATE = {"projectName": "shop", "containerPort": 8080, "environments": ["production", "staging"]}
 
+OLD = """{"projects": {"blog": {"ports": {"production": {"blue": 4200, "green": 4201}}},
+          "wiki": {"ports": {"production": {"blue": 4300, "green": 4301}}}},
+ "ports": {"allocated": {"4301": {"project": "news", "slot": "blue"}}}}"""
+
 MORE: dict[str, Scene] = {
     "deploy, not waited for": Scene("active", "deploy", {**WHERE, "image": "shop:2", "wait": False}),
     "promote, not waited for": Scene("ready", "promote", {**WHERE, "wait": False}),
@@ -102,6 +106,7 @@ MORE: dict[str, Scene] = {
     "port_register": Scene("new", "port_register", {**WHERE, "blue": 4200, "green": 4201}),
     "port_release": Scene("new", "port_release", WHERE),
     "port_sync": Scene("new", "port_sync", {"fix": True}, spoil=_occupied),
+    "port_import": Scene("new", "port_import", {"content": OLD, "fix": True}),
     "operation_cancel, at once": Led("active", "operation_cancel", {}, lead=_begun("deploy", 0, image="shop:2")),
     "operation_cancel, waiting for health": Led(
         "grace", "operation_cancel", {}, spoil=_slow, lead=_begun("deploy", 0.05, image="shop:slow")

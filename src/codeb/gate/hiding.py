@@ -1,5 +1,7 @@
-"""Which values of a call are never kept: those whose schema says `writeOnly`, wherever in the params they stand."""
+"""Which values of a call are not kept as they are, wherever in the params they stand: those whose schema says `writeOnly`
+are secrets, and of those that say `contentMediaType`, whole files, the log keeps which one it was."""
 
+import hashlib
 from functools import cache
 from typing import Any
 
@@ -10,13 +12,14 @@ HIDDEN = "…"
 
 @cache
 def _schema(model: type[Params]) -> dict[str, Any] | None:
-    """None where nothing is secret, which is nearly everywhere."""
+    """None where nothing is hidden, which is nearly everywhere."""
     schema = model.model_json_schema(by_alias=True)
-    return schema if "'writeOnly': True" in repr(schema) else None
+    return schema if any(word in repr(schema) for word in ("'writeOnly': True", "'contentMediaType'")) else None
 
 
 def hidden(model: type[Params], said: dict[str, Any]) -> dict[str, Any]:
-    """The validated params (wire names) with `…` for every secret, so that it still shows that one was given."""
+    """The validated params (wire names) with `…` for every secret, so that it still shows that one was given, and
+    the size and SHA-256 of every file."""
     schema = _schema(model)
     if schema is None:
         return said
@@ -29,6 +32,8 @@ def _without(schema: Any, value: Any, shapes: dict[str, Any]) -> Any:
         return value
     if schema.get("writeOnly"):
         return HIDDEN
+    if schema.get("contentMediaType") and isinstance(value, str):
+        return f"a file of {len(value)} characters, sha256 {hashlib.sha256(value.encode()).hexdigest()}"
     if "$ref" in schema:
         value = _without(shapes.get(schema["$ref"].rpartition("/")[2]), value, shapes)
     for either in ("anyOf", "oneOf", "allOf"):

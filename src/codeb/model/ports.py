@@ -41,6 +41,11 @@ class Ranges:
             case _:
                 return self.preview
 
+    def environment_of(self, port: int) -> str:
+        """The class of environment a port belongs to; production for one that lies in no range."""
+        named = {"staging": self.staging, "preview": self.preview}
+        return next((name for name, span in named.items() if port in span), "production")
+
 
 @dataclass(frozen=True)
 class Lease:

@@ -22,6 +22,7 @@ from codeb.model.access import Role
 from codeb.model.chain import AuditRow, Head
 from codeb.model.secret import Secret
 from codeb.tools import fields
+from codeb.tools.catalog import BY_NAME
 from tests.kit import OWNER, START, Process, Rig, add_key, begin
 
 pytestmark = pytest.mark.anyio
@@ -201,6 +202,12 @@ def test_what_a_schema_calls_secret_is_not_kept_wherever_it_stands() -> None:
     }  # fmt: skip
     assert said["token"] == "s3", "what an idempotency key is compared by stays as it was"
     assert hidden(Told, {"token": None}) == {"token": None}
+
+
+def test_of_a_file_the_log_keeps_which_one_it_was() -> None:
+    kept = hidden(BY_NAME["port_import"].params, {"content": "{}", "fix": True})
+    sha256 = "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"
+    assert kept == {"content": f"a file of 2 characters, sha256 {sha256}", "fix": True}
 
 
 async def test_a_key_in_any_text_is_blotted_out() -> None:

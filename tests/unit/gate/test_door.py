@@ -17,7 +17,7 @@ from codeb.tools.catalog import BY_NAME, TOOLS
 from codeb.tools.health import HealthResult
 from codeb.tools.tool import Outcome
 from tests.kit import OWNER, START, Died, Process, Rig, add_key, begin
-from tests.rights import EXAMPLES
+from tests.rights import EXAMPLES, OLD_FILE
 
 pytestmark = pytest.mark.anyio
 WHERE = {"projectName": "shop", "environment": "production"}
@@ -32,6 +32,7 @@ CHANGING: dict[str, tuple[str, dict[str, Any]]] = {
     "port_register": ("active", {"projectName": "shop", "environment": "staging", "blue": 4600, "green": 4601}),
     "port_release": ("new", WHERE),
     "port_sync": ("active", {"fix": True}),
+    "port_import": ("active", {"content": OLD_FILE}),
     "reconcile": ("active", WHERE),
     "project_delete": ("grace", {"projectName": "shop", "confirm": "shop"}),
     "undelete": ("gone", {"projectName": "shop"}),

@@ -32,8 +32,8 @@ def options(tool: ToolView, *, positional: bool = True) -> list[click.Parameter]
     """An option for every param but objects; the first required one may be given without its name."""
     found: list[click.Parameter] = [option(each) for each in tool.params if each.type != "object"]
     if positional and tool.first is not None:
-        metavar = f"[{kebab(tool.first.name).upper().replace('-', '_')}]"
-        kind = KINDS[tool.first.type]
+        metavar = "[FILE|-]" if tool.first.file else f"[{kebab(tool.first.name).upper().replace('-', '_')}]"
+        kind = _kind(tool.first)
         complete = _projects if tool.first.name == "projectName" else None
         found.insert(0, click.Argument([FIRST], required=False, metavar=metavar, type=kind, shell_complete=complete))
     if tool.risk == "destroys":
@@ -50,9 +50,33 @@ def option(param: Param) -> click.Option:
     if param.type == "boolean":
         return click.Option([*param.flags, param.name], default=None, help=about)
     many = param.type == "array"
-    kind: click.ParamType[Any] = click.Choice(param.enum) if param.enum else KINDS["string" if many else param.type]
+    kind: click.ParamType[Any] = click.Choice(param.enum) if param.enum else _kind(param)
     complete = _projects if param.name == "projectName" else None
     return click.Option([*param.flags, param.name], type=kind, multiple=many, help=about, shell_complete=complete)
+
+
+class Text(click.ParamType[str]):
+    """The text of a file, `-` for standard input."""
+
+    name = "FILE|-"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        try:
+            with click.open_file(value, encoding="utf-8", errors="strict") as file:
+                text: str = file.read(MOST_CHARACTERS + 1)
+        except (OSError, UnicodeDecodeError) as fault:
+            self.fail(f"cannot read {value!r}: {fault}", param, ctx)
+        if len(text) > MOST_CHARACTERS:
+            self.fail(f"{value!r} is longer than any server takes", param, ctx)
+        return text
+
+
+MOST_CHARACTERS = 10 * 1024 * 1024
+"""the largest body any tool takes, in bytes"""
+
+
+def _kind(param: Param) -> click.ParamType[Any]:
+    return Text() if param.file else KINDS["string" if param.type == "array" else param.type]
 
 
 def params_of(session: Session, tool: ToolView, given: dict[str, Any], *, positional: bool = True) -> dict[str, Any]:

@@ -41,6 +41,8 @@ class Param:
     required: bool = False
     default: Any = None
     enum: tuple[str, ...] = ()
+    file: bool = False
+    """whether its value is the text of a file, which the command line names instead"""
 
     @property
     def flags(self) -> list[str]:
@@ -89,7 +91,8 @@ class ToolView:
 
         said = ["we", *self.words.split()]
         known = {each.name: each for each in self.params}
-        if set(params) - set(known) or any(isinstance(value, dict) for value in params.values()):
+        files = {each.name for each in self.params if each.file}
+        if set(params) - set(known) | set(params) & files or any(isinstance(value, dict) for value in params.values()):
             return shlex.join(["we", "tool", self.name, json.dumps(params, ensure_ascii=False)])
         for name, value in params.items():
             flag = SHORT.get(name, f"--{kebab(name)}")

@@ -2,6 +2,7 @@
 
 import json
 import shlex
+from pathlib import Path
 from typing import Any
 
 import click
@@ -67,6 +68,20 @@ def test_a_list_is_repeatable_and_the_first_required_param_needs_no_name(fake: F
     fake.says("project_create", OK)
     we("project", "create", "shop", "--environments", "production", "--environments", "staging", "--json")
     assert fake.asked("project_create") == [{"projectName": "shop", "environments": ["production", "staging"]}]
+
+
+def test_the_text_of_a_file_is_sent_for_its_name(fake: Fake, we: We, tmp_path: Path) -> None:
+    file = tmp_path / "ssot.json"
+    file.write_text('{"usedPorts": [4100]}\n', encoding="utf-8")
+    fake.says("port_import", OK)
+    assert we("port", "import", str(file), "--fix", "--json").code == 0
+    assert fake.asked("port_import") == [{"content": '{"usedPorts": [4100]}\n', "fix": True}]
+    said = we("port", "import", str(tmp_path / "nowhere.json"))
+    assert said.code == 2
+    assert "cannot read" in said.err
+    file.write_bytes(b"\xff\xfe")
+    assert we("port", "import", str(file)).code == 2
+    assert len(fake.asked("port_import")) == 1
 
 
 def test_a_name_said_twice_differently_is_refused(fake: Fake, we: We) -> None:

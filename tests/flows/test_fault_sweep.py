@@ -175,14 +175,22 @@ async def _judge(stage: Stage, ends: Ends) -> list[str]:
         # three tries were not enough for what is said aloud
         faults = [fault for fault in faults if not fault.startswith("the proxy has")]
         ends = Ends(ends.before, ends.calls, [*ends.right, ends.form(rig.print())])
-    shop = rig.store.snapshot.projects.get("shop")
-    if shop is not None and shop.state in ("deleting", "purging"):
-        # partly deleted, which the answer said: only the lock and the end matter until it is called again
-        faults = [fault for fault in faults if "lock" in fault or "still" in fault]
+    if _under_way(rig):
+        faults = _even_so(rig, faults)
     elif ends.form(rig.print()) not in ends.right:
         faults.append(f"it is neither as before nor as after: {ends.form(rig.print())}")
     faults += [f"not undone: {text}" for op in past for text in op.undo_faults]
     return faults
+
+
+def _under_way(rig: Rig) -> bool:
+    shop = rig.store.snapshot.projects.get("shop")
+    return shop is not None and shop.state in ("deleting", "purging")
+
+
+def _even_so(rig: Rig, faults: list[str]) -> list[str]:
+    """Partly deleted, which the answer said: only the lock and the end matter until it is called again."""
+    return [fault for fault in faults if "lock" in fault or "still" in fault] if _under_way(rig) else faults
 
 
 def _leaks(said: Answer | None) -> list[str]:
@@ -225,7 +233,7 @@ async def _again(stage: Stage, ends: Ends, said: Answer | None) -> list[str]:
     await process.settle()
     if first.ok and (_data(second) != _data(first) or ends.form(rig.print()) != there or len(await _past(rig)) != begun):
         found.append(f"asked a third time it answers {_data(second)}, not {_data(first)}")
-    return found + await rig.faults()
+    return found + _even_so(rig, await rig.faults())
 
 
 def _data(answer: Answer) -> dict[str, Any]:

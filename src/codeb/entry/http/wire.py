@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pydantic_core import to_json
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from codeb.errors import InvalidParams, TooLarge
@@ -73,12 +73,16 @@ async def body_of(request: Request) -> bytes:
 
 
 async def _read(request: Request) -> bytes:
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
+    body, more = b"", True
+    while more:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        body += message.get("body", b"")
         if len(body) > LARGEST_BODY:
             raise _too_large()
-    return bytes(body)
+        more = message.get("more_body", False)
+    return body
 
 
 def _too_large() -> TooLarge:

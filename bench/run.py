@@ -202,7 +202,8 @@ def call() -> dict[str, Any]:
     port = free_block(1)
     base = subprocess.Popen([sys.executable, "-m", "bench.baseline", str(port)])
     try:
-        with Stage() as stage, project(stage) as where:
+        # with a limit, as by default, that these calls do not reach
+        with Stage(RATE_LIMIT="100000/60") as stage, project(stage) as where:
             stage.call("deploy", **where)
             assert stage.process is not None
             body = {"tool": "slot_status", "params": {"projectName": stage.project}}

@@ -131,6 +131,23 @@ async def test_a_body_that_does_not_come(port: Port, monkeypatch: pytest.MonkeyP
     assert await line.ends() == b""
 
 
+async def test_a_body_that_does_not_come_after_one_that_was_there(port: Port, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wire, "BODY_SECONDS", 0.2)
+    line = await port.line()
+    await line.send(CALL)
+    assert (await line.answer())[0] == 200
+    await line.send(CALL[:-1])
+    assert (await line.answer())[1]["connection"] == "close"
+    assert await line.ends() == b""
+
+
+async def test_for_a_body_that_is_there_no_timer_is_made(port: Port, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wire, "BODY_SECONDS", "no number, so no timer can be made of it")
+    line = await port.line()
+    await line.send(CALL)
+    assert (await line.answer())[0] == 200
+
+
 async def test_what_was_answered_before_it_came_is_not_read_for_ever(port: Port, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(protocol, "LINGER_SECONDS", 0.2)
     line = await port.line()

@@ -213,9 +213,11 @@ class Gate:
         )  # fmt: skip
 
     def _idempotency_key(self, tool: Tool[Any], asked: Asked, params: Params) -> str | None:
-        said = getattr(params, "idempotency_key", None)
+        if not tool.changes:
+            return None
+        said: str | None = getattr(params, "idempotency_key", None)
         header = asked.idempotency_key
-        if header is None or not tool.changes:
+        if header is None:
             return said
         try:
             grammar.idempotency_key(header)
@@ -227,8 +229,8 @@ class Gate:
         return header
 
     async def _run(self, tool: Tool[Any], call: Call, params: Params) -> dict[str, Any]:
-        dry = bool(getattr(params, "dry_run", False))
-        if tool.changes and not dry and (first := await call.first_answer()):
+        applies = tool.changes and not getattr(params, "dry_run", False)
+        if applies and (first := await call.first_answer()):
             return replayed(first)
         await consent(tool, call, params)
         try:
@@ -239,7 +241,7 @@ class Gate:
             raise TypeError(f"{tool.name} answered {type(outcome.result).__name__}, not {tool.result.__name__}")
         await call.end_approval()
         body = {"success": True, **outcome.wire}
-        if tool.changes and not dry and not isinstance(outcome.result, Accepted):
+        if applies and not isinstance(outcome.result, Accepted):
             await call.keep_answer(body)
         return body
 

@@ -40,7 +40,10 @@ class Approval(StrEnum):
 
     def stricter(self, other: "Approval") -> "Approval":
         """Of two policies the one that asks for more: neither a team nor a key can loosen the other's."""
-        return max(self, other, key=list(Approval).index)
+        return other if _STRICTNESS[other] > _STRICTNESS[self] else self
+
+
+_STRICTNESS = {approval: rank for rank, approval in enumerate(Approval)}
 
 
 @dataclass(frozen=True)

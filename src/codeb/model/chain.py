@@ -7,7 +7,7 @@ Each home writes one chain, named by the home's id. When it cannot be told where
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -90,9 +90,14 @@ def _plain(value: Any) -> Any:
 
 def canonical(row: AuditRow) -> bytes:
     """All that a row says, and its place, in one form whatever database it was read from."""
+    return _canonical(vars(row))
+
+
+def _canonical(row: Mapping[str, Any]) -> bytes:
     said = [
-        row.chain, row.seq, row.prev, row.at.astimezone(UTC).isoformat(timespec="microseconds"), row.correlation_id, row.entry,
-        row.tool, row.ok, row.code, row.key_id, row.team, row.role, row.ip, float(row.duration_ms), row.params, row.summary,
+        row["chain"], row["seq"], row["prev"], row["at"].astimezone(UTC).isoformat(timespec="microseconds"),
+        row["correlation_id"], row["entry"], row["tool"], row["ok"], row["code"], row["key_id"], row["team"], row["role"],
+        row["ip"], float(row["duration_ms"]), row["params"], row["summary"],
     ]  # fmt: skip
     return ENCODER.encode(said).encode()
 
@@ -103,12 +108,12 @@ def hash_of(row: AuditRow) -> str:
 
 def after(head: Head, row: AuditRow) -> AuditRow:
     """The row as the next one of the chain."""
-    said: dict[str, Any] = {name: plain(text) for name, text in vars(row).items() if isinstance(text, str)}
+    said: dict[str, Any] = {name: plain(each) if isinstance(each, str) else each for name, each in vars(row).items()}
     # a local copy notes a row as JSON of 15 digits
-    said |= {"chain": head.chain, "seq": head.seq + 1, "prev": head.hash, "params": _plain(row.params)}
-    said |= {"duration_ms": round(float(row.duration_ms), 3)}
-    placed = replace(row, **said)
-    return replace(placed, hash=hash_of(placed))
+    said |= {"duration_ms": round(float(row.duration_ms), 3), "params": _plain(row.params)}
+    said |= {"chain": head.chain, "seq": head.seq + 1, "prev": head.hash}
+    # from the fields, so that the row is made once: every call makes one
+    return AuditRow(**{**said, "hash": hashlib.sha256(_canonical(said)).hexdigest()})
 
 
 # where it goes on

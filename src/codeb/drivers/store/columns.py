@@ -6,6 +6,8 @@ from typing import Any
 from sqlalchemy import JSON, BigInteger, DateTime, Dialect, Integer, Text
 from sqlalchemy.types import TypeDecorator
 
+from codeb.model.chain import plain
+
 
 class Utc(TypeDecorator[datetime]):
     """An aware moment, UTC. SQLite forgets the zone, so it is put back; a naive value is refused on both."""
@@ -33,9 +35,7 @@ class Prose(TypeDecorator[str]):
     cache_ok = True
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
-        if value is None:
-            return None
-        return str(value).replace("\0", "\ufffd").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        return None if value is None else plain(str(value))
 
 
 class Plain(TypeDecorator[Any]):

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from codeb.entry.http.wire import LARGEST_BODY
+from codeb.entry.http.wire import LARGEST_BODY, WHOLE
 from codeb.errors import InvalidParams, PublicError, Unavailable
 
 HEAD_SECONDS = 10.0
@@ -94,6 +94,7 @@ class Guarded(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         self._no_hurry()
         self._whole = True
+        self.scope[WHOLE] = True  # type: ignore[literal-required]  # a key of our own
         super().on_message_complete()
 
     def on_response_complete(self) -> None:

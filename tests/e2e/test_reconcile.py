@@ -146,6 +146,13 @@ def test_docker_stop_of_the_active_and_of_the_grace_one(town: Stage) -> None:
         here.until_mended("container_stopped", more=1)
 
 
+def test_docker_update_of_the_restart_policy(town: Stage) -> None:
+    with Town(town) as here:
+        here.docker("POST", f"/containers/{here.green}/update", {"RestartPolicy": {"Name": "no"}})
+        here.until_mended("container_unkept")
+        assert here.docker("GET", f"/containers/{here.green}/json")["HostConfig"]["RestartPolicy"]["Name"] == "unless-stopped"
+
+
 def test_docker_rename_is_not_noticed_by_visitors(town: Stage) -> None:
     with Town(town) as here:
         visitor = Visitor(town.http_port, here.host)

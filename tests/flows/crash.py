@@ -34,6 +34,8 @@ class Scene:
     """what is spoilt takes the site down until it is mended"""
     again: bool = False
     """acts on what it sees: after a death the next round does the rest"""
+    waits: bool = False
+    """asks again and again until its time is over: how often is not the same twice"""
 
     async def start(self, process: Process, rig: Rig) -> None:
         self.spoil(rig)
@@ -106,7 +108,7 @@ SCENES: dict[str, Scene] = {
     "cleanup of deployed": Scene("ready", "slot_cleanup", {**WHERE, "slot": "green", "force": True}),
     "project_delete": Scene("grace", "project_delete", {"projectName": "shop", "confirm": "shop"}),
     "undelete": Scene("gone", "undelete", {"projectName": "shop"}),
-    "undelete, never proven": Scene("gone", "undelete", {"projectName": "shop"}, spoil=_dark),
+    "undelete, never proven": Scene("gone", "undelete", {"projectName": "shop"}, spoil=_dark, waits=True),
     "project_delete, purge": Scene("gone", "project_delete", {"projectName": "shop", "confirm": "shop", "purge": True}),
     "mend beside a grace": Scene("grace", "reconcile", {}, spoil=_no_active, again=True),
     "mend with nobody left": Scene("grace", "reconcile", {}, spoil=_no_grace, dark=True, again=True),

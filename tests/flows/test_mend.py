@@ -41,6 +41,13 @@ def both(*spoils: Callable[[Rig], None]) -> Callable[[Rig], None]:
     return spoil
 
 
+def unkept(name: str) -> Callable[[Rig], None]:
+    def spoil(rig: Rig) -> None:
+        rig.machine.boxes[name].policy = "no"
+
+    return spoil
+
+
 def stray(rig: Rig) -> None:
     """A container in an empty slot, of the operation that deployed the active one."""
     box = rig.machine.boxes[BLUE]
@@ -67,6 +74,8 @@ SPOILT: dict[str, tuple[str, Callable[[Rig], None], set[str]]] = {
     "active gone": ("active", gone(BLUE), {"container_gone", "route_dead"}),
     "active gone beside a grace": ("grace", gone(GREEN), {"container_gone", "stands_in"}),
     "active stopped": ("active", stopped(BLUE), {"container_stopped", "route_dead"}),
+    "active without a restart policy": ("active", unkept(BLUE), {"container_unkept"}),
+    "grace without a restart policy": ("grace", unkept(BLUE), {"container_unkept"}),
     "active renamed": ("active", renamed(BLUE, "old-shop"), {"container_renamed"}),
     "active renamed as another slot": ("active", renamed(BLUE, "other-production-green"), {"container_renamed"}),
     "active set aside": ("active", both(stopped(BLUE), renamed(BLUE, f"{BLUE}.kept")), {"container_aside", "route_dead"}),

@@ -137,6 +137,9 @@ def of_slot(row: SlotRow, units: Mapping[str, Unit], now: datetime) -> list[Mism
     elif row.port not in [port for _, port in unit.published]:
         text = f"{row.container} does not publish {row.port}"
         found.append(_slot(row, "not_published", text, f"deploy {row.place.key} again", port=row.port))
+    if unit.running and not unit.kept and _kept_up(row, now) is Remedy.MENDED:
+        text = f"{row.container} would not come up again after Docker or the machine was restarted"
+        found.append(_slot(row, "container_unkept", text, "it gets its restart policy back", Remedy.MENDED))
     if any(at != LOOPBACK for at, _ in unit.published):
         text = f"{row.container} is published beyond {LOOPBACK}"
         found.append(_slot(row, "published_beyond", text, f"deploy {row.place.key} again, at once", severity=Severity.ALARM))

@@ -77,6 +77,8 @@ class Unit:
     """when its process was started, as the runtime stamps it; another stamp is another process"""
     restarting: bool = False
     """it is down, and the runtime is about to start it again"""
+    kept: bool = True
+    """whether the runtime itself starts it again after its death or the machine's"""
     address: str | None = None
     """its own address in the project's network"""
     project: str = ""

@@ -156,6 +156,7 @@ def unit_of(seen: Mapping[str, Any], instance: str) -> Unit:
         restarts=int(seen.get("RestartCount", 0)),
         started="" if never_started(seen) else str(state.get("StartedAt", "")),
         restarting=bool(state.get("Restarting", False)),
+        kept=(seen["HostConfig"].get("RestartPolicy") or {}).get("Name") not in (None, "", "no"),
         address=own.get("IPAddress") or None,
         project=found.get("codeb.project", ""),
         environment=found.get("codeb.environment", ""),

@@ -187,6 +187,7 @@ class MemoryRuntime:
             restarts=box.restarts,
             started=str(box.lives) if box.lives else "",
             restarting=box.status == "restarting",
+            kept=box.policy != "no",
             address=box.address if spec else None,
             project=spec.project if spec else "",
             environment=spec.environment if spec else "",

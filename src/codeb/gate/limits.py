@@ -37,7 +37,7 @@ class Sliding:
         if granted := len(calls) < limit:
             calls.append(now)
             self._seen.move_to_end(who)
-        return Allowance(limit, limit - len(calls), max(1, math.ceil(calls[0] - old)), granted)
+        return Allowance(limit, limit - len(calls), math.ceil(calls[0] - old), granted)
 
     def _make_room(self, now: float) -> None:
         """Two at a time, the longest silent first: so the table shrinks while new ones come, and no call pays for all."""

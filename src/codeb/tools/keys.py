@@ -30,7 +30,6 @@ class RotateResult(fields.Result):
 async def _rotate(call: Call, params: RotateParams) -> Outcome:
     whole(call.actor, "the master key")
     kit = call.kit
-    whole(call.actor, "the master key")
     ids = list(kit.keyring.ids)
     changes = [
         f"put a new master key into {kit.keyring.where}",

@@ -51,7 +51,9 @@ class Copy:
     def tests(self, *files: str) -> tuple[int, str]:
         """How pytest ended, and what it said last. A test that hangs has failed."""
         command = [
-            sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", f"--timeout={self._limit:g}",
+            # of Hypothesis the same examples each time, and no deadline that a loaded machine could miss in a guard's place
+            sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--hypothesis-profile=ci",
+            f"--timeout={self._limit:g}",
             *(f"tests/{each}" for each in files),
         ]  # fmt: skip
         environment = {**os.environ, "PYTHONPATH": str(self.source), "PYTHONDONTWRITEBYTECODE": "1"}

@@ -117,7 +117,7 @@ WHOLE = (
     chain("{name: plain(text) for name, text in vars(row).items() if isinstance(text, str)}", "{}"),
     chain('"params": _plain(row.params)', '"params": row.params'),
     chain("return {plain(name): _plain(each)", "return {name: _plain(each)"),
-    chain("round(float(row.duration_ms), 3)", "row.duration_ms", CHAIN, "contracts/test_audit.py"),
+    chain("round(float(row.duration_ms), 3)", "row.duration_ms", CHAIN),
     chain('span.chain.startswith(f"{home}.")', "span.chain.startswith(home)"),
     chain("span.chain == home or span.chain.startswith", "span.chain.startswith"),
     chain('if span.chain == home or span.chain.startswith(f"{home}.")', "if span.chain == home"),

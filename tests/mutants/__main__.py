@@ -8,18 +8,22 @@ table is not in the code any more, or when the tests do not even pass with all g
 
 import argparse
 import compileall
+import importlib
 import os
 import py_compile
 import resource
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections import Counter
 from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
+from typing import NoReturn
+
+import pytest
 
 from tests.mutants.guard import Guard
 from tests.mutants.table import GUARDS, SOURCE, TESTS
@@ -27,6 +31,13 @@ from tests.mutants.table import GUARDS, SOURCE, TESTS
 ROOT = TESTS.parent
 MOST_MEMORY = 3 * 2**30
 """bytes: a loop without its end must not take the machine with it"""
+MOST_SECONDS = 600
+"""of the processor, for the tests of one guard"""
+PRELOADED = (
+    "hypothesis", "sqlalchemy.ext.asyncio", "pydantic", "pydantic_settings", "starlette.applications", "uvicorn", "aiodocker",
+    "httpx2", "psycopg", "alembic", "prometheus_client", "cryptography.hazmat.primitives.ciphers.aead",
+)  # fmt: skip
+"""libraries that the tests import, which take longer than the tests of most guards"""
 PASSED, FAILED = 0, 1
 """how pytest ends; anything else says that the tests were not run"""
 
@@ -45,22 +56,42 @@ class Copy:
     def __init__(self, folder: Path, limit: float) -> None:
         self.source, self._limit = folder / "src", limit
         shutil.copytree(SOURCE, self.source / "codeb", ignore=shutil.ignore_patterns("__pycache__"))
-        # by content: two mutants of one length within a second would be taken for the same by their times
+        # what is compiled is looked up by content: by time, two mutants of one length within a second would be the same
+        sys.pycache_prefix, sys.dont_write_bytecode = str(folder / "compiled"), False
         compileall.compile_dir(self.source, quiet=2, invalidation_mode=py_compile.PycInvalidationMode.CHECKED_HASH)
+        for each in PRELOADED:
+            importlib.import_module(each)
 
     def tests(self, *files: str) -> tuple[int, str]:
         """How pytest ended, and what it said last. A test that hangs has failed."""
-        command = [
+        with tempfile.TemporaryFile() as said:
+            child = os.fork()
+            if child == 0:
+                self._become(said.fileno(), files)
+            _, status = os.waitpid(child, 0)
+            said.seek(0)
+            return os.waitstatus_to_exitcode(status), said.read()[-3000:].decode(errors="replace")
+
+    def _become(self, out: int, files: tuple[str, ...]) -> NoReturn:
+        """In a child of its own, which has the libraries already and nothing of the code."""
+        try:
+            os.dup2(out, 1)
+            os.dup2(out, 2)
+            resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY, MOST_MEMORY))
+            resource.setrlimit(resource.RLIMIT_CPU, (MOST_SECONDS, MOST_SECONDS))
+            sys.path.insert(0, str(self.source))
+            os.environ["PYTHONPATH"] = str(self.source)
             # of Hypothesis the same examples each time, and no deadline that a loaded machine could miss in a guard's place
-            sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--hypothesis-profile=ci",
-            f"--timeout={self._limit:g}",
-            *(f"tests/{each}" for each in files),
-        ]  # fmt: skip
-        environment = {**os.environ, "PYTHONPATH": str(self.source), "PYTHONDONTWRITEBYTECODE": "1"}
-        ended = subprocess.run(
-            command, cwd=ROOT, env=environment, capture_output=True, text=True, preexec_fn=_with_little_memory, check=False,
-        )  # fmt: skip
-        return ended.returncode, ended.stdout[-1500:] + ended.stderr[-1500:]
+            words = ["-x", "-q", "-p", "no:cacheprovider", "--hypothesis-profile=ci", f"--timeout={self._limit:g}"]
+            # pytest would have liked to load the libraries itself
+            words += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
+            ended = int(pytest.main([*words, *(f"tests/{each}" for each in files)]))
+            sys.stdout.flush()
+            sys.stderr.flush()
+        except BaseException:
+            traceback.print_exc()
+            ended = 3
+        os._exit(ended)
 
     def is_used(self) -> bool:
         """Whether the tests import this copy, and not a source that is installed beside it."""
@@ -86,10 +117,6 @@ class Copy:
             return (Verdict.SAME, guard.same) if guard.same else (Verdict.SURVIVED, "")
         # what cannot even be collected, or has no tests, shows nothing about a guard
         return (Verdict.KILLED, "") if ended == FAILED else (Verdict.NOT_RUN, said)
-
-
-def _with_little_memory() -> None:
-    resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY, MOST_MEMORY))
 
 
 def chosen(guards: Iterable[Guard], only: str, shard: str) -> list[Guard]:

@@ -17,6 +17,7 @@ DOOR = (
     door("if not standing.leads:", "if False:"),
     door("if standing.degraded and not tool.without_database:", "if False:"),
     door("if standing.degraded and not tool.without_database:", "if standing.degraded:", "unit/gate/test_consent_once.py"),
+    door("round(spent, 3 if seen.actor else 0)", "round(spent, 3)", ENTRANCE),
     door("except FenceLost:", "except ZeroDivisionError:", "unit/gate/test_door.py"),
     door('(seen.unsaid if status == 200 else "")', '""'),
     door('(seen.unsaid if status == 200 else "")', "seen.unsaid"),

@@ -2,6 +2,7 @@
 
 import contextlib
 import hmac
+import itertools
 import statistics
 import time
 from collections.abc import AsyncIterator
@@ -166,6 +167,17 @@ async def test_every_text_takes_the_same_steps(monkeypatch: pytest.MonkeyPatch) 
             seen.append(list(steps))
         assert seen[0] == ["hash", "compare 64 64", "usable"]
         assert all(each == seen[0] for each in seen)
+
+
+async def test_a_stranger_is_not_told_to_the_microsecond_how_long_it_took(monkeypatch: pytest.MonkeyPatch) -> None:
+    """S13: nobody is to measure with the server's own clock; the audit log still has it."""
+    async with process() as (one, _):
+        ticks = itertools.count(1000.0, 0.000123)
+        monkeypatch.setattr(one.kit.world, "monotonic", lambda: next(ticks))
+        for key, wanted in ((OWNER, 0.123), (WRONG, 0.0)):
+            said = (await one.ask("nonsense", key=key)).body["duration"]
+            assert said == pytest.approx(wanted)
+            assert (await audited(one))[0].duration_ms == pytest.approx(0.123)
 
 
 @pytest.mark.long

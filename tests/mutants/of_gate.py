@@ -105,7 +105,6 @@ OFTEN = (
     limits("if len(self._seen) < self._most and calls", "if calls"),
     limits("and calls and calls[-1] > now - self._rate.seconds:", "and calls:"),
     limits("for _ in range(2):", "for _ in range(1):"),
-    limits('.partition("%")[0]', ""),
     limits("if address.ipv4_mapped:", "if False:"),
     limits("(address, 64)", "(address, 128)"),
     limits('return "unknown"', 'return ip or ""'),

@@ -53,7 +53,7 @@ class Sliding:
 def neighbourhood(ip: str | None) -> str:
     """What failures are counted by: an IPv4 address, or the /64 of an IPv6 one, in which anybody has as many as they like."""
     try:
-        address = ipaddress.ip_address((ip or "").partition("%")[0])
+        address = ipaddress.ip_address(ip or "")
     except ValueError:
         return "unknown"
     if isinstance(address, ipaddress.IPv6Address):

@@ -55,6 +55,7 @@ SHOWN: dict[str, tuple[str, ...]] = {
     "P14": (
         "unit/gate/test_door.py",
         "unit/gate/test_audit.py",
+        "unit/gate/test_flood.py",
         "unit/model/test_chain.py",
         "contracts/test_audit.py",
         "contracts/test_store_outages.py",
@@ -74,7 +75,12 @@ SHOWN: dict[str, tuple[str, ...]] = {
     "S2": ("entry/test_bad_input.py",),
     "S3": ("entry/test_bad_input.py", "entry/test_hostile.py"),
     "S4": ("unit/model/test_grammar.py", "unit/gate/test_door.py", "entry/test_bad_input.py"),
-    "S5": ("unit/gate/test_rights.py", "unit/tools/test_people.py", "entry/test_authorisation.py"),
+    "S5": (
+        "unit/gate/test_rights.py",
+        "unit/tools/test_people.py",
+        "unit/tools/test_handing_on.py",
+        "entry/test_authorisation.py",
+    ),
     "S6": ("unit/gate/test_rights.py", "entry/test_authorisation.py"),
     "S7": ("unit/drivers/test_docker_spec.py",),
     "S8": ("unit/gate/test_rights.py", "entry/test_authorisation.py"),
@@ -82,6 +88,7 @@ SHOWN: dict[str, tuple[str, ...]] = {
         "unit/gate/test_rights.py",
         "unit/model/test_access.py",
         "unit/tools/test_people.py",
+        "unit/tools/test_handing_on.py",
         "entry/test_authorisation.py",
     ),
     "S11": (

@@ -67,7 +67,6 @@ IDENTITY = (
     approvals("return asked.team == actor.team and not actor.projects", "return asked.team == actor.team"),
     approvals("return asked.team == actor.team and not actor.projects", "return not actor.projects"),
     approvals("return actor.sees_project(asked.project, asked.team)", "return asked.team == actor.team"),
-    approvals("found is not None and found.id not in seen:", "found is not None:"),
     approvals('keys.get((found.created_by or "").rpartition("/")[2])', "None"),
     approvals("if not line or decider.key_id == asked.requested_key:", "if not line:"),
     approvals("if not line or decider.key_id == asked.requested_key:", "if decider.key_id == asked.requested_key:"),

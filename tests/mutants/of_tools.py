@@ -3,12 +3,13 @@
 from tests.mutants.guard import Guard, guards_of
 
 PEOPLE = "unit/tools/test_people.py"
+HANDING = "unit/tools/test_handing_on.py"
 RIGHTS = "unit/gate/test_rights.py"
 TOGETHER = "unit/gate/test_together.py"
 DELETE = "flows/test_project_delete.py"
 UNDELETE = "flows/test_undelete.py"
 
-people = guards_of("tools/people.py", PEOPLE, TOGETHER)
+people = guards_of("tools/people.py", HANDING, PEOPLE, TOGETHER)
 WHO = (
     people(
         "    if call.actor.key_id not in people.keys:\n        return call.actor\n", "", "unit/gate/test_entrance.py", TOGETHER
@@ -38,7 +39,7 @@ WHO = (
     people('"sha256": digest(text)', '"sha256": digest(Secret(text.reveal().lower()))'),
 )
 
-tokens = guards_of("tools/tokens.py", PEOPLE, TOGETHER)
+tokens = guards_of("tools/tokens.py", HANDING, PEOPLE, TOGETHER)
 KEYS = (
     tokens(
         "for key in mine(people, actor) if key.id == key_id)",
@@ -103,7 +104,7 @@ KEYS = (
     tokens("former, fresh = _rotating(call, params, people)", "former, fresh = old, _rotating(call, params, known(call))[1]"),
 )
 
-members = guards_of("tools/members.py", PEOPLE, TOGETHER)
+members = guards_of("tools/members.py", HANDING, PEOPLE, TOGETHER)
 MEMBERS = (
     members("    actor = caller(call, people, Role.ADMIN)\n    no_orphan", "    actor = call.actor\n    no_orphan"),
     members("    no_orphan(people, actor)\n", ""),
@@ -144,7 +145,7 @@ MEMBERS = (
     members("if key.created_by in revoked and people.actor(key.id) is not None]", "if False]"),
 )
 
-teams = guards_of("tools/teams.py", PEOPLE, TOGETHER)
+teams = guards_of("tools/teams.py", HANDING, PEOPLE, TOGETHER)
 TEAMS = (
     teams("if found is None or team not in (None, found.id):", "if found is None:", PEOPLE, RIGHTS),
     teams(

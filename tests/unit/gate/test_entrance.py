@@ -16,7 +16,7 @@ import pytest
 from codeb.errors import Unauthenticated
 from codeb.gate import Asked, authenticate
 from codeb.gate.authenticate import digest
-from codeb.model.access import Key, Role, development_key
+from codeb.model.access import Key, Role, Team, development_key, worth
 from codeb.model.limits import Rate
 from codeb.model.secret import Secret
 from tests.kit import OWNER, START, TEAM, Process, Rig, add_key, begin
@@ -167,6 +167,16 @@ async def test_every_text_takes_the_same_steps(monkeypatch: pytest.MonkeyPatch) 
             seen.append(list(steps))
         assert seen[0] == ["hash", "compare 64 64", "usable"]
         assert all(each == seen[0] for each in seen)
+
+
+async def test_a_row_that_was_found_is_compared_all_the_same() -> None:
+    """S13: were the table of keys to lead to another's row, the text would still be nobody's key."""
+    async with process() as (one, _):
+        snapshot, now = one.kit.store.snapshot, one.kit.world.now()
+        astray = replace(snapshot, keys={digest(WRONG): snapshot.keys[digest(OWNER)]})
+        with pytest.raises(Unauthenticated):
+            authenticate.authenticate(WRONG, astray, now)
+        assert worth(authenticate.NOBODY, {"": Team("")}, {}, now) is None, "not even where a team had no name"
 
 
 async def test_a_stranger_is_not_told_to_the_microsecond_how_long_it_took(monkeypatch: pytest.MonkeyPatch) -> None:

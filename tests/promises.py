@@ -128,6 +128,7 @@ SHOWN: dict[str, tuple[str, ...]] = {
         "unit/model/test_deletion.py",
         "unit/gate/test_consent.py",
         "unit/gate/test_consent_once.py",
+        "unit/gate/test_asking.py",
         "unit/model/test_approvals.py",
     ),
     "S30": (

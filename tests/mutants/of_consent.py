@@ -4,9 +4,10 @@ from tests.mutants.guard import Guard, guards_of
 
 CONSENT = "unit/gate/test_consent.py"
 ONCE = "unit/gate/test_consent_once.py"
+EDGES = "unit/gate/test_asking.py"
 APPROVALS = "unit/model/test_approvals.py"
 
-consent = guards_of("gate/consent.py", CONSENT, ONCE)
+consent = guards_of("gate/consent.py", EDGES, CONSENT, ONCE)
 ASKING = (
     consent("or not tool.is_risky(params):\n        return", "or True:\n        return"),
     consent('or getattr(params, "dry_run", False) or not', "or not"),
@@ -83,7 +84,7 @@ IDENTITY = (
     approvals("STANDS_FOR = timedelta(hours=1)", "STANDS_FOR = timedelta(hours=1, seconds=1)"),
 )
 
-tools = guards_of("tools/approvals.py", CONSENT, ONCE, "unit/gate/test_together.py")
+tools = guards_of("tools/approvals.py", EDGES, CONSENT, ONCE, "unit/gate/test_together.py")
 DECIDING = (
     tools("if asked is None or not visible(call.actor, asked):", "if asked is None:"),
     tools("asked.requested_key == call.actor.key_id:\n        next_", "True:\n        next_"),

@@ -228,6 +228,8 @@ async def test_development_takes_a_key_at_its_word_and_its_records_say_so() -> N
         assert rig.store.snapshot.projects["blog"].team == "Blue-team"
         await one.refused("project_delete", 403, "forbidden", key=Secret("codeb_Blue-team_member_abc"), projectName="blog")
         await one.refused("project_get", 404, "project_not_found", key=WRONG, projectName="blog")
+        await one.refused("team_get", 404, "team_not_found", key=Secret("codeb_Blue-team_member_abc"))
+        assert (await one.ok("team_list", key=Secret("codeb_Blue-team_member_abc")))["teams"] == []
         rows = [row for row in await audited(one) if row.tool == "project_create" and row.team == "Blue-team"]
         assert all(row.key_id.startswith("development_") for row in rows) and rows
         checks = {each["name"]: each for each in (await one.ok("health_check"))["checks"]}

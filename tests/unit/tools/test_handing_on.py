@@ -128,6 +128,15 @@ async def test_a_project_made_while_its_team_is_deleted_keeps_the_team(monkeypat
         await process.refused("team_delete", 409, "team_not_empty", team=TEAM, confirm=TEAM)
 
 
+async def test_an_id_that_is_taken_is_refused_beforehand_also_one_of_a_team_that_is_gone() -> None:
+    async with begin("empty") as rig:
+        process = rig.boot()
+        await add_key(rig, team="others")
+        for more in ({}, {"dryRun": True}):
+            await process.refused("team_create", 409, "team_exists", team="others", **more)
+        assert (await process.ok("team_create", team="fresh", dryRun=True))["planId"]
+
+
 async def test_members_end_with_their_team() -> None:
     async with begin("empty") as rig:
         process = rig.boot()

@@ -47,9 +47,10 @@ def _codes(code: CodeType) -> Iterator[tuple[str, CodeType]]:
 def _functions(space: Any, module: str) -> Iterator[FunctionType]:
     for each in list(space.values()):
         for found in (each, getattr(each, "fget", None), getattr(each, "__func__", None)):
-            while found is not None:
-                if isinstance(found, FunctionType) and found.__module__ == module:
-                    yield found
-                found = getattr(found, "__wrapped__", None)
+            # a decorator's own function passes for the one that it wraps
+            while hasattr(found, "__wrapped__"):
+                found = found.__wrapped__
+            if isinstance(found, FunctionType) and found.__module__ == module:
+                yield found
         if isinstance(each, type) and each.__module__ == module:
             yield from _functions(vars(each), module)

@@ -1,7 +1,7 @@
 # `make` alone lists the commands. On a fresh Debian or Ubuntu machine `make demo` and `make test` are all it takes.
 
 .DEFAULT_GOAL := help
-.PHONY: help init lint fix lock test test-full unit e2e crash zeroloss outages bench docs check-docs run demo demo-clean clean
+.PHONY: help init lint fix lock test test-full unit mutants e2e crash zeroloss outages bench docs check-docs run demo demo-clean clean
 SHELL := /bin/bash
 
 PYTHON := .venv/bin/python
@@ -16,6 +16,9 @@ WORKERS ?= 2
 # promote/rollback cycles of `make zeroloss`, and the proxy under it: embedded or debian
 CYCLES ?= 200
 CADDY ?= embedded
+# of `make mutants`: guards with this in their name, and which part of them
+ONLY ?=
+SHARD ?= 1/1
 # of `make outages`
 MINUTES ?= 10
 
@@ -51,6 +54,9 @@ test-full: ## all tests, the long ones whole
 
 unit: init ## the tests that need nothing but Python
 	@$(PYTHON) -m pytest tests -m "not docker and not postgres and not proxy"
+
+mutants: init ## take out each guard of who may do what, one at a time: a test has to fail (ONLY=gate/door.py, SHARD=1/2)
+	@$(PYTHON) -m tests.mutants --only "$(ONLY)" --shard $(SHARD)
 
 e2e: ## the tests with all parts real
 	@CODEB_TEST_SIZE=$(SIZE) scripts/test.sh tests/e2e

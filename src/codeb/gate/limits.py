@@ -37,7 +37,7 @@ class Sliding:
         if granted := len(calls) < limit:
             calls.append(now)
             self._seen.move_to_end(who)
-        return Allowance(limit, limit - len(calls), max(1, math.ceil(calls[0] - old)), granted)
+        return Allowance(limit, limit - len(calls), math.ceil(calls[0] - old), granted)
 
     def _make_room(self, now: float) -> None:
         """Two at a time, the longest silent first: so the table shrinks while new ones come, and no call pays for all."""
@@ -53,7 +53,7 @@ class Sliding:
 def neighbourhood(ip: str | None) -> str:
     """What failures are counted by: an IPv4 address, or the /64 of an IPv6 one, in which anybody has as many as they like."""
     try:
-        address = ipaddress.ip_address((ip or "").partition("%")[0])
+        address = ipaddress.ip_address(ip or "")
     except ValueError:
         return "unknown"
     if isinstance(address, ipaddress.IPv6Address):

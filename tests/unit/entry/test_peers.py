@@ -65,3 +65,15 @@ def test_the_header_that_every_proxy_writes_comes_first() -> None:
     """One that passes the other header through unread must not lend it its name."""
     lines = (("forwarded", "for=203.0.113.66;proto=https"), ("x-forwarded-for", "198.51.100.1"))
     assert said("127.0.0.1", *lines) == Client("198.51.100.1")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "https"),
+    [
+        ("x-forwarded-proto", "https, http", False), ("x-forwarded-proto", "http, https", True),
+        ("forwarded", "for=192.0.2.9;proto=https, for=192.0.2.9;proto=http", False),
+        ("forwarded", "for=192.0.2.9;proto=http, for=192.0.2.9;proto=https", True),
+    ],
+)  # fmt: skip
+def test_how_it_was_asked_is_what_the_nearest_proxy_heard(name: str, value: str, https: bool) -> None:
+    assert said("127.0.0.1", (name, value)).https is https

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from codeb.contracts.store import Standing
 from codeb.drivers.store.sql import SqlStore
+from codeb.errors import FenceLost
 from codeb.gate import Asked
 from codeb.model.access import Role
 from codeb.tools.call import Call
@@ -311,3 +312,54 @@ async def test_the_record_has_neither_a_secret_that_was_given_nor_what_was_said_
         told = {row.tool: row for row in await rows(process, old)}
         assert told["project_list"].params == {"password": "…"}
         assert told["token_create"].summary == "Make a key: what it showed is not on record."
+
+
+async def test_a_dry_run_is_no_repetition_and_leaves_its_idempotency_key_free() -> None:
+    async with begin("grace") as rig:
+        process = rig.boot()
+        said = {"projectName": "shop", "watchSeconds": 90}
+        assert "planId" in await process.ok("project_update", **said, dryRun=True, idem="k")
+        await process.ok("project_update", **said, idem="k")
+        assert rig.store.snapshot.projects["shop"].watch_seconds == 90
+        assert "planId" in await process.ok("project_update", **said, dryRun=True, idem="k")
+
+
+async def test_a_call_that_was_only_accepted_says_by_now_how_far_it_is() -> None:
+    async with begin("active") as rig:
+        process, image = rig.boot(), rig.image("9")
+        first = await process.ok("deploy", **WHERE, image=image, wait=False, idem="k")
+        await process.settle()
+        again = await process.ok("deploy", **WHERE, image=image, wait=False, idem="k")
+        assert (again["operationId"], first["state"], again["state"]) == (first["operationId"], "running", "succeeded")
+
+
+async def test_a_summary_on_record_has_an_end() -> None:
+    async with begin("grace") as rig:
+        process = rig.boot()
+        old = len(await rows(process))
+        process.gate.refused(Asked("x" * 900, {}, OWNER, "test", "c"), 400, "malformed", "y" * 900)
+        (row,) = await rows(process, old)
+        assert (row.tool, len(row.summary)) == ("unknown", 500)
+
+
+async def test_who_lost_the_lead_in_the_middle_of_a_call_says_so() -> None:
+    async def lost(call: Any, params: Any) -> Any:
+        raise FenceLost("another one leads")
+
+    async with begin("grace") as rig:
+        process = rig.boot(tools=dict(BY_NAME) | {"project_list": replace(BY_NAME["project_list"], run=lost)})
+        await process.refused("project_list", 503, "not_leader")
+
+
+@pytest.mark.parametrize("name", [["deploy"], {"deploy": 1}, 7, None, True])
+async def test_a_tool_that_is_no_name_is_not_found(name: Any) -> None:
+    async with begin("grace") as rig:
+        await rig.boot().refused(name, 404, "unknown_tool")
+
+
+async def test_a_refusal_repeats_only_the_beginning_of_an_unknown_field_and_tells_the_first_twenty() -> None:
+    async with begin("grace") as rig:
+        many = {f"{'x' * 900}{number:02}": 1 for number in range(50)}
+        said = await rig.boot().refused("project_list", 400, "invalid_params", **many)
+        assert len(said["details"]["fields"]) == 20
+        assert max(len(each["field"]) for each in said["details"]["fields"]) == 64

@@ -2,6 +2,7 @@
 
 import contextlib
 import hmac
+import itertools
 import statistics
 import time
 from collections.abc import AsyncIterator
@@ -15,7 +16,7 @@ import pytest
 from codeb.errors import Unauthenticated
 from codeb.gate import Asked, authenticate
 from codeb.gate.authenticate import digest
-from codeb.model.access import Key, Role, development_key
+from codeb.model.access import Key, Role, Team, development_key, worth
 from codeb.model.limits import Rate
 from codeb.model.secret import Secret
 from tests.kit import OWNER, START, TEAM, Process, Rig, add_key, begin
@@ -168,6 +169,27 @@ async def test_every_text_takes_the_same_steps(monkeypatch: pytest.MonkeyPatch) 
         assert all(each == seen[0] for each in seen)
 
 
+async def test_a_row_that_was_found_is_compared_all_the_same() -> None:
+    """S13: were the table of keys to lead to another's row, the text would still be nobody's key."""
+    async with process() as (one, _):
+        snapshot, now = one.kit.store.snapshot, one.kit.world.now()
+        astray = replace(snapshot, keys={digest(WRONG): snapshot.keys[digest(OWNER)]})
+        with pytest.raises(Unauthenticated):
+            authenticate.authenticate(WRONG, astray, now)
+        assert worth(authenticate.NOBODY, {"": Team("")}, {}, now) is None, "not even where a team had no name"
+
+
+async def test_a_stranger_is_not_told_to_the_microsecond_how_long_it_took(monkeypatch: pytest.MonkeyPatch) -> None:
+    """S13: nobody is to measure with the server's own clock; the audit log still has it."""
+    async with process() as (one, _):
+        ticks = itertools.count(1000.0, 0.000123)
+        monkeypatch.setattr(one.kit.world, "monotonic", lambda: next(ticks))
+        for key, wanted in ((OWNER, 0.123), (WRONG, 0.0)):
+            said = (await one.ask("nonsense", key=key)).body["duration"]
+            assert said == pytest.approx(wanted)
+            assert (await audited(one))[0].duration_ms == pytest.approx(0.123)
+
+
 @pytest.mark.long
 @pytest.mark.quiet
 async def test_how_long_it_takes_tells_nothing_about_a_key() -> None:
@@ -206,6 +228,8 @@ async def test_development_takes_a_key_at_its_word_and_its_records_say_so() -> N
         assert rig.store.snapshot.projects["blog"].team == "Blue-team"
         await one.refused("project_delete", 403, "forbidden", key=Secret("codeb_Blue-team_member_abc"), projectName="blog")
         await one.refused("project_get", 404, "project_not_found", key=WRONG, projectName="blog")
+        await one.refused("team_get", 404, "team_not_found", key=Secret("codeb_Blue-team_member_abc"))
+        assert (await one.ok("team_list", key=Secret("codeb_Blue-team_member_abc")))["teams"] == []
         rows = [row for row in await audited(one) if row.tool == "project_create" and row.team == "Blue-team"]
         assert all(row.key_id.startswith("development_") for row in rows) and rows
         checks = {each["name"]: each for each in (await one.ok("health_check"))["checks"]}

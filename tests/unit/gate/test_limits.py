@@ -60,6 +60,14 @@ def test_there_is_an_end_to_how_many_are_remembered() -> None:
     assert [window.take("peer4999", 1.0).granted for _ in range(5)] == [True] * 4 + [False], "the newest are not forgotten"
 
 
+def test_whoever_was_let_in_longest_ago_is_forgotten_first() -> None:
+    window = Sliding(Rate(5, 60), 3)
+    for at, who in enumerate(("first", "second", "third", "first", "fourth")):
+        window.take(who, float(at))
+    assert window.take("first", 5.0).remaining == 2, "it came first, and again later"
+    assert window.take("second", 6.0).remaining == 4
+
+
 @pytest.mark.parametrize(
     ("ip", "group"),
     [

@@ -125,6 +125,12 @@ def test_a_key_may_make_its_like(key: Key) -> None:
     assert actor is not None and wider(key, actor) == ()
 
 
+@pytest.mark.parametrize("narrowed", ["tools", "projects", "environments"])
+def test_only_what_is_narrowed_to_nothing_is_whole(narrowed: str) -> None:
+    assert Actor("k", "main", Role.OWNER).whole
+    assert not Actor("k", "main", Role.OWNER, **{narrowed: frozenset({"shop"})}).whole  # type: ignore[arg-type]
+
+
 def test_a_team_is_not_left_to_nobody() -> None:
     keys = {
         "a": Key("a", "1", "t", Role.OWNER), "b": Key("b", "2", "t", Role.OWNER, expires_at=NOW + timedelta(days=1)),

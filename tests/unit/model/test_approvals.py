@@ -85,6 +85,7 @@ def test_whoever_is_believed_is_another_free_person_all_the_way_up(keys: dict[st
 @pytest.mark.parametrize("state", Decision)
 def test_time_ends_only_what_is_open(state: Decision) -> None:
     one = asked(state)
+    assert timedelta(hours=1) == STANDS_FOR, "as it is told to who asks"
     last = NOW + STANDS_FOR - timedelta(microseconds=1)
     assert one.stands(last) is state
     over = state in (Decision.WAITING, Decision.APPROVED)

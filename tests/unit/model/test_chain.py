@@ -74,6 +74,15 @@ def test_any_single_alteration_is_found(rows: list[AuditRow], data: st.DataObjec
     assert not walked(made, known=(Head("home", len(made), chained(rows)[-1].hash or ""),)).whole
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_every_field_of_a_row_counts(name: str) -> None:
+    """P14: each by itself, whatever the examples drawn above."""
+    made = chained([row(1), row(2), row(3)])
+    change = CHANGES.get(name, lambda text: "x" if text is None else text + "x")
+    made[1] = replace(made[1], **{name: change(getattr(made[1], name))})
+    assert not walked(made).whole
+
+
 @given(st.lists(ROWS, min_size=1, max_size=6), st.data())
 def test_a_removal_a_swap_an_insertion_and_a_cut_are_found(rows: list[AuditRow], data: st.DataObject) -> None:
     made = chained(rows)

@@ -1,0 +1,20 @@
+"""All guards. A file of the first list has at least one: who adds a file to the gate adds its guards."""
+
+from pathlib import Path
+
+from tests.mutants import of_consent, of_edges, of_gate, of_model, of_tools
+from tests.mutants.guard import Guard
+
+SOURCE = Path(__file__).resolve().parents[2] / "src/codeb"
+TESTS = SOURCE.parents[1] / "tests"
+
+WATCHED = (
+    *(path.relative_to(SOURCE).as_posix() for path in sorted(SOURCE.glob("gate/*.py")) if path.name != "__init__.py"),
+    *(f"model/{each}.py" for each in ("access", "approvals", "limits", "chain")),
+    *(f"tools/{each}.py" for each in ("people", "tokens", "members", "teams", "keys", "approvals", "deletions")),
+    "drivers/identity.py", "entry/http/threshold.py", "entry/http/peers.py",
+)  # fmt: skip
+
+GUARDS: tuple[Guard, ...] = (
+    *of_gate.GUARDS, *of_consent.GUARDS, *of_model.GUARDS, *of_tools.GUARDS, *of_edges.GUARDS,
+)  # fmt: skip

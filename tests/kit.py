@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from codeb.contracts.kit import Kit, Policy
+from codeb.drivers.envs.memory import MemoryEnvFiles
 from codeb.drivers.records.memory import MemoryLedger, MemoryRecords
 from codeb.drivers.runtime.memory import MemoryImages, MemoryLogs, MemoryPorts, MemoryRuntime
 from codeb.drivers.runtime.memory_machine import Behaviour, Machine
@@ -35,7 +36,7 @@ from codeb.saga.engine import Engine
 from codeb.saga.step import Saga
 from codeb.tools.catalog import BY_NAME
 from codeb.tools.tool import Tool
-from tests.kit_parts import START, Clock, Died, WatchedProxy, WiredHealth, World, unlocked
+from tests.kit_parts import START, Clock, Died, WatchedProxy, WiredHealth, World, env_faults, env_print, unlocked
 
 __all__ = ["OWNER", "PROD", "STAGE", "START", "Clock", "Died", "Process", "Rig", "Still", "World"]
 
@@ -95,6 +96,7 @@ class Rig:
     records: MemoryRecords = field(default_factory=MemoryRecords)
     keys: MemoryKeyFile = field(default_factory=MemoryKeyFile)
     ledger: MemoryLedger = field(default_factory=MemoryLedger)
+    env_files: MemoryEnvFiles = field(default_factory=MemoryEnvFiles)
     boots: int = 0
     home: str = "house"
     world_of: Callable[[Clock], World] = World
@@ -112,6 +114,7 @@ class Rig:
                 networks=runtime, upkeep=runtime, proxy_upkeep=self.proxy, logs=MemoryLogs(self.machine),
                 images=MemoryImages(self.machine), ports=MemoryPorts(self.machine), proxy=self.proxy,
                 health=self.health, records=self.records, ledger=self.ledger, policy=self.policy, vault=vault, keyring=vault,
+                env_files=self.env_files,
                 checks={"store": self.store, "docker": runtime, "proxy": self.proxy, "clock": world},
             )
         )  # fmt: skip
@@ -154,6 +157,7 @@ class Rig:
                 box.name: (box.image_id, box.running, box.policy, box.spec.deployment_id if box.spec else "")
                 for box in self.machine.boxes.values()
             },
+            "env": env_print(self.machine, self.env_files),
             "switch": dict(self.proxy.switch), "held": set(self.proxy.held), "sites": dict(self.proxy.loaded),
             "spoilt": self.proxy.spoilt(),
             # a project's own may stay when its first deploy failed: the next one uses it
@@ -164,6 +168,7 @@ class Rig:
         """Where what is left is not as promised once nothing runs (P2)."""
         found = [f"{op.id} ({op.saga}) is still {op.state}" for op in await self._open()]
         found += [f"{place.key} is locked" for place in self.store.snapshot.running]
+        found += await env_faults(self.store, self.env_files)
         async with self.store._reading() as tx:
             locks = (await tx.read(operation_locks.select())).all
         found += [f"lock of {row['project']} is held" for row in locks if row["operation_id"] is not None]
@@ -273,6 +278,7 @@ class Still:
     records: MemoryRecords
     keys: MemoryKeyFile
     ledger: MemoryLedger
+    env_files: MemoryEnvFiles
     proxy: tuple[dict[Place, Site], dict[Place, Live], set[Place], set[str]]
     boots: int
     spoilt: dict[str, Any]
@@ -287,7 +293,7 @@ class Still:
         try:
             await store.refresh()
             fresh = Rig(store, self.policy, clock, copy.deepcopy(self.machine), copy.deepcopy(self.records), copy.copy(self.keys))
-            fresh.ledger = copy.deepcopy(self.ledger)
+            fresh.ledger, fresh.env_files = copy.deepcopy(self.ledger), copy.deepcopy(self.env_files)
             fresh.proxy.loaded, fresh.proxy.switch, fresh.proxy.held, fresh.health.broken = (copy.copy(x) for x in self.proxy)
             fresh.proxy.spoil(**self.spoilt)
             fresh.boots = self.boots
@@ -322,6 +328,7 @@ def still(of: Rig) -> Still:
         copy.deepcopy(of.records),
         copy.copy(of.keys),
         copy.deepcopy(of.ledger),
+        copy.deepcopy(of.env_files),
         proxy,
         of.boots,
         of.proxy.spoilt(),

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from codeb.errors import InternalFault, PublicError
+from codeb.flows import envs
 from codeb.gate import Answer
 from codeb.model.journal import Operation
 from codeb.tools.catalog import TOOLS
@@ -95,9 +96,10 @@ class Stage:
             call.cancel()
             await asyncio.wait({call})
             return None
-        # what a process does every few seconds: pick up what could not be journaled, write the audit rows that wait
+        # what a process does every few seconds: pick up what could not be journaled, write the audit rows and files that wait
         await process.engine.resume()
         await process.settle()
+        await envs.settle(process.kit)
         await process.ask("project_list")
         await process.audit.flush()
         return call.result()

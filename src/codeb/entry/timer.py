@@ -7,7 +7,7 @@ from datetime import timedelta
 from codeb.contracts.kit import Kit
 from codeb.entry.reconciler import Reconciler
 from codeb.errors import PublicError
-from codeb.flows import master_key
+from codeb.flows import envs, master_key
 from codeb.gate import AuditLog
 from codeb.model.access import Actor, Role
 from codeb.model.deletion import KEPT_DAYS, READY, purge_due
@@ -20,6 +20,7 @@ from codeb.tools.slots import empty_slot
 log = logging.getLogger("codeb.timer")
 
 EVERY_SECONDS = 10.0
+ENV_SECONDS = 30.0
 PRUNE_SECONDS = 3600.0
 PRUNED_AT_ONCE, PRUNE_PAUSE = 1_000, 0.1
 """rows of the audit log in one transaction, and the pause after it in seconds"""
@@ -106,6 +107,17 @@ async def _vault(kit: Kit) -> None:
             log.exception("the look at the master key failed; the next one comes")
 
 
+async def _env_files(kit: Kit) -> None:
+    """At once, for a death may have come before a file; then every half minute."""
+    while True:
+        try:
+            if kit.store.standing.leads:
+                await envs.settle(kit)
+        except Exception:
+            log.exception("the look at the env files failed; the next one comes")
+        await asyncio.sleep(ENV_SECONDS)
+
+
 async def prune_audit(kit: Kit) -> int:
     """Drop what of the audit log is older than it is kept; gives how many rows went. In small steps: others write between."""
     if not kit.policy.audit_days:
@@ -137,4 +149,5 @@ async def run(kit: Kit, engine: Engine, audit: AuditLog) -> None:
         jobs.create_task(_graces(kit, engine, audit))
         jobs.create_task(_vault(kit))
         jobs.create_task(_retention(kit))
+        jobs.create_task(_env_files(kit))
         jobs.create_task(Reconciler(kit, engine, audit).run())

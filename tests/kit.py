@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from codeb.contracts.kit import Kit, Policy
-from codeb.drivers.envs.memory import MemoryEnvFiles
 from codeb.drivers.records.memory import MemoryLedger, MemoryRecords
 from codeb.drivers.runtime.memory import MemoryImages, MemoryLogs, MemoryPorts, MemoryRuntime
 from codeb.drivers.runtime.memory_machine import Behaviour, Machine
@@ -36,7 +35,7 @@ from codeb.saga.engine import Engine
 from codeb.saga.step import Saga
 from codeb.tools.catalog import BY_NAME
 from codeb.tools.tool import Tool
-from tests.kit_parts import START, Clock, Died, WatchedProxy, WiredHealth, World, env_faults, env_print, unlocked
+from tests.kit_parts import START, Clock, Died, WatchedEnvFiles, WatchedProxy, WiredHealth, World, env_faults, env_print, unlocked
 
 __all__ = ["OWNER", "PROD", "STAGE", "START", "Clock", "Died", "Process", "Rig", "Still", "World"]
 
@@ -96,7 +95,6 @@ class Rig:
     records: MemoryRecords = field(default_factory=MemoryRecords)
     keys: MemoryKeyFile = field(default_factory=MemoryKeyFile)
     ledger: MemoryLedger = field(default_factory=MemoryLedger)
-    env_files: MemoryEnvFiles = field(default_factory=MemoryEnvFiles)
     boots: int = 0
     home: str = "house"
     world_of: Callable[[Clock], World] = World
@@ -104,6 +102,7 @@ class Rig:
     def __post_init__(self) -> None:
         self.proxy = WatchedProxy(self.machine)
         self.health = WiredHealth(self.machine, self.proxy)
+        self.env_files = WatchedEnvFiles(self.machine)
 
     def boot(self, change: Callable[[Kit], Kit] = lambda kit: kit, tools: dict[str, Tool[Any]] | None = None) -> Process:
         self.boots += 1
@@ -141,10 +140,8 @@ class Rig:
             "teams": {each.id: (each.display_name, each.approval, ended(each.deleted_at)) for each in found.teams.values()},
             "members": sorted((each.team, each.name, each.role, ended(each.removed_at)) for each in found.members.values()),
             "keys": sorted(
-                (
-                    key.team, key.role, key.label, sorted(key.tools), sorted(key.projects), sorted(key.environments),
-                    key.approval, bool(key.member), ended(key.revoked_at), ended(key.expires_at),
-                ) for key in found.keys.values()
+                (key.team, key.role, key.label, sorted(key.tools), sorted(key.projects), sorted(key.environments),
+                 key.approval, bool(key.member), ended(key.revoked_at), ended(key.expires_at)) for key in found.keys.values()
             ),
             "projects": {name: each.state for name, each in found.projects.items()},
             "watched": {name: (each.auto_rollback, each.watch_seconds) for name, each in found.projects.items()},
@@ -278,7 +275,7 @@ class Still:
     records: MemoryRecords
     keys: MemoryKeyFile
     ledger: MemoryLedger
-    env_files: MemoryEnvFiles
+    env_files: tuple[dict[str, str], dict[Place, Any]]
     proxy: tuple[dict[Place, Site], dict[Place, Live], set[Place], set[str]]
     boots: int
     spoilt: dict[str, Any]
@@ -293,10 +290,10 @@ class Still:
         try:
             await store.refresh()
             fresh = Rig(store, self.policy, clock, copy.deepcopy(self.machine), copy.deepcopy(self.records), copy.copy(self.keys))
-            fresh.ledger, fresh.env_files = copy.deepcopy(self.ledger), copy.deepcopy(self.env_files)
+            fresh.ledger, fresh.boots = copy.deepcopy(self.ledger), self.boots
+            fresh.env_files.files, fresh.env_files.at = (dict(each) for each in self.env_files)
             fresh.proxy.loaded, fresh.proxy.switch, fresh.proxy.held, fresh.health.broken = (copy.copy(x) for x in self.proxy)
             fresh.proxy.spoil(**self.spoilt)
-            fresh.boots = self.boots
             yield fresh
         finally:
             for line in database._lines:
@@ -328,7 +325,7 @@ def still(of: Rig) -> Still:
         copy.deepcopy(of.records),
         copy.copy(of.keys),
         copy.deepcopy(of.ledger),
-        copy.deepcopy(of.env_files),
+        (dict(of.env_files.files), dict(of.env_files.at)),
         proxy,
         of.boots,
         of.proxy.spoilt(),
@@ -369,6 +366,7 @@ async def shop(process: Process, at: Rig, state: str) -> None:
 
     new: no version. deployed: 1 in blue. active: 1 live. ready: 1 live in blue, 2 deployed in green.
     grace: 2 live in green, 1 in grace in blue. back: rolled back to 1, 2 deployed. gone: deleted in state grace.
+    varied: as grace, with one more version of the variables before each of these steps.
     """
     for number in ("1", "2", "3", "4", "5"):
         at.image(number)
@@ -379,9 +377,12 @@ async def shop(process: Process, at: Rig, state: str) -> None:
         ("ready", "deploy", {"image": "shop:2"}), ("grace", "promote", {}), ("back", "rollback", {}),
     ):  # fmt: skip
         if tool:
+            if state == "varied":
+                await process.ok("env_set", **where, values={"A": name})
             await process.ok(tool, **where, **more)
-        if name == "grace" and state == "gone":
-            await process.ok("project_delete", projectName="shop", confirm="shop")
+        if name == "grace" and state in ("gone", "varied"):
+            if state == "gone":
+                await process.ok("project_delete", projectName="shop", confirm="shop")
             name = state
         if name == state:
             at.machine.effects.clear()

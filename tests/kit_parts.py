@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from codeb.contracts.envs import EnvCopy
 from codeb.drivers.envs.memory import MemoryEnvFiles
 from codeb.drivers.health.memory import MemoryHealth
 from codeb.drivers.proxy.memory import MemoryProxy
@@ -115,6 +116,28 @@ class World:
 
     async def check(self) -> Finding:
         return Finding("clock", "pass", "steady")
+
+
+class WatchedEnvFiles(MemoryEnvFiles):
+    """Dies at the same trap as the rest; a write is one effect."""
+
+    def __init__(self, machine: Machine) -> None:
+        super().__init__()
+        self.machine = machine
+
+    async def keep(self, place: Place, copy: EnvCopy) -> None:
+        self._see(f"before env files of {place.key}")
+        await super().keep(place, copy)
+        self._see(f"after env files of {place.key}")
+
+    async def remove(self, project: str) -> None:
+        self._see(f"before removing env files of {project}")
+        await super().remove(project)
+        self._see(f"after removing env files of {project}")
+
+    def _see(self, point: str) -> None:
+        if self.machine.trap:
+            self.machine.trap(point)
 
 
 class WatchedProxy(MemoryProxy):

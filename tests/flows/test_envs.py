@@ -1,4 +1,4 @@
-"""Environment variables over the life of a project: what each deployment runs with, and the files that follow the registry (P2, P15)."""
+"""Environment variables over the life of a project: what a deployment runs with; the files that follow (P2, P15)."""
 
 import json
 from typing import Any

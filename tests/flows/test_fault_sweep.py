@@ -168,6 +168,16 @@ async def one(scene: Scene, ends: Ends, number: int, way: str) -> list[str]:
     return [f"{fault.hit} #{number} {way}: {each}" for each in found]
 
 
+def _partly(rig: Rig) -> bool:
+    shop = rig.store.snapshot.projects.get("shop")
+    return shop is not None and shop.state in ("deleting", "purging")
+
+
+def _ended(faults: list[str]) -> list[str]:
+    """Partly deleted, which the answer said: only the lock and the end matter until it is called again."""
+    return [fault for fault in faults if "lock" in fault or "still" in fault]
+
+
 async def _judge(stage: Stage, ends: Ends) -> list[str]:
     rig = stage.rig
     past = await _past(rig)
@@ -177,10 +187,8 @@ async def _judge(stage: Stage, ends: Ends) -> list[str]:
         # three tries were not enough for what is said aloud
         faults = [fault for fault in faults if not fault.startswith("the proxy has")]
         ends = Ends(ends.before, ends.calls, [*ends.right, ends.form(rig.print())])
-    shop = rig.store.snapshot.projects.get("shop")
-    if shop is not None and shop.state in ("deleting", "purging"):
-        # partly deleted, which the answer said: only the lock and the end matter until it is called again
-        faults = [fault for fault in faults if "lock" in fault or "still" in fault]
+    if _partly(rig):
+        faults = _ended(faults)
     elif ends.form(rig.print()) not in ends.right:
         faults.append(f"it is neither as before nor as after: {ends.form(rig.print())}")
     faults += [f"not undone: {text}" for op in past for text in op.undo_faults]
@@ -227,7 +235,8 @@ async def _again(stage: Stage, ends: Ends, said: Answer | None) -> list[str]:
     await process.settle()
     if first.ok and (_data(second) != _data(first) or ends.form(rig.print()) != there or len(await _past(rig)) != begun):
         found.append(f"asked a third time it answers {_data(second)}, not {_data(first)}")
-    return found + await rig.faults()
+    left = await rig.faults()
+    return found + (_ended(left) if _partly(rig) else left)
 
 
 def _data(answer: Answer) -> dict[str, Any]:

@@ -49,10 +49,11 @@ def read(at: int, name: str, owners: Collection[int]) -> bytes:
         raise
     except OSError as fault:
         raise Unsound(f"{name} cannot be read: {fault.strerror}") from fault
+    found = os.fstat(handle)
+    if not stat.S_ISREG(found.st_mode) or found.st_uid not in owners:
+        os.close(handle)
+        raise Unsound(f"{name} is not a file of ours")
     with os.fdopen(handle, "rb") as file:
-        found = os.fstat(handle)
-        if not stat.S_ISREG(found.st_mode) or found.st_uid not in owners:
-            raise Unsound(f"{name} is not a file of ours")
         return file.read()
 
 

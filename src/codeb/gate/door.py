@@ -23,7 +23,7 @@ from codeb.saga.engine import Engine
 from codeb.tools.call import Call, Replayed
 from codeb.tools.fields import Params
 from codeb.tools.refusals import degraded, unknown_project
-from codeb.tools.tool import Accepted, Plan, Tool
+from codeb.tools.tool import USUAL_BYTES, Accepted, Plan, Tool
 
 log = logging.getLogger("codeb.gate")
 
@@ -140,10 +140,11 @@ class Gate:
         """The tools this caller may use."""
         return [tool for tool in self._tools.values() if actor.may_use(tool.name, tool.role)]
 
-    def most_bytes(self, tool: str) -> int:
-        """How large the body of a call may be, by its tool's own path."""
+    def most_bytes(self, tool: str, token: Secret | None) -> int:
+        """How large the body of a call may be, by its tool's own path. For who has no valid key as large as any: to read
+        and look at more would cost us more than it costs them."""
         found = self._tools.get(tool)
-        return found.most_bytes if found else 2**20
+        return found.most_bytes if found and (found.most_bytes == USUAL_BYTES or self.entrance.knows(token)) else USUAL_BYTES
 
     async def _admit(self, asked: Asked, seen: "_Seen") -> dict[str, Any]:
         actor = self._known(asked, seen)

@@ -13,6 +13,7 @@ from codeb.tools.fields import Changing, Confirmed, Guarded, Long, Params, Resul
 
 P = TypeVar("P", bound=Params)
 
+USUAL_BYTES = 2**20
 NAME = re.compile(r"[a-z]+(?:_[a-z]+)?")
 
 
@@ -98,7 +99,7 @@ class Tool(Generic[P]):
     """whether its answer shows a secret, once: under an idempotency key it is kept sealed only"""
     risky: Callable[[P], bool] | None = None
     """whether this call is one that a policy may keep from being made just so; None: always when it destroys, else never"""
-    most_bytes: int = 2**20
+    most_bytes: int = USUAL_BYTES
     """of a call's body over HTTP, by the tool's own path"""
     acts_on: str = "project_name"
     """the field that names what a risky call acts on: what is typed as `confirm`"""

@@ -52,18 +52,18 @@ def token(request: Request) -> Secret | None:
     return Secret(text.strip()) if scheme.lower() == "bearer" and text.strip() else None
 
 
-async def body_of(request: Request) -> bytes:
-    """Raises `TooLarge` as soon as more than a mebibyte has come or is announced, `InvalidParams` when it comes too slowly."""
+async def body_of(request: Request, most: int = LARGEST_BODY) -> bytes:
+    """Raises `TooLarge` as soon as more than `most` bytes came or are announced, `InvalidParams` when they come too slowly."""
     announced = header(request, b"content-length") or ""
-    too_large = TooLarge(f"The body is larger than {LARGEST_BODY} bytes; nothing was done.", hint="Send less.")
-    if announced.isdecimal() and int(announced) > LARGEST_BODY:
+    too_large = TooLarge(f"The body is larger than {most} bytes; nothing was done.", hint="Send less.")
+    if announced.isdecimal() and int(announced) > most:
         raise too_large
     body = bytearray()
     try:
         async with asyncio.timeout(BODY_SECONDS):
             async for chunk in request.stream():
                 body += chunk
-                if len(body) > LARGEST_BODY:
+                if len(body) > most:
                     raise too_large
     except TimeoutError:
         raise InvalidParams(

@@ -11,9 +11,6 @@ from codeb.entry.cli.options import Later, options, params_of
 from codeb.entry.cli.session import Session
 from codeb.entry.cli.surface import by_name
 
-SECRETS = ("values", "envContent", "content")
-"""params that no option is made of"""
-
 
 def _read(source: str) -> str:
     """A whole file as it is, or standard input. Raises `ClickException`."""
@@ -57,7 +54,7 @@ def _command(tool_name: str, *, more: list[click.Parameter], about: str, fill: A
         return calls.execute(session, tool, params, as_json=given["as_json"])
 
     def make() -> list[click.Parameter]:
-        return [*more, *(each for each in options(tool, positional=False) if each.name not in SECRETS)]
+        return [*more, *options(tool, positional=False)]
 
     return Later(tool.verb, make=make, callback=call, help=f"{tool.about}\n\n{about}", short_help=tool.title)
 
@@ -77,11 +74,13 @@ def _content(given: dict[str, Any]) -> dict[str, Any]:
     return {"envContent": _read(given.pop("source"))}
 
 
+_FILE = ["--file", "-f", "source"]
+
 env_set = _command(
     "env_set", fill=_set,
     more=[
         click.Argument(["names"], nargs=-1, metavar="[KEY]..."),
-        click.Option(["--file", "-f", "source"], metavar="FILE|-", help="take the value from this file, every byte; - is standard input"),
+        click.Option(_FILE, metavar="FILE|-", help="take the value from this file, every byte; - is standard input"),
     ],
     about="""\b
     we env set API_TOKEN                 asks for the value, without showing it
@@ -89,8 +88,6 @@ env_set = _command(
     we env set TLS_KEY -f key.pem        the file as it is, every byte
     we env set --unset OLD_NAME""",
 )  # fmt: skip
-
-_FILE = ["--file", "-f", "source"]
 
 env_sync = _command(
     "env_sync", fill=_content,

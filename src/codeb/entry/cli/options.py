@@ -29,8 +29,8 @@ FIRST = "first"
 
 
 def options(tool: ToolView, *, positional: bool = True) -> list[click.Parameter]:
-    """An option for every param but objects; the first required one may be given without its name."""
-    found: list[click.Parameter] = [option(each) for each in tool.params if each.type != "object"]
+    """An option for every param but objects and secrets; the first required one may be given without its name."""
+    found: list[click.Parameter] = [option(each) for each in tool.params if each.type != "object" and not each.secret]
     if positional and tool.first is not None:
         metavar = f"[{kebab(tool.first.name).upper().replace('-', '_')}]"
         kind = KINDS[tool.first.type]

@@ -15,6 +15,9 @@ FRONT = {
 }  # fmt: skip
 """tools that a hand-made command stands for, with every param of the tool as an option"""
 
+INSTEAD = {"env_set": ["LOG_LEVEL"], "env_sync": ["-f", ".env"], "env_scan": ["-f", ".env"]}
+"""what a command says in place of a secret param, of which no option is made (S11)"""
+
 COMMAND = {"keys_rotate": "rotate-master"}
 """commands that are not called as their tool's verb"""
 
@@ -41,6 +44,7 @@ class Param:
     required: bool = False
     default: Any = None
     enum: tuple[str, ...] = ()
+    secret: bool = False
 
     @property
     def flags(self) -> list[str]:
@@ -89,6 +93,9 @@ class ToolView:
 
         said = ["we", *self.words.split()]
         known = {each.name: each for each in self.params}
+        if self.name in INSTEAD:
+            said += INSTEAD[self.name]
+            params = {name: value for name, value in params.items() if name not in known or not known[name].secret}
         if set(params) - set(known) or any(isinstance(value, dict) for value in params.values()):
             return shlex.join(["we", "tool", self.name, json.dumps(params, ensure_ascii=False)])
         for name, value in params.items():

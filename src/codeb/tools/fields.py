@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator
 from pydantic.alias_generators import to_camel
 
 from codeb.model import envs, grammar
@@ -50,8 +50,9 @@ def _variables(values: dict[str, str]) -> dict[str, str]:
     return values
 
 
-def _which(said: str | int) -> str:
-    text = str(said)
+def _which(said: Any) -> str:
+    """A number may be said as one. One fault for whatever else it is."""
+    text = str(said) if type(said) in (int, str) else ""
     envs.which(text)
     return text
 
@@ -184,8 +185,8 @@ EnvContent = Annotated[
     ),
 ]  # fmt: skip
 EnvWhich = Annotated[
-    str | Annotated[int, Field(ge=1, le=999_999_999)],
-    AfterValidator(_which),
+    str,
+    PlainValidator(_which, json_schema_input_type=str | Annotated[int, Field(ge=1, le=999_999_999)]),
     Field(description="a version: its number, a moment (the version in force then), or master (the first one)", examples=["3"]),
 ]
 

@@ -107,7 +107,7 @@ def _files(stage: Stage) -> None:
     while not runtime.exists() and time.monotonic() < end:
         time.sleep(0.1)
     for path, which in ((runtime, "three"), (backup / "current.env", "three"), (backup / "master.env", "one")):
-        said = envfile.parse(path.read_text(newline=""))
+        said = envfile.parse(path.read_bytes().decode())
         assert said.faults == ()
         assert {name: said.values[name] for name in EXACT} == EXACT
         assert said.values["WHICH"] == which

@@ -57,6 +57,8 @@ def params_of(tool: Tool[Any]) -> list[dict[str, Any]]:
         one = {"name": name, "type": shape["type"], "about": shape.get("description", "")}
         if name in required:
             one["required"] = True
+        if shape.get("writeOnly"):
+            one["secret"] = True
         if shape.get("default") not in (None, ""):
             one["default"] = shape["default"]
         if shape.get("contentMediaType"):

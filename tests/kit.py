@@ -35,7 +35,7 @@ from codeb.saga.engine import Engine
 from codeb.saga.step import Saga
 from codeb.tools.catalog import BY_NAME
 from codeb.tools.tool import Tool
-from tests.kit_parts import START, Clock, Died, WatchedProxy, WiredHealth, World, unlocked
+from tests.kit_parts import START, Clock, Died, WatchedEnvFiles, WatchedProxy, WiredHealth, World, env_faults, env_print, unlocked
 
 __all__ = ["OWNER", "PROD", "STAGE", "START", "Clock", "Died", "Process", "Rig", "Still", "World"]
 
@@ -102,6 +102,7 @@ class Rig:
     def __post_init__(self) -> None:
         self.proxy = WatchedProxy(self.machine)
         self.health = WiredHealth(self.machine, self.proxy)
+        self.env_files = WatchedEnvFiles(self.machine)
 
     def boot(self, change: Callable[[Kit], Kit] = lambda kit: kit, tools: dict[str, Tool[Any]] | None = None) -> Process:
         self.boots += 1
@@ -112,6 +113,7 @@ class Rig:
                 networks=runtime, upkeep=runtime, proxy_upkeep=self.proxy, logs=MemoryLogs(self.machine),
                 images=MemoryImages(self.machine), ports=MemoryPorts(self.machine), proxy=self.proxy,
                 health=self.health, records=self.records, ledger=self.ledger, policy=self.policy, vault=vault, keyring=vault,
+                env_files=self.env_files,
                 checks={"store": self.store, "docker": runtime, "proxy": self.proxy, "clock": world},
             )
         )  # fmt: skip
@@ -138,10 +140,8 @@ class Rig:
             "teams": {each.id: (each.display_name, each.approval, ended(each.deleted_at)) for each in found.teams.values()},
             "members": sorted((each.team, each.name, each.role, ended(each.removed_at)) for each in found.members.values()),
             "keys": sorted(
-                (
-                    key.team, key.role, key.label, sorted(key.tools), sorted(key.projects), sorted(key.environments),
-                    key.approval, bool(key.member), ended(key.revoked_at), ended(key.expires_at),
-                ) for key in found.keys.values()
+                (key.team, key.role, key.label, sorted(key.tools), sorted(key.projects), sorted(key.environments),
+                 key.approval, bool(key.member), ended(key.revoked_at), ended(key.expires_at)) for key in found.keys.values()
             ),
             "projects": {name: each.state for name, each in found.projects.items()},
             "watched": {name: (each.auto_rollback, each.watch_seconds) for name, each in found.projects.items()},
@@ -154,6 +154,7 @@ class Rig:
                 box.name: (box.image_id, box.running, box.policy, box.spec.deployment_id if box.spec else "")
                 for box in self.machine.boxes.values()
             },
+            "env": env_print(self.machine, self.env_files),
             "switch": dict(self.proxy.switch), "held": set(self.proxy.held), "sites": dict(self.proxy.loaded),
             "spoilt": self.proxy.spoilt(),
             # a project's own may stay when its first deploy failed: the next one uses it
@@ -164,6 +165,7 @@ class Rig:
         """Where what is left is not as promised once nothing runs (P2)."""
         found = [f"{op.id} ({op.saga}) is still {op.state}" for op in await self._open()]
         found += [f"{place.key} is locked" for place in self.store.snapshot.running]
+        found += await env_faults(self.store, self.env_files)
         async with self.store._reading() as tx:
             locks = (await tx.read(operation_locks.select())).all
         found += [f"lock of {row['project']} is held" for row in locks if row["operation_id"] is not None]
@@ -273,6 +275,7 @@ class Still:
     records: MemoryRecords
     keys: MemoryKeyFile
     ledger: MemoryLedger
+    env_files: tuple[dict[str, str], dict[Place, Any]]
     proxy: tuple[dict[Place, Site], dict[Place, Live], set[Place], set[str]]
     boots: int
     spoilt: dict[str, Any]
@@ -287,10 +290,10 @@ class Still:
         try:
             await store.refresh()
             fresh = Rig(store, self.policy, clock, copy.deepcopy(self.machine), copy.deepcopy(self.records), copy.copy(self.keys))
-            fresh.ledger = copy.deepcopy(self.ledger)
+            fresh.ledger, fresh.boots = copy.deepcopy(self.ledger), self.boots
+            fresh.env_files.files, fresh.env_files.at = (dict(each) for each in self.env_files)
             fresh.proxy.loaded, fresh.proxy.switch, fresh.proxy.held, fresh.health.broken = (copy.copy(x) for x in self.proxy)
             fresh.proxy.spoil(**self.spoilt)
-            fresh.boots = self.boots
             yield fresh
         finally:
             for line in database._lines:
@@ -322,6 +325,7 @@ def still(of: Rig) -> Still:
         copy.deepcopy(of.records),
         copy.copy(of.keys),
         copy.deepcopy(of.ledger),
+        (dict(of.env_files.files), dict(of.env_files.at)),
         proxy,
         of.boots,
         of.proxy.spoilt(),
@@ -362,6 +366,7 @@ async def shop(process: Process, at: Rig, state: str) -> None:
 
     new: no version. deployed: 1 in blue. active: 1 live. ready: 1 live in blue, 2 deployed in green.
     grace: 2 live in green, 1 in grace in blue. back: rolled back to 1, 2 deployed. gone: deleted in state grace.
+    varied: as grace, with one more version of the variables before each of these steps.
     """
     for number in ("1", "2", "3", "4", "5"):
         at.image(number)
@@ -372,9 +377,12 @@ async def shop(process: Process, at: Rig, state: str) -> None:
         ("ready", "deploy", {"image": "shop:2"}), ("grace", "promote", {}), ("back", "rollback", {}),
     ):  # fmt: skip
         if tool:
+            if state == "varied":
+                await process.ok("env_set", **where, values={"A": name})
             await process.ok(tool, **where, **more)
-        if name == "grace" and state == "gone":
-            await process.ok("project_delete", projectName="shop", confirm="shop")
+        if name == "grace" and state in ("gone", "varied"):
+            if state == "gone":
+                await process.ok("project_delete", projectName="shop", confirm="shop")
             name = state
         if name == state:
             at.machine.effects.clear()

@@ -44,14 +44,15 @@ SHOWN: dict[str, tuple[str, ...]] = {
     ),
     "P9": (
         "contracts/test_store_twin.py",
+        "unit/tools/test_envs.py",
         "e2e/test_outage.py",
         "contracts/test_store_outages.py",
         "e2e/test_crash_matrix.py",
         "unit/gate/test_consent_once.py",
     ),
-    "P10": ("e2e/test_leftovers.py",),
+    "P10": ("e2e/test_leftovers.py", "contracts/test_env_files.py"),
     "P11": ("e2e/test_disk_full.py", "unit/drivers/test_mirror.py"),
-    "P12": ("flows/test_cleanup.py", "flows/test_undelete.py", "unit/model/test_deletion.py"),
+    "P12": ("flows/test_cleanup.py", "flows/test_undelete.py", "unit/model/test_deletion.py", "unit/model/test_envs.py"),
     "P13": ("flows/test_engine.py", "e2e/test_stop_under_load.py"),
     "P14": (
         "unit/gate/test_door.py",
@@ -94,6 +95,8 @@ SHOWN: dict[str, tuple[str, ...]] = {
         "entry/test_authorisation.py",
     ),
     "S11": (
+        "unit/tools/test_envs.py",
+        "contracts/test_store_envs.py",
         "unit/model/test_plans_and_secret.py",
         "unit/gate/test_door.py",
         "unit/gate/test_audit.py",
@@ -123,6 +126,7 @@ SHOWN: dict[str, tuple[str, ...]] = {
     "S17": ("e2e/test_doctor.py",),
     "S19": ("contracts/test_runtime_docker.py",),
     "S20": ("contracts/test_runtime_docker.py",),
+    "S21": ("contracts/test_env_files.py",),
     "S24": ("entry/test_threshold.py",),
     "S25": (
         "flows/test_undelete.py",
@@ -140,7 +144,7 @@ SHOWN: dict[str, tuple[str, ...]] = {
         "unit/entry/test_peers.py",
         "entry/test_threshold.py",
     ),
-    "S31": ("contracts/test_store.py", "contracts/test_store_approvals.py"),
+    "S31": ("contracts/test_store.py", "contracts/test_store_approvals.py", "contracts/test_store_envs.py"),
     "S33": ("unit/model/test_grammar.py", "entry/test_connections.py"),
 }
 
@@ -155,7 +159,6 @@ PARTLY: dict[str, str] = {
 
 LATER: dict[str, str] = {
     "S14": "later: issue 5 (other outbound URLs; health probes go to our own containers only)",
-    "S21": "later: issue 5 (no caller names a path yet)",
     "S22": "later: issue 5",
     "S26": "later: issue 6",
     "S27": "later: issue 5",

@@ -12,6 +12,7 @@ from pathlib import Path
 from codeb.config import Settings
 from codeb.contracts.kit import Kit, Policy
 from codeb.contracts.store import Registry
+from codeb.drivers.envs.files import FileEnvs
 from codeb.drivers.files import atomic_write, make_way, sweep
 from codeb.drivers.health.http import HttpHealth
 from codeb.drivers.identity import keep_instance, only_server, probe_key
@@ -116,7 +117,7 @@ async def build(settings: Settings) -> AsyncIterator[House]:
             upkeep=DockerUpkeep(docker, instance), proxy_upkeep=proxy,
             logs=DockerLogs(docker, instance), images=DockerImages(docker), ports=DockerPorts(docker), proxy=proxy,
             health=health, records=FileRecords(settings.home), ledger=FileLedger(settings.home),
-            vault=vault, keyring=vault, policy=policy_of(settings),
+            env_files=FileEnvs(settings.home), vault=vault, keyring=vault, policy=policy_of(settings),
             checks={"store": store, "docker": runtime, "proxy": proxy, "vault": vault, "clock": world},
         )  # fmt: skip
         try:

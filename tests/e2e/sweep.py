@@ -27,6 +27,8 @@ class Canary:
     name: str
     secret: bytes
     at_home: tuple[str, ...] = ()
+    elsewhere: tuple[str, ...] = ()
+    """other places that are meant to hold it"""
 
     @property
     def needles(self) -> set[bytes]:
@@ -46,7 +48,7 @@ def hits(canaries: list[Canary], places: Iterator[tuple[str, bytes]]) -> list[st
     for where, content in places:
         looked += 1
         for canary in canaries:
-            meant = any(fnmatch(where, f"home/{pattern}") for pattern in canary.at_home)
+            meant = any(fnmatch(where, pattern) for pattern in (*(f"home/{each}" for each in canary.at_home), *canary.elsewhere))
             if not meant and any(needle in content for needle in canary.needles):
                 found.append(f"{canary.name} in {where}")
     assert looked > 50, "there was something to look through"

@@ -30,6 +30,9 @@ SCENES: dict[str, Callable[[Answers], dict[str, Any]]] = {
 """how a tool whose answer holds a secret is called, by what those before it answered; used once the catalogue has it"""
 SHOWN = re.compile(r"codeb_[a-z0-9-]+_(?:viewer|member|admin|owner)_[A-Za-z0-9_-]{20,}")
 EXITS = next(case for case in CASES if case.name == "exits")
+VALUE, OTHER_VALUE, SCANNED = ("canary-env-v4lue-4711", "canary-env-synced-4712", "canary-env-scanned-4713")
+ENV_FILES = ("env/*/.env.*", "env-backup/*/*/*.env")
+"""they hold plain values, for their owner alone"""
 UNKNOWN = "codeb_main_owner_Ca9aryThatNobodyWasEverGiven-4711"
 WRONG = "canary-wrong-key-4711-of-no-form"
 PASSWORD = "canary-p%40ss%2Fword-4711"
@@ -57,6 +60,26 @@ class Visit:
         self.stage.call("deploy", **self.where, image=self.images["v2"], autoPromote=True)
         self.stage.call("rollback", **self.where, reason="a canary sang")
         assert {"deploy", "promote", "rollback"} <= {row["tool"] for row in self.stage.call("operation_list")["operations"]}
+
+    def variables(self) -> None:
+        """Variables written, deployed, compared, restored and refused; what shows them is not among `said`."""
+        where = {**self.where, "environment": "production"}
+        self.stage.call("env_set", **where, values={"TOKEN": VALUE, "API_KEY": "1"})
+        self.stage.call("env_sync", **where, envContent=f"TOKEN='{OTHER_VALUE}'\nAPI_KEY=2", idempotencyKey="canary-env")
+        self.stage.call("deploy", **where, image=self.images["v1"], autoPromote=True)
+        self.stage.call("env_restore", **where, version="master")
+        self.stage.call("deploy", **where, image=self.images["v2"], autoPromote=True)
+        for tool in ("env_get", "env_history", "env_diff"):
+            self.said.append((tool, json.dumps(self.stage.call(tool, **where)).encode()))
+        shown = self.stage.call("env_get", **where, reveal=True)["variables"]
+        assert shown["TOKEN"] == VALUE
+        self.said.append(("env_scan", json.dumps(self.stage.call("env_scan", **where, content=f"TOKEN={SCANNED}")).encode()))
+        bad = f"codeb {VALUE}"
+        for params in ({"values": {bad: "x"}}, {"values": {"A": VALUE + "\0"}}, {"values": {"CODEB_A": VALUE}}, {"unset": [bad]}):
+            self._refused("env_set", **params)
+        for content in (f"{VALUE}", f"A='{VALUE}", f"A={VALUE} #x", f"TOKEN={VALUE}\nTOKEN={VALUE}", f"A=your_x\nB={VALUE}"):
+            self._refused("env_sync", envContent=content)
+            self.stage.ask("env_scan", {**where, "content": content})
 
     def _refused(self, tool: str, **params: Any) -> None:
         status, body = self.stage.ask(tool, {**self.where, **params})
@@ -164,6 +187,9 @@ def test_a_canary_per_secret_is_nowhere_but_where_it_belongs(address: str, build
         ]  # fmt: skip
         asked = Canary("the probe key", probe, ("caddy/probe.key", "caddy/sites/*.caddy", "caddy/sites/.*.caddy.*"))
         visit.life()
+        visit.variables()
+        canaries += [Canary("a variable", each.encode(), ENV_FILES, ("Docker, json of *",)) for each in (VALUE, OTHER_VALUE)]
+        canaries.append(Canary("a scanned value", SCANNED.encode()))
         shown = list(visit.shown())
         for key in (stage.key, UNKNOWN, WRONG, *(each.secret.decode() for each in shown)):
             visit.as_a_key(key)

@@ -159,6 +159,8 @@ class Attack:
             "team": "main", "name": "nobody", "role": "viewer", "keyId": "key_" + "0" * 28,
             "approvalId": "ap_" + "0" * 26,
         }  # fmt: skip
+        if tool.startswith("env_"):
+            known |= {"version": "1", "values": {"LOG_LEVEL": "info"}}
         names = BY_NAME[tool].params.model_json_schema(by_alias=True)["properties"]
         return {name: value for name, value in known.items() if name in names}
 

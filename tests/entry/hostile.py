@@ -20,6 +20,7 @@ class Raw:
 
 FREE = {
     ("rollback", "reason"), ("approve", "reason"), ("reject", "reason"), ("logs", "grep"), ("slot_list", "after"),
+    *((tool, name) for tool in ("env_sync", "env_scan") for name in ("envContent", "content")),
     ("token_create", "label"), ("team_create", "displayName"), ("team_settings", "displayName"), ("team_delete", "confirm"),
     *((tool.name, "confirm") for tool in TOOLS if tool.may_be_risky),
 }  # fmt: skip
@@ -92,6 +93,9 @@ ONLY: dict[str, tuple[str, ...]] = {
     "expires": ("0m", "10", "m", "10M", "10 m", "1.5h", "-10m", "+10m", "1w", "9999999d", "never", "2026-01-31",
     "2020-01-01T00:00:00Z",
     "2026-02-30T00:00:00Z"),
+    "fromVersion": ("0", "01", "-1", "1.0", "Master", "latest", "2026-01-31", "2026-02-30T00:00:00Z",
+    "20261331T100000Z", "9" * 10),
+    "toVersion": ("0", "+1", "1e3", "MASTER", "v1", "2026-01-31T10:00:00", "1\n"),
     "slot": ("Blue", "BLUE", "red", "blue,green", "both"),
     "type": ("Docker", "php", "any"),
     "idempotencyKey": ("", " ", "a b", "a\n", "\0", "é", "a" * 129, "\x7f", "\ud800"),
@@ -131,6 +135,19 @@ NOT_LISTS: tuple[Any, ...] = (
 )  # fmt: skip
 
 
+NOT_NAMES: tuple[Any, ...] = (
+    [""], ["1A"], ["A B"], ["A-B"], ["A="], ["CODEB_KEY"], ["A\n"], ["A\0"], ["é"], ["a" * 129], ["A", STRINGS[0]], ["-v"],
+    ["A", 1],
+)  # fmt: skip
+NOT_VARIABLES: tuple[Any, ...] = (
+    "A=1", "", 1, True, [], ["A"], [["A", "1"]], {"A": 1}, {"A": True}, {"A": None}, {"A": ["x"]}, {"A": {}},
+    {"": "x"},
+    {"1A": "x"}, {"A B": "x"}, {"A=": "x"}, {"CODEB_KEY": "x"}, {"A\n": "x"}, {"A\0": "x"}, {"é": "x"}, {"-v": "x"},
+    {"a" * 129: "x"}, {"../x": "x"}, {"A": "a\0b"}, {"A": "\ud800"}, {"A": "x" * 32769}, {"A": "한" * 11_000},
+    {f"A{number}": "" for number in range(1001)},
+)  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Field:
     """One field of one tool."""
@@ -159,6 +176,12 @@ class Field:
                     yield from STRINGS
                 same = {("logs", "after"): "since", ("audit_list", "until"): "since"}
                 yield from ONLY.get(same.get((self.tool, self.name), self.name), ())
+            case "string or integer":
+                yield from (value for value in NOT_STRINGS if value not in (1, 8080) or value is True)
+                yield from STRINGS
+                yield from ONLY["fromVersion"] + ONLY["toVersion"]
+            case "object":
+                yield from NOT_VARIABLES
             case "integer":
                 yield from self._but_null(NOT_INTEGERS)
             case "number":
@@ -166,7 +189,8 @@ class Field:
             case "boolean":
                 yield from self._but_null(NOT_BOOLS)
             case "array":
-                names = self.name in ("tools", "projects")
+                names = self.name in ("tools", "projects", "keys", "unset")
+                yield from NOT_NAMES if self.name in ("keys", "unset") else ()
                 # what is no environment may be a name, and of names there may be more
                 yield from (each for each in self._but_null(NOT_LISTS) if not (names and each in (["prod"], ["production"] * 11)))
         if self.kind == "string" and not self.nullable:
@@ -176,8 +200,10 @@ class Field:
         """Without null where that means: as it is."""
         yield from (value for value in values if value is not None or not self.nullable)
 
-    def words(self) -> Iterator[str]:
+    def words(self) -> Iterator[Any]:
         """What is taken literally, or refused, and nothing else, by a field for words."""
+        if self.kind == "object":
+            yield from ({"A": word} for word in STRINGS)
         if self.free or self.printable:
             yield from STRINGS
 
@@ -188,9 +214,9 @@ def fields() -> list[Field]:
     for tool in TOOLS:
         schema = tool.params.model_json_schema(by_alias=True)
         for name, said in schema["properties"].items():
-            either = said.get("anyOf", [said])
+            either = [one for each in said.get("anyOf", [said]) for one in each.get("anyOf", [each])]
             kinds = [each["type"] for each in either]
-            kind = next(each for each in kinds if each != "null")
+            kind = " or ".join(each for each in kinds if each != "null")
             found.append(Field(tool.name, name, kind, "null" in kinds, name in schema.get("required", ()), tool.changes))
     return found
 

@@ -51,11 +51,13 @@ WHOLE = {"team_create", "team_settings", "team_delete", "keys_rotate"}
 """what concerns the whole team or more: not for an owner key that is narrowed, to whatever it is"""
 HANDS_ON = {"token_create", "member_invite", "member_remove"}
 """what a narrowed key may, as far as nothing it makes or ends reaches beyond it"""
-AWAY = {"deploy", "promote", "rollback", "slot_cleanup", "operation_cancel", "reconcile"}
+AWAY = {
+    "deploy", "promote", "rollback", "slot_cleanup", "operation_cancel", "reconcile", "env_set", "env_sync", "env_restore",
+}  # fmt: skip
 """what changes something and goes on while the database is away"""
 READS_IT_ALL = {"audit_verify"}
 """what changes nothing, and has no answer without the database"""
-CHANGES = {tool.name: "dryRun" in tool.params.model_json_schema(by_alias=True)["properties"] for tool in TOOLS}
+CHANGES = {tool.name: "idempotencyKey" in tool.params.model_json_schema(by_alias=True)["properties"] for tool in TOOLS}
 EXIT = {200: {0}, 400: {1}, 401: {3}, 403: {3}, 404: {4}, 409: {1, 6}, 503: {7}}
 """exit codes of `we` by the HTTP number"""
 

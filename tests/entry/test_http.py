@@ -12,6 +12,7 @@ from codeb.drivers.store.schema import audit_logs
 from codeb.entry.http.wire import HEADERS
 from codeb.entry.version import VERSION
 from codeb.model.access import Role
+from codeb.model.secret import Secret
 from codeb.tools.catalog import TOOLS
 from tests.entry.door import SHOP, Door, facts
 from tests.kit import OWNER
@@ -150,6 +151,23 @@ async def test_413_by_what_is_announced_and_by_what_comes(door: Door) -> None:
         assert (said.status_code, said.json()["code"]) == (413, "too_large")
     odd = await asgi(door.app, "/api/slot/list", [b"{}"], [(b"content-length", b"\xb2"), *key_headers()])
     assert odd[0] == 200, "a length that is no number is the transport's affair; the bytes are counted"
+
+
+async def test_env_sync_takes_ten_mebibytes_by_its_own_path_from_who_has_a_key(door: Door) -> None:
+    """S33."""
+    line, where = "# " + "x" * 1021 + "\n", {"projectName": "shop"}
+    large, larger = line * 9 * 1024 + "A=1", line * 10 * 1024 + "A=1"
+    said = await door.post("/api/env/sync", {**where, "envContent": large})
+    assert (said.status_code, said.json()["version"]) == (200, 1)
+    for path, body, key in (
+        ("/api/env/sync", {**where, "envContent": larger}, OWNER),
+        ("/api/env/sync", {**where, "envContent": large}, Secret("codeb_main_owner_" + "n" * 32)),
+        ("/api/env/sync", {**where, "envContent": large}, None),
+        ("/api/env/scan", {**where, "envContent": large}, OWNER),
+        ("/api/tool", {"tool": "env_sync", "params": {**where, "envContent": large}}, OWNER),
+    ):
+        said = await door.post(path, body, key)
+        assert (said.status_code, said.json()["code"]) == (413, "too_large"), path
 
 
 async def test_an_unforeseen_fault_tells_nothing_but_its_id(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:

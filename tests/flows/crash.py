@@ -110,6 +110,8 @@ SCENES: dict[str, Scene] = {
     "undelete": Scene("gone", "undelete", {"projectName": "shop"}),
     "undelete, never proven": Scene("gone", "undelete", {"projectName": "shop"}, spoil=_dark, waits=True),
     "project_delete, purge": Scene("gone", "project_delete", {"projectName": "shop", "confirm": "shop", "purge": True}),
+    "deploy, with variables": Scene("varied", "deploy", _deploy("3")),
+    "mend, with variables": Scene("varied", "reconcile", {}, spoil=_no_active, again=True),
     "mend beside a grace": Scene("grace", "reconcile", {}, spoil=_no_active, again=True),
     "mend with nobody left": Scene("grace", "reconcile", {}, spoil=_no_grace, dark=True, again=True),
     "mend what stands aside": Scene("active", "reconcile", {}, spoil=_aside, dark=True, again=True),

@@ -20,9 +20,9 @@ from codeb.errors import Unavailable
 from codeb.model.specs import Answer
 from tests.kit import Rig
 
-PARTS = ("runtime", "networks", "images", "ports", "proxy", "logs", "health", "records")
+PARTS = ("runtime", "networks", "images", "ports", "proxy", "logs", "health", "records", "env_files")
 WRITES = (
-    "records.", "store.write", "store.commit",
+    "records.", "env_files.keep", "env_files.remove", "store.write", "store.commit",
     "proxy.put_site", "proxy.remove_site", "proxy.set_live", "proxy.set_fallback",
 )  # fmt: skip
 LEAK = "/var/lib/codeb/owner.key: input/output error"

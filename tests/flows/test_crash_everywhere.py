@@ -21,6 +21,7 @@ FLOORS = {
     "undelete": (690, 55), "undelete, never proven": (690, 55), "project_delete, purge": (105, 7),
     "mend beside a grace": (160, 12), "mend with nobody left": (260, 16), "mend what stands aside": (260, 20),
     "mend a stray and a dead proxy": (160, 10),
+    "deploy, with variables": (600, 58), "mend, with variables": (160, 12),
 }  # fmt: skip
 """deaths and different states they leave: fewer means that points were lost"""
 

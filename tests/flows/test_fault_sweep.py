@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from codeb.errors import InternalFault, PublicError
+from codeb.flows import envs
 from codeb.gate import Answer
 from codeb.model.journal import Operation
 from codeb.tools.catalog import TOOLS
@@ -95,9 +96,10 @@ class Stage:
             call.cancel()
             await asyncio.wait({call})
             return None
-        # what a process does every few seconds: pick up what could not be journaled, write the audit rows that wait
+        # what a process does every few seconds: pick up what could not be journaled, write the audit rows and files that wait
         await process.engine.resume()
         await process.settle()
+        await envs.settle(process.kit)
         await process.ask("project_list")
         await process.audit.flush()
         return call.result()
@@ -166,6 +168,16 @@ async def one(scene: Scene, ends: Ends, number: int, way: str) -> list[str]:
     return [f"{fault.hit} #{number} {way}: {each}" for each in found]
 
 
+def _partly(rig: Rig) -> bool:
+    shop = rig.store.snapshot.projects.get("shop")
+    return shop is not None and shop.state in ("deleting", "purging")
+
+
+def _ended(faults: list[str]) -> list[str]:
+    """Partly deleted, which the answer said: only the lock and the end matter until it is called again."""
+    return [fault for fault in faults if "lock" in fault or "still" in fault]
+
+
 async def _judge(stage: Stage, ends: Ends) -> list[str]:
     rig = stage.rig
     past = await _past(rig)
@@ -175,22 +187,12 @@ async def _judge(stage: Stage, ends: Ends) -> list[str]:
         # three tries were not enough for what is said aloud
         faults = [fault for fault in faults if not fault.startswith("the proxy has")]
         ends = Ends(ends.before, ends.calls, [*ends.right, ends.form(rig.print())])
-    if _under_way(rig):
-        faults = _even_so(rig, faults)
+    if _partly(rig):
+        faults = _ended(faults)
     elif ends.form(rig.print()) not in ends.right:
         faults.append(f"it is neither as before nor as after: {ends.form(rig.print())}")
     faults += [f"not undone: {text}" for op in past for text in op.undo_faults]
     return faults
-
-
-def _under_way(rig: Rig) -> bool:
-    shop = rig.store.snapshot.projects.get("shop")
-    return shop is not None and shop.state in ("deleting", "purging")
-
-
-def _even_so(rig: Rig, faults: list[str]) -> list[str]:
-    """Partly deleted, which the answer said: only the lock and the end matter until it is called again."""
-    return [fault for fault in faults if "lock" in fault or "still" in fault] if _under_way(rig) else faults
 
 
 def _leaks(said: Answer | None) -> list[str]:
@@ -233,7 +235,8 @@ async def _again(stage: Stage, ends: Ends, said: Answer | None) -> list[str]:
     await process.settle()
     if first.ok and (_data(second) != _data(first) or ends.form(rig.print()) != there or len(await _past(rig)) != begun):
         found.append(f"asked a third time it answers {_data(second)}, not {_data(first)}")
-    return found + _even_so(rig, await rig.faults())
+    left = await rig.faults()
+    return found + (_ended(left) if _partly(rig) else left)
 
 
 def _data(answer: Answer) -> dict[str, Any]:

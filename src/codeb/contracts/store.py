@@ -14,6 +14,7 @@ from typing import Any, Protocol, TypeVar
 
 from codeb.contracts.approvals import Approvals
 from codeb.contracts.audit import Audit
+from codeb.contracts.envs import Envs
 from codeb.contracts.people import Keys, Members, Teams
 from codeb.model.access import Key, Member, Team
 from codeb.model.events import Event, Unreplayed
@@ -258,6 +259,9 @@ class Registry(Protocol):
 
     @property
     def approvals(self) -> Approvals: ...
+
+    @property
+    def envs(self) -> Envs: ...
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from codeb.contracts.kit import Kit
 from codeb.contracts.store import Registry
 from codeb.entry.reconciler import Reconciler
 from codeb.errors import PublicError
-from codeb.flows import master_key
+from codeb.flows import envs, master_key
 from codeb.gate import AuditLog
 from codeb.model.access import Actor, Role
 from codeb.model.deletion import KEPT_DAYS, READY, purge_due
@@ -22,6 +22,7 @@ from codeb.tools.slots import empty_slot
 log = logging.getLogger("codeb.timer")
 
 EVERY_SECONDS = 10.0
+ENV_SECONDS = 30.0
 PRUNE_SECONDS = 3600.0
 PRUNED_AT_ONCE, PRUNE_PAUSE = 1_000, 0.1
 """rows of the audit log in one transaction, and the pause after it in seconds"""
@@ -143,6 +144,17 @@ async def _vault(kit: Kit) -> None:
 Dropping = Callable[[Registry, datetime, int], Awaitable[int]]
 
 
+async def _env_files(kit: Kit) -> None:
+    """At once, for a death may have come before a file; then every half minute."""
+    while True:
+        try:
+            if kit.store.standing.leads:
+                await envs.settle(kit)
+        except Exception:
+            log.exception("the look at the env files failed; the next one comes")
+        await asyncio.sleep(ENV_SECONDS)
+
+
 async def prune_audit(kit: Kit) -> int:
     """Drop what of the audit log is older than it is kept; gives how many rows went. In small steps: others write between."""
     return await _prune(kit, lambda registry, before, most: registry.audit.prune(before, most))
@@ -185,4 +197,5 @@ async def run(kit: Kit, engine: Engine, audit: AuditLog) -> None:
         jobs.create_task(_graces(kit, engine, audit))
         jobs.create_task(_vault(kit))
         jobs.create_task(_retention(kit))
+        jobs.create_task(_env_files(kit))
         jobs.create_task(Reconciler(kit, engine, audit).run())

@@ -1,6 +1,6 @@
 """Deploy: put one version into the idle slot and show it at its preview host. The active slot is never touched.
 
-validate, slot, record -> pull -> clear -> start -> health -> preview -> COMMIT -> tidy
+validate, slot, record -> pull -> clear -> env -> start -> health -> preview -> COMMIT -> tidy
 
 Whatever stood in the slot is stopped and set aside, not removed, until the new version is healthy; a failed deploy
 brings it back, a grace with its end as it was.
@@ -12,7 +12,7 @@ from typing import Any
 from codeb.contracts.kit import Kit, Policy
 from codeb.contracts.store import Registry
 from codeb.errors import PublicError, StepFailed
-from codeb.flows import promote
+from codeb.flows import envs, promote
 from codeb.flows.health import until_healthy
 from codeb.flows.site import prove
 from codeb.flows.units import unit_of_slot
@@ -51,6 +51,8 @@ class DeployInput:
     former_version: str | None
     former_runs: bool
     preview_url: str
+    env_version: int | None = None
+    """of its environment variables: the newest when the deploy began, whatever is written meanwhile"""
     validate_ms: float = 0.0
     slot_ms: float = 0.0
 
@@ -64,6 +66,7 @@ async def _opened(value: DeployInput, operation: Operation, registry: Registry) 
         Deployment(
             id=value.deployment_id, place=value.place, slot=value.slot, version=value.version, image=value.image,
             status="pending", created_at=operation.created_at, created_by=operation.actor, operation_id=operation.id,
+            env_version=value.env_version,
         )
     )  # fmt: skip
 
@@ -101,12 +104,21 @@ async def _unclear(run: Run[DeployInput]) -> None:
     await run.kit.proxy.set_fallback(value.place, True)
 
 
+async def _env(run: Run[DeployInput]) -> None:
+    """The files for people; the container gets its variables from the registry, through the Docker API alone."""
+    if run.input.env_version is not None:
+        await envs.publish(run.kit, run.input.place)
+
+
 async def _start(run: Run[DeployInput]) -> dict[str, Any]:
     value = run.input
+    # never an output of a step: the journal keeps no secret
+    variables = await envs.values_of(run.kit, value.place, value.env_version)
     unit = await run.kit.runtime.run(
         unit_of_slot(
             value.place, value.slot, deployment_id=value.deployment_id, operation_id=run.operation.id, version=value.version,
             image_id=run.outputs["pull"]["imageId"], port=value.port, container_port=value.container_port, limits=value.limits,
+            env=variables,
         )
     )  # fmt: skip
     return {"containerId": unit.id}
@@ -151,7 +163,7 @@ async def _commit(run: Run[DeployInput], registry: Registry) -> None:
     row = replace(
         pair[value.slot].moved(Event.DEPLOY), deployment_id=value.deployment_id, version=value.version, image=value.image,
         digest=pulled["digest"], image_id=pulled["imageId"], deployed_at=now, deployed_by=run.operation.actor,
-        promoted_at=None, promoted_by=None,
+        promoted_at=None, promoted_by=None, env_version=value.env_version,
     )  # fmt: skip
     await registry.slots.put(row)
     await registry.deployments.change(
@@ -177,7 +189,7 @@ def _result(run: Run[DeployInput]) -> dict[str, Any]:
         "projectName": value.place.project, "environment": value.place.environment, "slot": value.slot.value,
         "port": value.port, "image": value.image, "digest": run.outputs["pull"]["digest"], "version": value.version,
         "previewUrl": value.preview_url, "healthChecked": True, "deploymentId": value.deployment_id,
-        "graceEnded": value.former_state is State.GRACE,
+        "graceEnded": value.former_state is State.GRACE, "envVersion": value.env_version,
     }  # fmt: skip
 
 
@@ -197,7 +209,7 @@ def _deadline(policy: Policy) -> float:
 
 SAGA: Saga[DeployInput] = Saga(
     name="deploy",
-    version=1,
+    version=2,
     input=DeployInput,
     opening=("validate", "slot", "record"),
     spent=lambda value: {"validate": value.validate_ms, "slot": value.slot_ms},
@@ -205,6 +217,7 @@ SAGA: Saga[DeployInput] = Saga(
     steps=(
         Step("pull", "have the image on this machine and pin what it is", do=_pull),
         Step("clear", "set aside what stands in the slot", do=_clear, undo=_unclear),
+        Step("env", "write the files of its environment variables", do=_env),
         Step("start", "start the container, hardened, on 127.0.0.1 only", do=_start, undo=_unstart),
         Step("health", "wait until it is healthy in three ways", do=_health),
         # Apart: its undo takes a site away of which no slot is live, the others' are about containers. One that waits for

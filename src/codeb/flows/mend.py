@@ -12,6 +12,7 @@ from typing import Any
 from codeb.contracts.kit import Kit, Policy
 from codeb.contracts.store import Registry
 from codeb.errors import NotFound, PublicError, StepFailed
+from codeb.flows import envs
 from codeb.flows.health import until_healthy
 from codeb.flows.promote import switch
 from codeb.flows.rollback import pinned
@@ -173,11 +174,13 @@ async def _brought_back(kit: Kit, row: SlotRow) -> tuple[Unit | None, str]:
 
 
 async def _made(run: Run[MendInput], row: SlotRow) -> Unit:
-    """A container as it was deployed: same image, deployment, port. Raises `NotFound` (`image_not_found`)."""
+    """A container as it was deployed: same image, deployment, port, variables. Raises `NotFound` (`image_not_found`), and what
+    `envs.values_of` does."""
     value = run.input
     spec = unit_of_slot(
         row.place, row.slot, deployment_id=row.deployment_id or "", operation_id=run.operation.id, version=row.version or "",
         image_id=row.image_id or "", port=row.port, container_port=value.container_port, limits=value.limits,
+        env=await envs.values_of(run.kit, row.place, row.env_version),
     )  # fmt: skip
     try:
         return await run.kit.runtime.run(spec)

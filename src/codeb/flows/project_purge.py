@@ -1,6 +1,6 @@
 """Project purge: everything that a deleted project still has goes for good, forward only. Its final record stays.
 
-RETIRE -> sites -> containers -> network -> erase
+RETIRE -> sites -> containers -> network -> env -> erase
 
 A purge whose later steps failed leaves the project `purging`; the timer, or a call, finishes it.
 """
@@ -49,9 +49,14 @@ async def _network(run: Run[PurgeInput]) -> None:
     await run.kit.networks.remove_network(run.input.project)
 
 
+async def _env(run: Run[PurgeInput]) -> None:
+    """The files; the versions in the registry go with the project."""
+    await run.kit.env_files.remove(run.input.project)
+
+
 async def _erase(run: Run[PurgeInput], registry: Registry) -> None:
     value = run.input
-    left = [name for name in ("sites", "containers", "network") if name not in run.outputs]
+    left = [name for name in ("sites", "containers", "network", "env") if name not in run.outputs]
     if left:
         raise StepFailed(f"not erased, because of: {', '.join(left)}", code="not_all_gone", hint="It is tried again by itself.")
     await registry.projects.remove(value.project)
@@ -74,13 +79,14 @@ def _result(run: Run[PurgeInput]) -> dict[str, Any]:
 
 SAGA: Saga[PurgeInput] = Saga(
     name="project_purge",
-    version=1,
+    version=2,
     input=PurgeInput,
     steps=(
         Step("retire", "it cannot be brought back any more", record=_retire, commits=True),
         Step("sites", "no site of it is in the proxy", do=_sites),
         Step("containers", "remove its containers", do=_containers),
         Step("network", "remove its network", do=_network),
+        Step("env", "remove the files of its environment variables", do=_env),
         Step("erase", "free its ports and its name", record=_erase),
     ),
     deadline=lambda policy: policy.deploy_seconds,

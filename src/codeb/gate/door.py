@@ -23,7 +23,7 @@ from codeb.saga.engine import Engine
 from codeb.tools.call import Call, Replayed
 from codeb.tools.fields import Params
 from codeb.tools.refusals import degraded, unknown_project
-from codeb.tools.tool import Accepted, Plan, Tool
+from codeb.tools.tool import USUAL_BYTES, Accepted, Plan, Tool
 
 log = logging.getLogger("codeb.gate")
 
@@ -141,6 +141,12 @@ class Gate:
         """The tools this caller may use."""
         return [tool for tool in self._tools.values() if actor.may_use(tool.name, tool.role)]
 
+    def most_bytes(self, tool: str, token: Secret | None) -> int:
+        """How large the body of a call may be, by its tool's own path. For who has no valid key as large as any: to read
+        and look at more would cost us more than it costs them."""
+        found = self._tools.get(tool)
+        return found.most_bytes if found and (found.most_bytes == USUAL_BYTES or self.entrance.knows(token)) else USUAL_BYTES
+
     async def _admit(self, asked: Asked, seen: "_Seen") -> dict[str, Any]:
         actor = self._known(asked, seen)
         tool = self._find(asked.tool, actor)
@@ -153,11 +159,14 @@ class Gate:
         params = validate(tool.params, asked.params)
         said = params.model_dump(by_alias=True, mode="json", exclude_unset=True)
         seen.params = hidden(tool.params, said)
+        # what is risky to read is on record before it is shown
+        seen.changes = seen.changes or (tool.may_be_risky and tool.is_risky(params))
         if tool.changes:
-            refuse_keys({**said, "Idempotency-Key": asked.idempotency_key})
+            # of what is secret nothing is kept in the clear, so a key may be in it
+            refuse_keys({**seen.params, "Idempotency-Key": asked.idempotency_key})
         self._scope(actor, params)
         self._able(tool, params)
-        if tool.changes and not getattr(params, "dry_run", False):
+        if seen.changes and not getattr(params, "dry_run", False):
             await self._audit.refuse_if_blocked(tool.name)
         key = self._idempotency_key(tool, asked, params)
         seen.unsaid = f"{tool.title}: what it showed is not on record." if tool.holds_secret else ""

@@ -43,6 +43,14 @@ class Entrance:
                 details={"retryAfterSeconds": left.reset},
             ) from None  # fmt: skip
 
+    def knows(self, token: Secret | None) -> bool:
+        """Whether it is a valid key; nothing is counted."""
+        try:
+            authenticate(token, self._kit.store.snapshot, self._kit.world.now(), development=self._kit.policy.development)
+        except Unauthenticated:
+            return False
+        return True
+
     def count(self, actor: Actor) -> Allowance | None:
         """One call more with this key; None where there is no limit."""
         return None if self._calls is None else self._calls.take(actor.key_id, self._kit.world.monotonic())

@@ -21,6 +21,11 @@ def about_answer(key_id: str, key: str) -> str:
     return f"answer/{key_id}/{key}"
 
 
+def about_env(project: str, environment: str, number: int) -> str:
+    """What a version of an environment's variables is sealed for."""
+    return f"env/{project}/{environment}/{number}"
+
+
 def under(sealed: str) -> str | None:
     """The id of the key that opens it; None for a text that is not sealed."""
     found = FORM.fullmatch(sealed)

@@ -77,6 +77,8 @@ class SlotRow:
     promoted_at: datetime | None = None
     promoted_by: str | None = None
     grace_expires_at: datetime | None = None
+    env_version: int | None = None
+    """the version of its environment variables that it was deployed with; None: there were none"""
 
     @property
     def container(self) -> str:

@@ -175,6 +175,8 @@ class Deployment:
     image_id: str | None = None
     ended_at: datetime | None = None
     promoted_at: datetime | None = None
+    env_version: int | None = None
+    """the version of the environment variables it runs with, for good; None: there were none"""
 
 
 @dataclass(frozen=True)

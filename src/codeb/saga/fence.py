@@ -37,7 +37,7 @@ def _fenced(driver: D, check: Callable[[], Awaitable[None]]) -> D:
 
 
 def fence_kit(kit: Kit, operation_id: str, fence: int) -> Kit:
-    """The same kit; before every changing verb on containers, networks and the proxy the lock is looked up in the store.
+    """The same kit; before every changing verb on containers, networks, the proxy and files the lock is looked up in the store.
 
     The verb raises `FenceLost` instead of acting when a newer holder has the lock, or another process leads.
     """
@@ -54,6 +54,7 @@ def fence_kit(kit: Kit, operation_id: str, fence: int) -> Kit:
         restarter=_fenced(kit.restarter, check),
         networks=_fenced(kit.networks, check),
         upkeep=_fenced(kit.upkeep, check),
+        env_files=_fenced(kit.env_files, check),
         proxy=_fenced(kit.proxy, check),
         proxy_upkeep=_fenced(kit.proxy_upkeep, check),
     )

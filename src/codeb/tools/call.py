@@ -151,6 +151,12 @@ class Call:
             self.approval, Decision.APPROVED, Decision.USED, used_at=now, operation_id=operation_id
         )  # fmt: skip
 
+    async def spend_approval(self) -> None:
+        """Use up the approval of a call that changes nothing, before it shows anything. Raises as a change by it would."""
+        if self.approval is not None:
+            await self.kit.store.transact(self._use_approval)
+            self.approval = None
+
     async def end_approval(self) -> None:
         """The call succeeded. Where it had nothing to do, its approval is over all the same. Never raises for the store."""
         if self.approval is None:

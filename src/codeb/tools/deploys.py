@@ -9,7 +9,7 @@ from pydantic import Field
 
 from codeb.contracts.store import Registry
 from codeb.errors import InvalidParams, Unavailable
-from codeb.flows import deploy
+from codeb.flows import deploy, envs
 from codeb.flows.site import site_of
 from codeb.model import grammar
 from codeb.model.access import Role
@@ -45,6 +45,8 @@ class DeployResult(fields.Result):
     health_checked: bool
     deployment_id: str
     grace_ended: bool
+    env_version: int | None = None
+    """of the environment variables it runs with; null: there are none"""
     operation_id: str
     steps: list[dict[str, Any]]
     promoted: dict[str, Any] | None = None
@@ -91,6 +93,8 @@ async def _plan(
         _refuse_new_while_away(call, place)
         pair = await new_pair(registry, call, place, outside)
     row = pair.deploy_target()
+    # opened now, so that a vault that is shut is told before anything is done
+    variables = (await envs.newest(call.kit, registry, place)).version
     # The site keeps the project's own path: its health checks ask the other slot too.
     site = site_of(project, pair, call.kit.policy)
     if params.health_path is not None:
@@ -103,6 +107,7 @@ async def _plan(
         auto_promote=params.auto_promote, former_state=row.state, former_version=row.version,
         former_runs=row.state is not State.EMPTY and row.deployment_id not in stopped,
         preview_url=call.kit.policy.url(dict(site.preview_hosts)[row.slot]),
+        env_version=variables.number if variables else None,
         validate_ms=(validated - began) * 1000, slot_ms=(call.kit.world.monotonic() - validated) * 1000,
     )  # fmt: skip
 
@@ -114,6 +119,7 @@ def _draft(call: Call, value: deploy.DeployInput, pair: Pair) -> Draft:
         "image": value.image, "version": value.version, "healthPath": value.health_path, "autoPromote": value.auto_promote,
         "replaces": None if value.former_state is State.EMPTY else former, "graceEnded": value.former_state is State.GRACE,
         "activeVersion": active.version if active else None, "previewUrl": value.preview_url, "newSite": value.site_is_new,
+        "envVersion": value.env_version,
     }  # fmt: skip
     changes = [f"start {value.image} as {value.container} on 127.0.0.1:{value.port}"]
     if value.former_state is not State.EMPTY:

@@ -2,10 +2,10 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator
 from pydantic.alias_generators import to_camel
 
-from codeb.model import grammar
+from codeb.model import envs, grammar
 
 
 class Wire(BaseModel):
@@ -31,6 +31,30 @@ SECRET: dict[str, Any] = {"writeOnly": True}
 
 class Result(Wire):
     """What a tool answers."""
+
+
+MOST_CONTENT = 10 * 2**20
+
+
+def _variables(values: dict[str, str]) -> dict[str, str]:
+    """Says which one by its place where its name is none: that may be a value."""
+    for number, (name, text) in enumerate(values.items(), 1):
+        where = f"the name of variable {number}"
+        try:
+            envs.key(name)
+            where = name
+            envs.value(text)
+        except ValueError as fault:
+            raise ValueError(f"{where}: {fault}") from None
+    envs.whole(values)
+    return values
+
+
+def _which(said: Any) -> str:
+    """A number may be said as one. One fault for whatever else it is."""
+    text = str(said) if type(said) in (int, str) else ""
+    envs.which(text)
+    return text
 
 
 ProjectName = Annotated[
@@ -141,12 +165,48 @@ Title = Annotated[
     Field(description="a name for people", max_length=100),
 ]
 
+EnvKey = Annotated[
+    str,
+    AfterValidator(envs.key),
+    Field(description="a variable: letters, digits, '_'; CODEB_* are CodeB's own", max_length=128, examples=["LOG_LEVEL"]),
+]
+EnvValues = Annotated[
+    dict[str, str],
+    AfterValidator(_variables),
+    Field(
+        description="variables and their values, kept byte for byte", json_schema_extra=SECRET, examples=[{"LOG_LEVEL": "info"}]
+    ),
+]
+EnvContent = Annotated[
+    str,
+    Field(
+        description="a whole .env file: KEY=VALUE lines, values in quotes where they have to be", max_length=MOST_CONTENT,
+        json_schema_extra=SECRET,
+    ),
+]  # fmt: skip
+EnvWhich = Annotated[
+    str,
+    PlainValidator(_which, json_schema_input_type=str | Annotated[int, Field(ge=1, le=999_999_999)]),
+    Field(description="a version: its number, a moment (the version in force then), or master (the first one)", examples=["3"]),
+]
+
 RoleName = Literal["viewer", "member", "admin", "owner"]
 ApprovalName = Literal["none", "name", "human"]
 SlotName = Literal["blue", "green"]
 Port = Annotated[int, Field(ge=1, le=65535, description="a TCP port")]
 Limit = Annotated[int, Field(ge=1, le=1000, description="at most this many rows")]
 ProjectType = Literal["nextjs", "remix", "nodejs", "python", "go", "docker"]
+
+
+CONFIRM = "the name of what it acts on, typed once more where a policy asks for it"
+
+
+class Guarded(Params):
+    """Fields of a tool that only reads, and of which a call may be risky all the same."""
+
+    dry_run: bool = Field(False, description="return what would be shown, without showing it")
+    plan_id: PlanId | None = None
+    confirm: str = Field("", max_length=64, description=CONFIRM)
 
 
 class Changing(Params):
@@ -160,7 +220,7 @@ class Changing(Params):
 class Confirmed(Changing):
     """Field of every tool of which a call may be risky."""
 
-    confirm: str = Field("", max_length=64, description="the name of what it acts on, typed once more where a policy asks for it")
+    confirm: str = Field("", max_length=64, description=CONFIRM)
 
 
 class Long(Changing):

@@ -31,6 +31,7 @@ class SlotView(fields.Result):
     image: str | None = None
     digest: str | None = None
     deployment_id: str | None = None
+    env_version: int | None = None
     deployed_at: str | None = None
     deployed_by: str | None = None
     promoted_at: str | None = None
@@ -102,7 +103,8 @@ def view(row: SlotRow, seen: Seen, policy: Policy, now: datetime) -> SlotView:
     left = grace_left(row, now)
     return SlotView.model_construct(
         slot=row.slot.value, state=row.state.value, port=row.port, version=row.version, image=row.image, digest=row.digest,
-        deployment_id=row.deployment_id, deployed_at=_iso(row.deployed_at), deployed_by=row.deployed_by,
+        deployment_id=row.deployment_id, env_version=row.env_version,
+        deployed_at=_iso(row.deployed_at), deployed_by=row.deployed_by,
         promoted_at=_iso(row.promoted_at), promoted_by=row.promoted_by, health=_health(row, unit, seen),
         grace_expires_at=_iso(row.grace_expires_at),
         grace_hours_remaining=None if left is None else round(left.total_seconds() / 3600, 2),

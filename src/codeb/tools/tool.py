@@ -9,10 +9,11 @@ from typing import Any, Generic, TypeVar
 
 from codeb.model.access import Role
 from codeb.tools.call import Call
-from codeb.tools.fields import Changing, Confirmed, Long, Params, Result
+from codeb.tools.fields import Changing, Confirmed, Guarded, Long, Params, Result
 
 P = TypeVar("P", bound=Params)
 
+USUAL_BYTES = 2**20
 NAME = re.compile(r"[a-z]+(?:_[a-z]+)?")
 
 
@@ -98,6 +99,8 @@ class Tool(Generic[P]):
     """whether its answer shows a secret, once: under an idempotency key it is kept sealed only"""
     risky: Callable[[P], bool] | None = None
     """whether this call is one that a policy may keep from being made just so; None: always when it destroys, else never"""
+    most_bytes: int = USUAL_BYTES
+    """of a call's body over HTTP, by the tool's own path"""
     acts_on: str = "project_name"
     """the field that names what a risky call acts on: what is typed as `confirm`"""
     agents_must_say: tuple[str, ...] = field(default=())
@@ -115,7 +118,7 @@ class Tool(Generic[P]):
             raise TypeError(f"tool {self.name}: an operation keeps no secret")
         if self.changes != issubclass(self.params, Changing) or self.long != issubclass(self.params, Long):
             raise TypeError(f"tool {self.name}: its params must say dryRun and idempotencyKey exactly when it changes something")
-        if self.may_be_risky and not (issubclass(self.params, Confirmed) and self.acts_on in self.params.model_fields):
+        if self.may_be_risky and not (issubclass(self.params, Confirmed | Guarded) and self.acts_on in self.params.model_fields):
             raise TypeError(f"tool {self.name}: a risky call needs confirm, and the field that names what it acts on")
 
     @property

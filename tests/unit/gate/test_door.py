@@ -37,6 +37,8 @@ CHANGING: dict[str, tuple[str, dict[str, Any]]] = {
     "reconcile": ("active", WHERE),
     "project_delete": ("grace", {"projectName": "shop", "confirm": "shop"}),
     "undelete": ("gone", {"projectName": "shop"}),
+    "env_set": ("active", {**WHERE, "values": {"LOG_LEVEL": "info"}}),
+    "env_sync": ("active", {**WHERE, "envContent": "LOG_LEVEL=info"}),
     "team_create": ("active", {"team": "other"}),
     "team_settings": ("active", {"displayName": "Main"}),
     "member_invite": ("active", {"name": "ana"}),
@@ -80,7 +82,7 @@ async def test_nothing_is_coerced(port: Any) -> None:
 
 def test_every_changing_tool_is_rehearsed_here() -> None:
     # these need something to cancel, to settle, to end, and keys: test_operations_logs_health, test_unreplayed, test_people and
-    # test_master_key and test_consent rehearse them
+    # test_master_key, test_envs and test_consent rehearse them
     elsewhere = {
         "operation_cancel",
         "conflict_settle",
@@ -90,6 +92,7 @@ def test_every_changing_tool_is_rehearsed_here() -> None:
         "keys_rotate",
         "approve",
         "reject",
+        "env_restore",
     }
     assert set(CHANGING) | elsewhere == {tool.name for tool in TOOLS if tool.changes}
 

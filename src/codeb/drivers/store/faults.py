@@ -42,6 +42,9 @@ TAKEN: dict[Columns, tuple[str, str]] = {
     frozenset({"approvals.requested_key", "approvals.body_sha256"}): (
         "approval_waiting", "The same call waits for an approval already.",
     ),
+    frozenset({"project_envs.project", "project_envs.environment", "project_envs.number"}): (
+        "env_version_exists", "This version of the environment variables was written meanwhile.",
+    ),
     frozenset({"operations.id"}): ("operation_exists", "The operation is on record already."),
 }  # fmt: skip
 

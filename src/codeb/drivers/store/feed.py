@@ -20,8 +20,8 @@ from codeb.drivers.store.transaction import Transaction, upsert
 FED: tuple[Table, ...] = tuple(
     metadata.tables[name]
     for name in (
-        "meta", "teams", "members", "api_keys", "projects", "port_leases", "project_slots", "deployments", "operations",
-        "operation_steps", "operation_locks", "answers", "approvals", "events", "conflicts", "audit_pruned",
+        "meta", "teams", "members", "api_keys", "projects", "port_leases", "project_slots", "project_envs", "deployments",
+        "operations", "operation_steps", "operation_locks", "answers", "approvals", "events", "conflicts", "audit_pruned",
     )
 )  # fmt: skip
 """in an order in which their foreign keys allow to fill them"""

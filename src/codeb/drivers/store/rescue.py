@@ -295,6 +295,7 @@ def _remember_deployed(connection: Connection, registry: Registered, now: dateti
         told = Deployment(
             row.deployment_id or "", row.place, row.slot, row.version or "", row.image or "", "success",
             row.deployed_at or now, row.deployed_by or "", "", row.digest, row.image_id, row.deployed_at, row.promoted_at,
+            row.env_version,
         )  # fmt: skip
         connection.execute(add_row(deployments).values(**rows.deployment_values(told)).on_conflict_do_nothing())
 

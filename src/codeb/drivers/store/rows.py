@@ -10,6 +10,7 @@ from codeb.contracts.store import Remembered
 from codeb.model.access import Approval, Key, Member, Role, Team
 from codeb.model.approvals import Decision, PlanApproval
 from codeb.model.chain import AuditRow
+from codeb.model.envs import Difference, EnvVersion
 from codeb.model.events import Event, Severity, Unreplayed
 from codeb.model.journal import Operation, OpState, StepRow, StepState
 from codeb.model.names import Place, Slot
@@ -83,6 +84,19 @@ def deployment_values(deployment: Deployment) -> Values:
 
 def deployment_of(row: RowMapping) -> Deployment:
     return Deployment(**_unflat(row))
+
+
+def env_values(version: EnvVersion) -> Values:
+    made = {name: list(names) for name, names in vars(version.difference).items()}
+    return {**_flat(version, version.place), "difference": made}
+
+
+def env_of(row: RowMapping) -> EnvVersion:
+    """One whose sealed text was not asked for has none."""
+    values: Values = dict(row)
+    place = Place(values.pop("project"), values.pop("environment"))
+    made = Difference(**{name: tuple(names) for name, names in values.pop("difference").items()})
+    return EnvVersion(place=place, difference=made, **values)
 
 
 def key_values(key: Key) -> Values:

@@ -27,6 +27,7 @@ from codeb.drivers.store.schema import (
     operation_locks,
     operation_steps,
     operations,
+    project_envs,
     projects,
     teams,
 )  # fmt: skip
@@ -42,6 +43,7 @@ FAULTS = (SQLAlchemyError, ValueError, KeyError, TypeError)
 
 HISTORY: tuple[Table, ...] = (
     operations, operation_steps, deployments, audit_logs, audit_pruned, events, conflicts, answers, operation_locks,
+    project_envs,
 )  # fmt: skip
 
 
@@ -102,6 +104,7 @@ def history(path: Path, target: Connection) -> tuple[dict[str, int], int]:
     counts = {table.name: 0 for table in HISTORY}
     ended: set[str] = set()
     forgotten = 0
+    known = set(target.execute(select(projects.c.name)).scalars())
     try:
         with reading(path) as source:
             if migrate.recorded(source) != migrate.HEAD:
@@ -114,7 +117,7 @@ def history(path: Path, target: Connection) -> tuple[dict[str, int], int]:
                             forgotten += 1
                             continue
                         ended.add(row["id"])
-                    if (kept := _kept(table, row, ended)) is not None:
+                    if (kept := _kept(table, row, ended, known)) is not None:
                         taken.append(kept)
                 for start in range(0, len(taken), CHUNK):
                     target.execute(insert(table).on_conflict_do_nothing(), taken[start : start + CHUNK])
@@ -124,13 +127,16 @@ def history(path: Path, target: Connection) -> tuple[dict[str, int], int]:
     return counts, forgotten
 
 
-def _kept(table: Table, row: Row, ended: set[str]) -> Row | None:
+def _kept(table: Table, row: Row, ended: set[str], known: set[str]) -> Row | None:
     if table is operation_steps:
         return row if row["operation_id"] in ended else None
     if table is deployments:
         return row if row["status"] in ("success", "failed") else None
     if table is answers:
         return row if row["answer"] is not None or row["sealed"] is not None else None
+    if table is project_envs:
+        # no one can have made one up without the master key
+        return row if row["project"] in known else None
     if table is operation_locks:
         # freed, with a number that nobody has: a holder of before can write nothing
         return {**row, "operation_id": None, "owner": None, "fence": row["fence"] + 1}

@@ -132,6 +132,7 @@ project_slots = Table(
     Column("promoted_at", Utc),
     Column("promoted_by", Prose),
     Column("grace_expires_at", Utc),
+    Column("env_version", Integer),
     PrimaryKeyConstraint("project", "environment", "slot", name="pk_project_slots"),
     ForeignKeyConstraint(["project"], ["projects.name"], name="fk_project_slots_project", ondelete="CASCADE"),
     CheckConstraint("slot IN ('blue', 'green')", name="ck_project_slots_slot"),
@@ -160,9 +161,26 @@ deployments = Table(
     Column("image_id", Text),
     Column("ended_at", Utc),
     Column("promoted_at", Utc),
+    Column("env_version", Integer),
     PrimaryKeyConstraint("id", name="pk_deployments"),
     Index("ix_deployments_place", "project", "environment", "id"),
 )  # fmt: skip
+
+project_envs = Table(
+    "project_envs", metadata,
+    Column("project", Text, nullable=False),
+    Column("environment", Text, nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("created_at", Utc, nullable=False),
+    Column("created_by", Prose, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("count", Integer, nullable=False),
+    Column("difference", Plain, nullable=False),
+    Column("sealed", Text, nullable=False),
+    PrimaryKeyConstraint("project", "environment", "number", name="pk_project_envs"),
+    ForeignKeyConstraint(["project"], ["projects.name"], name="fk_project_envs_project", ondelete="CASCADE"),
+)  # fmt: skip
+"""Versions of environment variables, only ever added. `sealed`: names and values; `difference`: names, to the one before."""
 
 operations = Table(
     "operations", metadata,

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, Table, and_, func, literal_column, select, tuple_, update
 
 from codeb.contracts.store import Sealed
-from codeb.drivers.store.schema import answers, meta
+from codeb.drivers.store.schema import answers, meta, project_envs
 from codeb.drivers.store.transaction import Transaction
-from codeb.model.sealed import NAMED, about_answer
+from codeb.model.sealed import NAMED, about_answer, about_env
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,9 @@ class Place:
         return func.substr(self.table.c.sealed, literal_column("1"), literal_column(str(NAMED)))
 
 
-PLACES: Mapping[str, Place] = {place.table.name: place for place in (Place(answers, about_answer),)}
+PLACES: Mapping[str, Place] = {
+    place.table.name: place for place in (Place(answers, about_answer), Place(project_envs, about_env))
+}
 """every table that holds something sealed: one that is missing here is not sealed anew, and keeps no key alive"""
 
 CHANGING = " changing"

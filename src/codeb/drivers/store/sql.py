@@ -16,6 +16,7 @@ from codeb.contracts.store import Snapshot, Standing
 from codeb.drivers.store import migrate, recall
 from codeb.drivers.store.approvals import SqlApprovals
 from codeb.drivers.store.audit import SqlAudit
+from codeb.drivers.store.envs import SqlEnvs
 from codeb.drivers.store.faults import translated
 from codeb.drivers.store.happenings import SqlConflicts, SqlEvents
 from codeb.drivers.store.journal import SqlJournal
@@ -53,6 +54,7 @@ class SqlRegistry:
         self.events = SqlEvents(tx)
         self.conflicts = SqlConflicts(tx)
         self.approvals = SqlApprovals(tx)
+        self.envs = SqlEnvs(tx)
 
 
 class SqlStore:

@@ -2,6 +2,8 @@
 
 import json
 import sys
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import click
@@ -49,22 +51,25 @@ ABOUT = {
     "project": "Projects", "slot": "Blue and green slots", "port": "Ports", "operation": "Operations", "event": "Events",
     "conflict": "What a replay could not add", "keys": "Keys of this installation",
     "team": "Teams", "member": "Members of your team", "token": "API keys",
-    "approval": "Plans that wait for another identity",
+    "approval": "Plans that wait for another identity", "env": "Environment variables",
 }  # fmt: skip
 
 
-def families() -> dict[str, click.Command]:
-    """A group for every family of tools that no hand-made command stands for; a tool that is one word is a command."""
+def families(beside: Mapping[str, click.Command] = MappingProxyType({})) -> dict[str, click.Command]:
+    """A group for every family of tools that no hand-made command stands for; a tool that is one word is a command.
+
+    `beside`: hand-made commands, by tool, that stand in their family among the others.
+    """
     found: dict[str, click.Command] = {}
     for tool in tools():
-        if tool.name in FRONT:
+        if tool.name in FRONT and tool.name not in beside:
             continue
         if not tool.verb:
             found[tool.name] = command(tool, tool.name)
             continue
         family = found.setdefault(tool.family, Commands(tool.family, help=f"{ABOUT.get(tool.family, tool.family.title())}."))
         assert isinstance(family, Commands)
-        family.add_command(command(tool, tool.command))
+        family.add_command(beside.get(tool.name) or command(tool, tool.command))
     for name, each in found.items():
         if isinstance(each, Commands):
             each.short_help = f"{(each.help or name).rstrip('.')}: {', '.join(each.commands)}"

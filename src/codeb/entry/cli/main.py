@@ -4,7 +4,7 @@ import sys
 
 import click
 
-from codeb.entry.cli import audit, doctor, doors, exits, generated, looks, machine, show, waiting
+from codeb.entry.cli import audit, doctor, doors, env, exits, generated, looks, machine, show, waiting
 from codeb.entry.cli.client import Unreachable
 from codeb.entry.cli.session import Ended, Session, unreachable
 from codeb.entry.cli.settings import BadSetting
@@ -15,6 +15,7 @@ DAILY = (
     looks.health, doors.cancel, waiting.approvals,
 )  # fmt: skip
 OTHER = (audit.audit, generated.raw, doctor.doctor, machine.configuration, machine.completion)
+BESIDE = {"env_set": env.env_set, "env_sync": env.env_sync, "env_scan": env.env_scan}
 EPILOG = "\b\nExit codes:\n" + "\n".join(f"  {code:>3}  {text}" for code, text in exits.WORDS)
 ABOUT = """Deploy, preview, promote and roll back containers, without losing a request.
 
@@ -51,7 +52,7 @@ def root() -> We:
         params=[click.Option(["--api-url"], metavar="URL", help="the server to speak to")],
     )  # fmt: skip
     we = click.version_option(VERSION, prog_name="we")(we)
-    for each in (*DAILY, *generated.families().values(), *OTHER):
+    for each in (*DAILY, *generated.families(BESIDE).values(), *OTHER):
         we.add_command(each)
     return we
 

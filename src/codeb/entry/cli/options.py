@@ -29,8 +29,8 @@ FIRST = "first"
 
 
 def options(tool: ToolView, *, positional: bool = True) -> list[click.Parameter]:
-    """An option for every param but objects; the first required one may be given without its name."""
-    found: list[click.Parameter] = [option(each) for each in tool.params if each.type != "object"]
+    """An option for every param but objects and secrets; the first required one may be given without its name."""
+    found: list[click.Parameter] = [option(each) for each in tool.params if each.type != "object" and not each.secret]
     if positional and tool.first is not None:
         metavar = "[FILE|-]" if tool.first.file else f"[{kebab(tool.first.name).upper().replace('-', '_')}]"
         kind = _kind(tool.first)

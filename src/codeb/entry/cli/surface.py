@@ -11,9 +11,12 @@ from typing import Any
 
 FRONT = {
     "deploy": "deploy", "promote": "promote", "rollback": "rollback", "logs": "logs", "health_check": "health",
-    "audit_list": "audit", "audit_verify": "audit verify",
+    "audit_list": "audit", "audit_verify": "audit verify", "env_set": "env set", "env_sync": "env sync", "env_scan": "env scan",
 }  # fmt: skip
 """tools that a hand-made command stands for, with every param of the tool as an option"""
+
+INSTEAD = {"env_set": ["LOG_LEVEL"], "env_sync": ["-f", ".env"], "env_scan": ["-f", ".env"]}
+"""what a command says in place of a secret param, of which no option is made (S11)"""
 
 COMMAND = {"keys_rotate": "rotate-master"}
 """commands that are not called as their tool's verb"""
@@ -43,6 +46,7 @@ class Param:
     enum: tuple[str, ...] = ()
     file: bool = False
     """whether its value is the text of a file, which the command line names instead"""
+    secret: bool = False
 
     @property
     def flags(self) -> list[str]:
@@ -91,6 +95,9 @@ class ToolView:
 
         said = ["we", *self.words.split()]
         known = {each.name: each for each in self.params}
+        if self.name in INSTEAD:
+            said += INSTEAD[self.name]
+            params = {name: value for name, value in params.items() if name not in known or not known[name].secret}
         files = {each.name for each in self.params if each.file}
         if set(params) - set(known) | set(params) & files or any(isinstance(value, dict) for value in params.values()):
             return shlex.join(["we", "tool", self.name, json.dumps(params, ensure_ascii=False)])

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Lifespan
 
 from codeb.entry import export, strict_json
 from codeb.entry.http.threshold import ALWAYS, Rules, Threshold
-from codeb.entry.http.wire import CLOSE, answered, body_of, budget, header, token
+from codeb.entry.http.wire import CLOSE, LARGEST_BODY, answered, body_of, budget, header, token
 from codeb.entry.metrics import CONTENT_TYPE, Counted, Metrics
 from codeb.entry.surface import described, openapi
 from codeb.entry.version import VERSION, older
@@ -88,7 +88,7 @@ class Http:
         path = request.path_params
         name = path["name"] if "name" in path else f"{path['family']}_{path['verb']}"
         request.scope["codeb.tool"] = name
-        return await self._ask(request, name, await self._json(request))
+        return await self._ask(request, name, await self._json(request, self._gate.most_bytes(name, token(request))))
 
     async def _audit(self, request: Request) -> Response:
         return await self._guard(request, self._audit_call)
@@ -124,9 +124,9 @@ class Http:
             ip=request.scope["codeb.client"].ip, idempotency_key=header(request, b"idempotency-key"),
         )  # fmt: skip
 
-    async def _json(self, request: Request) -> Any:
+    async def _json(self, request: Request, most: int = LARGEST_BODY) -> Any:
         kind = (header(request, b"content-type") or "").partition(";")[0].strip().lower()
-        body = await body_of(request)
+        body = await body_of(request, most)
         if not body and not kind:
             return {}
         if kind != "application/json":

@@ -55,38 +55,38 @@ def token(request: Request) -> Secret | None:
     return Secret(text.strip()) if scheme.lower() == "bearer" and text.strip() else None
 
 
-async def body_of(request: Request) -> bytes:
-    """Raises `TooLarge` as soon as more than a mebibyte has come or is announced, `InvalidParams` when it comes too slowly."""
+async def body_of(request: Request, most: int = LARGEST_BODY) -> bytes:
+    """Raises `TooLarge` as soon as more than `most` bytes came or are announced, `InvalidParams` when they come too slowly."""
     announced = header(request, b"content-length") or ""
-    if announced.isdecimal() and int(announced) > LARGEST_BODY:
-        raise _too_large()
+    if announced.isdecimal() and int(announced) > most:
+        raise _too_large(most)
     if WHOLE in request.scope:
         # nothing is waited for, and a timer is a tenth of a call
-        return await _read(request)
+        return await _read(request, most)
     try:
         async with asyncio.timeout(BODY_SECONDS):
-            return await _read(request)
+            return await _read(request, most)
     except TimeoutError:
         raise InvalidParams(
             f"The body did not come within {BODY_SECONDS:g} s; nothing was done.", code="too_slow", hint="Send it at once."
         ) from None
 
 
-async def _read(request: Request) -> bytes:
-    body, more = b"", True
+async def _read(request: Request, most: int) -> bytes:
+    body, more = bytearray(), True
     while more:
         message = await request.receive()
         if message["type"] == "http.disconnect":
             raise ClientDisconnect
         body += message.get("body", b"")
-        if len(body) > LARGEST_BODY:
-            raise _too_large()
+        if len(body) > most:
+            raise _too_large(most)
         more = message.get("more_body", False)
-    return body
+    return bytes(body)
 
 
-def _too_large() -> TooLarge:
-    return TooLarge(f"The body is larger than {LARGEST_BODY} bytes; nothing was done.", hint="Send less.")
+def _too_large(most: int) -> TooLarge:
+    return TooLarge(f"The body is larger than {most} bytes; nothing was done.", hint="Send less.")
 
 
 class Envelope(Response):

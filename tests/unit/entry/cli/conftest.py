@@ -45,6 +45,8 @@ def fake() -> Iterator[Fake]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            if self.path != "/api/tool":
+                asked = {"tool": self.path.removeprefix("/api/").replace("/", "_"), "params": asked}
             state.calls.append((asked["tool"], asked["params"], dict(self.headers.items())))
             status, body = state.next(asked["tool"])
             if status == 0:

@@ -1,5 +1,6 @@
 """Every tool has a command with all its params, and `next` calls come back as commands that mean the same."""
 
+import io
 import json
 import shlex
 from pathlib import Path
@@ -39,22 +40,35 @@ def test_the_command_line_knows_the_catalogue() -> None:
 def test_every_param_is_an_option(tool: ToolView) -> None:
     wire = {each.alias for each in BY_NAME[tool.name].params.model_fields.values()}
     assert {each.name for each in tool.params} == wire
+    wire -= {each.name for each in tool.params if each.secret}
     made = {each.name for each in options(tool)}
     found = find(tool)
     there = {each.name for each in found.get_params(click.Context(found))}
     assert wire <= made
     assert wire <= there
+    assert not [each.name for each in tool.params if each.secret and each.name in there], "nothing secret on a command line (S11)"
     assert "as_json" in there
 
 
 @pytest.mark.parametrize("tool", [t for t in tools() if t.name != "health_check"], ids=lambda tool: tool.name)
-def test_spoken_comes_back_as_the_same_params(tool: ToolView, fake: Fake, we: We) -> None:
-    params = {each.name: sample(each) for each in tool.params if each.name not in ("wait", "idempotencyKey", "dryRun")}
+def test_spoken_comes_back_as_the_same_params(
+    tool: ToolView, fake: Fake, we: We, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    left_out = ("wait", "idempotencyKey", "dryRun")
+    params = {each.name: sample(each) for each in tool.params if each.name not in left_out and not each.secret}
+    (here / ".env").write_text("A=1")
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"info")))
     fake.says(tool.name, {**OK, "whole": True})
     extra = ["--yes"] if tool.risk == "destroys" else []
     said = we(*shlex.split(tool.spoken(params))[1:], "--json", *extra)
     assert said.code == 0, said.err
-    assert fake.asked(tool.name) == [params]
+    instead = {"env_set": {"values": {"LOG_LEVEL": "info"}}, "env_sync": {"envContent": "A=1"}, "env_scan": {"envContent": "A=1"}}
+    assert fake.asked(tool.name) == [params | instead.get(tool.name, {})]
+
+
+def test_a_secret_is_not_spoken() -> None:
+    tool = next(each for each in tools() if each.name == "env_set")
+    assert tool.spoken({"projectName": "shop", "values": {"A": "canary"}}) == "we env set LOG_LEVEL -p shop"
 
 
 def test_a_false_flag_is_sent_and_an_unsaid_one_is_not(fake: Fake, we: We) -> None:

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from codeb.drivers.dns.memory import Zone
+from codeb.model.domains import RecordSet, proof_value
 from codeb.model.names import Slot
 from codeb.model.slots import State
 from tests.kit import PROD, STAGE, Process, Rig, Still, resting, still
@@ -71,6 +73,28 @@ def _aside(rig: Rig) -> None:
     rig.machine.rename(rig.machine.boxes["shop-production-blue"], "shop-production-blue.kept")
     rig.proxy.held.add(PROD)
     rig.proxy.lost.add(PROD)
+
+
+DOMAIN = {**WHERE, "domain": "www.example.com", "redirect": True}
+
+
+def proved(rig: Rig) -> None:
+    """The owner of example.com said in DNS that it is the first team's."""
+    value = proof_value(rig.store.snapshot.registry_id, "main", "example.com")
+    rig.outside.names["_codeb.example.com", "TXT"] = (value,)
+
+
+def _uncertain(rig: Rig) -> None:
+    """The last step before the record fails: everything is taken back."""
+    proved(rig)
+    rig.outside.silent.add("example.com")
+
+
+def _beside(rig: Rig) -> None:
+    """A zone of somebody else, with a record that is nobody's business here."""
+    proved(rig)
+    rig.dns.zones["example.com"] = Zone(sets={("mail.example.com", "A"): RecordSet("mail.example.com", "A", ("192.0.2.9",))})
+    rig.foreign.add(("mail.example.com", "example.com"))
 
 
 def _stray(rig: Rig) -> None:

@@ -141,6 +141,12 @@ Title = Annotated[
     Field(description="a name for people", max_length=100),
 ]
 
+DomainName = Annotated[
+    str,
+    AfterValidator(lambda text: grammar.domain(text, "localhost")),
+    Field(description="a domain name: lower-case labels, no final dot", max_length=253, examples=["shop.example.com"]),
+]
+
 RoleName = Literal["viewer", "member", "admin", "owner"]
 ApprovalName = Literal["none", "name", "human"]
 SlotName = Literal["blue", "green"]

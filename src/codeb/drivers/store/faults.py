@@ -42,6 +42,7 @@ TAKEN: dict[Columns, tuple[str, str]] = {
     frozenset({"approvals.requested_key", "approvals.body_sha256"}): (
         "approval_waiting", "The same call waits for an approval already.",
     ),
+    frozenset({"domains.host"}): ("domain_taken", "The domain is held already."),
     frozenset({"operations.id"}): ("operation_exists", "The operation is on record already."),
 }  # fmt: skip
 

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from codeb.contracts.kit import Kit, Policy
-from codeb.drivers.dns.memory import Zone
 from codeb.drivers.outside.memory import MemoryOutside
 from codeb.drivers.records.memory import MemoryLedger, MemoryRecords
 from codeb.drivers.runtime.memory import MemoryImages, MemoryLogs, MemoryPorts, MemoryRuntime
@@ -37,21 +36,23 @@ from codeb.tools.catalog import BY_NAME
 from codeb.tools.tool import Tool
 from tests.kit_parts import (
     START,
+    TEAM,
     Clock,
     Died,
     WatchedDns,
     WatchedProxy,
     WiredHealth,
     World,
+    inline,
     names_at_odds,
     names_of,
     sagas,
+    shop,
     unlocked,
-)
+)  # fmt: skip
 
 __all__ = ["OWNER", "PROD", "STAGE", "START", "Clock", "Died", "Process", "Rig", "Still", "World"]
 
-TEAM = "main"
 PUBLIC = "192.0.2.7"
 """where visitors reach the proxy"""
 OWNER = key_text(TEAM, Role.OWNER, "o" * 32)
@@ -279,7 +280,7 @@ class Still:
     proxy: tuple[dict[Place, Site], dict[Place, Live], set[Place], set[str]]
     boots: int
     spoilt: dict[str, Any]
-    names: tuple[dict[str, Zone], set[Place], set[tuple[str, str]], dict[tuple[str, str], tuple[str, ...]]]
+    names: tuple[Any, ...]
 
     @asynccontextmanager
     async def again(self) -> AsyncIterator[Rig]:
@@ -294,7 +295,9 @@ class Still:
             fresh.ledger = copy.deepcopy(self.ledger)
             fresh.proxy.loaded, fresh.proxy.switch, fresh.proxy.held, fresh.health.broken = (copy.copy(x) for x in self.proxy)
             fresh.proxy.spoil(**self.spoilt)
-            fresh.dns.zones, fresh.proxy.curtains, fresh.foreign, fresh.outside.names = copy.deepcopy(self.names)
+            fresh.dns.zones, fresh.proxy.curtains, fresh.foreign, fresh.outside.names, fresh.outside.silent = copy.deepcopy(
+                self.names
+            )
             fresh.boots = self.boots
             yield fresh
         finally:
@@ -330,7 +333,7 @@ def still(of: Rig) -> Still:
         proxy,
         of.boots,
         of.proxy.spoilt(),
-        copy.deepcopy((of.dns.zones, of.proxy.curtains, of.foreign, of.outside.names)),
+        copy.deepcopy((of.dns.zones, of.proxy.curtains, of.foreign, of.outside.names, of.outside.silent)),
     )
 
 
@@ -361,31 +364,6 @@ async def begin(state: str = "empty") -> AsyncIterator[Rig]:
     """A rig of your own in that state."""
     async with (await resting(state)).again() as mine:
         yield mine
-
-
-async def shop(process: Process, at: Rig, state: str) -> None:
-    """Bring project shop to a named state of its production slots, by the tools alone.
-
-    new: no version. deployed: 1 in blue. active: 1 live. ready: 1 live in blue, 2 deployed in green.
-    grace: 2 live in green, 1 in grace in blue. back: rolled back to 1, 2 deployed. gone: deleted in state grace.
-    """
-    for number in ("1", "2", "3", "4", "5"):
-        at.image(number)
-    await process.ok("project_create", projectName="shop", containerPort=8080)
-    where = {"projectName": "shop", "environment": "production"}
-    for name, tool, more in (
-        ("new", "", {}), ("deployed", "deploy", {"image": "shop:1"}), ("active", "promote", {}),
-        ("ready", "deploy", {"image": "shop:2"}), ("grace", "promote", {}), ("back", "rollback", {}),
-    ):  # fmt: skip
-        if tool:
-            await process.ok(tool, **where, **more)
-        if name == "grace" and state == "gone":
-            await process.ok("project_delete", projectName="shop", confirm="shop")
-            name = state
-        if name == state:
-            at.machine.effects.clear()
-            return
-    raise ValueError(state)
 
 
 async def add_key(rig: Rig, role: Role = Role.OWNER, team: str = TEAM, **more: Any) -> Secret:

@@ -30,13 +30,14 @@ from codeb.flows import (
     rollback,
     undelete,
 )  # fmt: skip
-from codeb.model.domains import RecordSet
+from codeb.model.domains import RecordSet, proof_value
 from codeb.model.names import Place, Slot
 from codeb.model.specs import Address, Answer, Finding, Live, Site
 from codeb.saga.step import Saga
 from tests.virtual_time import VirtualLoop
 
 SPOILT = ("lost", "edited", "strange", "foreign", "dead", "stuck")
+TEAM = "main"
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
@@ -289,3 +290,41 @@ def names_at_odds(snapshot: Snapshot, proxy: MemoryProxy, dns: MemoryDns, foreig
     found += [f"{name} has no record in {zone}" for name, zone in sorted(ours - there)]
     shown = {page for page in snapshot.maintenances if snapshot.projects[page.project].state == "ready"}
     return found + [f"the page before {place.key} differs" for place in sorted(shown ^ proxy.curtains)]
+
+
+async def shop(process: Any, at: Any, state: str) -> None:
+    """Bring project shop to a named state of its production slots, by the tools alone.
+
+    new: no version. deployed: 1 in blue. active: 1 live. ready: 1 live in blue, 2 deployed in green.
+    grace: 2 live in green, 1 in grace in blue. back: rolled back to 1, 2 deployed. gone: deleted in state grace.
+    named: active, with www.example.com and example.com that leads to it. closed: named, in maintenance.
+    """
+    for number in ("1", "2", "3", "4", "5"):
+        at.image(number)
+    await process.ok("project_create", projectName="shop", containerPort=8080)
+    where = {"projectName": "shop", "environment": "production"}
+    for name, tool, more in (
+        ("new", "", {}), ("deployed", "deploy", {"image": "shop:1"}), ("active", "promote", {}),
+        ("ready", "deploy", {"image": "shop:2"}), ("grace", "promote", {}), ("back", "rollback", {}),
+    ):  # fmt: skip
+        if tool:
+            await process.ok(tool, **where, **more)
+        if name == "grace" and state == "gone":
+            await process.ok("project_delete", projectName="shop", confirm="shop")
+            name = state
+        if name == "active" and state in ("named", "closed"):
+            await _name(process, at, closed=state == "closed")
+            name = state
+        if name == state:
+            at.machine.effects.clear()
+            return
+    raise ValueError(state)
+
+
+async def _name(process: Any, at: Any, *, closed: bool) -> None:
+    value = proof_value(at.store.snapshot.registry_id, TEAM, "example.com")
+    at.outside.names["_codeb.example.com", "TXT"] = (value,)
+    where = {"projectName": "shop", "environment": "production"}
+    await process.ok("domain_setup", **where, domain="www.example.com", redirect=True)
+    if closed:
+        await process.ok("maintenance_on", **where)

@@ -90,11 +90,19 @@ def _uncertain(rig: Rig) -> None:
     rig.outside.silent.add("example.com")
 
 
-def _beside(rig: Rig) -> None:
+def beside(rig: Rig) -> None:
     """A zone of somebody else, with a record that is nobody's business here."""
     proved(rig)
     rig.dns.zones["example.com"] = Zone(sets={("mail.example.com", "A"): RecordSet("mail.example.com", "A", ("192.0.2.9",))})
     rig.foreign.add(("mail.example.com", "example.com"))
+
+
+def _lost_names(rig: Rig) -> None:
+    """A record is deleted, one changed, the maintenance page taken away by hand."""
+    zone = rig.dns.zones["example.com"].sets
+    del zone["www.example.com", "A"]
+    zone["example.com", "A"] = RecordSet("example.com", "A", ("192.0.2.66",))
+    rig.proxy.curtains.clear()
 
 
 def _stray(rig: Rig) -> None:
@@ -132,6 +140,14 @@ SCENES: dict[str, Scene] = {
     "undelete": Scene("gone", "undelete", {"projectName": "shop"}),
     "undelete, never proven": Scene("gone", "undelete", {"projectName": "shop"}, spoil=_dark),
     "project_delete, purge": Scene("gone", "project_delete", {"projectName": "shop", "confirm": "shop", "purge": True}),
+    "domain_setup": Scene("active", "domain_setup", DOMAIN, spoil=proved),
+    "domain_setup, before the first deploy": Scene("new", "domain_setup", {**WHERE, "domain": SITE}),
+    "domain_setup, no certificate": Scene("active", "domain_setup", DOMAIN, spoil=_uncertain),
+    "domain_delete": Scene("named", "domain_delete", {"domain": "www.example.com"}),
+    "maintenance_on": Scene("active", "maintenance_on", WHERE),
+    "maintenance_on, before the first deploy": Scene("new", "maintenance_on", WHERE),
+    "maintenance_off": Scene("closed", "maintenance_off", WHERE),
+    "mend names and a page": Scene("closed", "reconcile", {}, spoil=_lost_names, again=True, dark=True),
     "mend beside a grace": Scene("grace", "reconcile", {}, spoil=_no_active, again=True),
     "mend with nobody left": Scene("grace", "reconcile", {}, spoil=_no_grace, dark=True, again=True),
     "mend what stands aside": Scene("active", "reconcile", {}, spoil=_aside, dark=True, again=True),

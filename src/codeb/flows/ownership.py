@@ -4,7 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from codeb.contracts.kit import Kit
-from codeb.model.domains import Domain, covered, has_been, proof_name, proof_value
+from codeb.model.domains import Domain, anothers, covered, proof_name, proof_value
 from codeb.model.names import Place
 
 LOOKUP_SECONDS = 5.0
@@ -21,7 +21,8 @@ class Proof:
 async def proof_of(kit: Kit, host: str, team: str, place: Place, known: Collection[Domain], registry_id: str) -> Proof:
     """The base domain's own host of the place, a name below one of the team's, the TXT record, or the address.
 
-    That a name leads here is no proof once it was another team's: its record may just have been left behind.
+    That a name leads here is no proof where another team has it, or had it: then it led here for that team, and its record
+    may just have been left behind.
     """
     if host == place.host(kit.policy.base_domain):
         return Proof("own")
@@ -30,7 +31,7 @@ async def proof_of(kit: Kit, host: str, team: str, place: Place, known: Collecti
     said = await kit.outside.lookup(proof_name(host), "TXT", LOOKUP_SECONDS)
     if proof_value(registry_id, team, host) in said.values:
         return Proof("txt")
-    if not has_been(host, team, known) and await leads_here(kit, host):
+    if not anothers(host, team, known) and await leads_here(kit, host):
         return Proof("address")
     return Proof(why=said.reason)
 

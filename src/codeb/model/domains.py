@@ -86,9 +86,9 @@ def reserved(host: str, place: Place, base: str) -> bool:
     return related(host, base) and host != place.host(base)
 
 
-def has_been(host: str, team: str, known: Iterable[Domain]) -> bool:
-    """Whether the name, or one above or below it, was another team's before."""
-    return any(not each.held and each.team != team and related(host, each.host) for each in known)
+def anothers(host: str, team: str, known: Iterable[Domain]) -> bool:
+    """Whether the name, or one above or below it, is another team's, or was."""
+    return any(each.team != team and related(host, each.host) for each in known)
 
 
 def covered(host: str, team: str, known: Iterable[Domain]) -> bool:

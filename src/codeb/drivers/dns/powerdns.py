@@ -46,8 +46,8 @@ class PowerDns:
     def __init__(self, settings: PowerDnsSettings, permit: Callable[[], None] = lambda: None) -> None:
         self._settings = settings
         self._permit = permit
+        self._base = f"{settings.url.rstrip('/')}/api/v1/servers/localhost"
         self._client = httpx2.AsyncClient(
-            base_url=f"{settings.url.rstrip('/')}/api/v1/servers/localhost",
             headers={"X-API-Key": settings.api_key.reveal(), "Accept": "application/json"},
             timeout=httpx2.Timeout(settings.seconds), trust_env=False, follow_redirects=False,
         )  # fmt: skip
@@ -138,7 +138,7 @@ class PowerDns:
             self._permit()
         try:
             async with asyncio.timeout(self._settings.seconds * 2):
-                got = await self._client.request(method, path, json=body, params=params)
+                got = await self._client.request(method, self._base + path, json=body, params=params)
         except (httpx2.HTTPError, TimeoutError, OSError) as fault:
             raise Unavailable(
                 f"The DNS server's API does not answer ({type(fault).__name__}); no more was changed in DNS.",

@@ -30,7 +30,7 @@ def settings(server: PdnsServer) -> PowerDnsSettings:
     return PowerDnsSettings(server.url, Secret(KEY), "127.0.0.1", server.dns_port, NAMESERVERS)
 
 
-@pytest.fixture(params=["memory", "powerdns"])
+@pytest.fixture(params=["memory", pytest.param("powerdns", marks=pytest.mark.dns)])
 async def dns(request: pytest.FixtureRequest) -> AsyncIterator[MemoryDns | PowerDns]:
     if request.param == "memory":
         yield MemoryDns()
@@ -163,6 +163,7 @@ async def test_only_an_empty_zone_of_ours_is_dropped(dns: MemoryDns | PowerDns, 
 # of PowerDNS alone
 
 
+@pytest.mark.dns
 async def test_the_zone_has_soa_and_name_servers_and_its_serial_grows(server: PdnsServer) -> None:
     dns = PowerDns(settings(server))
     await dns.make_zone("serial.example.edu")
@@ -175,6 +176,7 @@ async def test_the_zone_has_soa_and_name_servers_and_its_serial_grows(server: Pd
     await dns.close()
 
 
+@pytest.mark.dns
 async def test_without_name_servers_no_zone_is_made(server: PdnsServer) -> None:
     dns = PowerDns(replace(settings(server), nameservers=()))
     with pytest.raises(Conflict) as refused:
@@ -183,6 +185,7 @@ async def test_without_name_servers_no_zone_is_made(server: PdnsServer) -> None:
     await dns.close()
 
 
+@pytest.mark.dns
 async def test_a_wrong_key_and_a_dead_server_are_unavailable_and_the_key_is_in_no_word_of_it(server: PdnsServer) -> None:
     dead, dead_dns = free_ports(2)
     for wrong in (
@@ -202,6 +205,7 @@ async def test_a_wrong_key_and_a_dead_server_are_unavailable_and_the_key_is_in_n
     await dns.close()
 
 
+@pytest.mark.dns
 async def test_who_may_not_change_anything_sends_nothing(server: PdnsServer) -> None:
     def never() -> None:
         raise FenceLost("not its turn")

@@ -128,7 +128,9 @@ def may_be_visited(address: str, ours: Collection[str]) -> bool:
         found = ipaddress.ip_address(address)
     except ValueError:
         return False
-    if isinstance(found, ipaddress.IPv6Address) and (found.ipv4_mapped or any(found in each for each in NOT_PUBLIC)):
+    if isinstance(found, ipaddress.IPv6Address) and (
+        found.scope_id or found.ipv4_mapped or any(found in each for each in NOT_PUBLIC)
+    ):
         return False
     return found.is_global and not found.is_multicast and not found.is_reserved
 
@@ -169,7 +171,7 @@ def _value(kind: str, text: str) -> str:
     """Each type by its own grammar."""
     if kind == "A":
         return str(ipaddress.IPv4Address(text))
-    if kind == "AAAA":
+    if kind == "AAAA" and "%" not in text:
         return str(ipaddress.IPv6Address(text))
     if kind == "CNAME" and _is_name(text):
         return text

@@ -80,7 +80,7 @@ ONLY: dict[str, tuple[str, ...]] = {
         "localhost", "shop", "-a.example.com", "a-.example.com", "a..example.com", ".example.com", "example.com.",
         "*.example.com",
         "example.com:443", "192.0.2.7", "[2001:db8::7]", "2001:db8::7", "Example.com", "ex_ample.com", "_codeb.example.com",
-        "exämple.com", "a.b", "printer.local", "a.internal", "7.2.0.192.in-addr.arpa", "a" * 64 + ".example.com",
+        "exämple.com", "a.b", "printer.local", "a.internal", "9.in-addr.arpa", "a" * 64 + ".example.com",
         "a." * 126 + "example.com", "example.com/x", "http://example.com", "user@example.com", "shop.example.c0m", "a.1",
         "shop.example.com,blog.example.com", "shop.example.com\n", "{env.HOME}.example.com", "a`b.example.com",
     ),

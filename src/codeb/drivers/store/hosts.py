@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import ColumnElement, delete, select
+from sqlalchemy import ColumnElement, delete, insert, select
 
 from codeb.drivers.store import rows
 from codeb.drivers.store.schema import domains, maintenances
@@ -22,15 +22,15 @@ class SqlDomains:
     async def claim(self, *claimed: Domain) -> None:
         for each in claimed:
             self._tx.touch(each.project)
-            statement = self._tx.insert(domains)
-            rest = {column.name: statement.excluded[column.name] for column in domains.c if column.name != "host"}
-            free = domains.c.state == DomainState.RELEASED.value
-            taking = statement.on_conflict_do_update(index_elements=["host"], set_=rest, where=free)
-            if not await self._tx.claim(taking, rows.domain_values(each)):
+            free = (domains.c.host == each.host) & (domains.c.state == DomainState.RELEASED.value)
+            await self._tx.write(delete(domains).where(free))
+            try:
+                await self._tx.claim(insert(domains), rows.domain_values(each))
+            except Conflict as taken:
                 raise Conflict(
-                    f"The domain {each.host} is held already. Nothing was changed.", code="domain_taken",
+                    f"The domain {each.host} is held already. Nothing was changed.", code=taken.code,
                     hint="See domain_list for yours.", details={"domain": each.host},
-                )  # fmt: skip
+                ) from taken  # fmt: skip
 
     async def put(self, *held: Domain) -> None:
         for each in held:

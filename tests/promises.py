@@ -38,7 +38,7 @@ SHOWN: dict[str, tuple[str, ...]] = {
         "e2e/test_supervision.py",
     ),
     "P5": ("flows/test_rollback.py", "e2e/test_outage.py"),
-    "P6": ("flows/test_engine.py", "contracts/test_leader.py", "e2e/test_two_processes.py"),
+    "P6": ("flows/test_engine.py", "contracts/test_leader.py", "e2e/test_two_processes.py", "flows/test_domains.py"),
     "P7": (
         "unit/model/test_ports.py",
         "unit/tools/test_ports.py",

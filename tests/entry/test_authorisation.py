@@ -51,7 +51,9 @@ WHOLE = {"team_create", "team_settings", "team_delete", "keys_rotate"}
 """what concerns the whole team or more: not for an owner key that is narrowed, to whatever it is"""
 HANDS_ON = {"token_create", "member_invite", "member_remove"}
 """what a narrowed key may, as far as nothing it makes or ends reaches beyond it"""
-AWAY = {"deploy", "promote", "rollback", "slot_cleanup", "operation_cancel", "reconcile"}
+AWAY = {
+    "deploy", "promote", "rollback", "slot_cleanup", "operation_cancel", "reconcile", "maintenance_on", "maintenance_off",
+}  # fmt: skip
 """what changes something and goes on while the database is away"""
 READS_IT_ALL = {"audit_verify"}
 """what changes nothing, and has no answer without the database"""

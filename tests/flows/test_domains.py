@@ -1,17 +1,21 @@
 """S27: a name is one team's, with everything below it; a domain is DNS, proxy and certificate together, or nothing of it.
 
-P2, P15: what fails takes everything back; a lost record comes back, what is somebody else's is never touched.
+P2, P6, P15: what fails takes everything back; a lost record comes back, what is somebody else's is never touched.
 """
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
 
 from codeb.drivers.dns.memory import Zone
 from codeb.entry.reconciler import Reconciler
+from codeb.errors import FenceLost, StepFailed
+from codeb.flows.names import ZonePlan, put_records, take_back
 from codeb.model.access import Role
 from codeb.model.domains import RecordSet, proof_value
 from codeb.model.secret import Secret
+from codeb.saga.fence import fence_kit
 from tests.flows.crash import WHERE
 from tests.kit import PROD, PUBLIC, Process, Rig, add_key, begin
 
@@ -164,6 +168,20 @@ async def test_two_teams_that_prove_it_at_once_do_not_both_get_it(rig: Rig) -> N
     assert rig.store.snapshot.domains["example.com"].team == "main" and await rig.faults() == []
 
 
+@pytest.mark.parametrize("wanted", ["example.com", "api.example.com"])
+async def test_two_teams_that_ask_at_once_do_not_both_get_it_nor_one_above_the_other(rig: Rig, wanted: str) -> None:
+    process = rig.boot()
+    key = await other(rig, process)
+    prove(rig, wanted, "rivals")
+    own = proof_value(rig.store.snapshot.registry_id, "main", "example.com")
+    rig.outside.names["_codeb.example.com", "TXT"] = (*rig.outside.names.get(("_codeb.example.com", "TXT"), ()), own)
+    ask = {"key": key, "projectName": "blog", "environment": "production", "domain": wanted}
+    both = await asyncio.gather(process.ask("domain_setup", **CUSTOM), process.ask("domain_setup", **ask))
+    await process.settle()
+    assert sorted(each.status for each in both) == [200, 409]
+    assert len([each for each in rig.store.snapshot.domains.values() if each.held]) == 1 and await rig.faults() == []
+
+
 # one transaction
 
 
@@ -214,6 +232,16 @@ async def test_another_record_of_the_name_is_never_touched(rig: Rig) -> None:
     await process.ok("domain_setup", **CUSTOM)
     await process.ok("domain_delete", domain="example.com")
     assert rig.dns.zones["example.com"].sets == {("example.com", "A"): right}
+
+
+async def test_a_record_that_appears_meanwhile_is_not_touched_either(rig: Rig) -> None:
+    theirs = RecordSet("example.com", "A", ("192.0.2.66",))
+    rig.dns.zones["example.com"] = Zone(sets={("example.com", "A"): theirs})
+    kit, plan = rig.boot().kit, ZonePlan("example.com", (RecordSet("example.com", "A", (PUBLIC,)),))
+    with pytest.raises(StepFailed):
+        await put_records(kit, plan)
+    await take_back(kit, plan)
+    assert rig.dns.zones["example.com"].sets == {("example.com", "A"): theirs}
 
 
 async def test_deletion_leaves_no_record_zone_or_host_but_what_is_anothers() -> None:
@@ -329,3 +357,19 @@ async def test_status_asks_nothing_of_an_address_that_is_not_public(address: str
         rig.outside.visited.clear()
         body = await process.ok("domain_status", domain="www.example.com")
         assert (body["tls"]["status"], body["http"]["status"], rig.outside.visited) == ("unknown", "unknown", [])
+
+
+async def test_who_lost_the_lock_changes_neither_dns_nor_a_page() -> None:
+    """P6: the fence is looked up before each of them."""
+    async with begin("named") as rig:
+        process = rig.boot()
+        body = await process.ok("maintenance_on", **WHERE)
+        before, stale = rig.print(), fence_kit(process.kit, body["operationId"], 0)
+        assert stale.dns is not None
+        for act in (
+            stale.dns.make_zone("example.net"), stale.dns.drop_zone("example.com"),
+            stale.dns.change("example.com", (), (RecordSet("example.com", "A", (PUBLIC,)),)), stale.curtain.draw(PROD, False),
+        ):  # fmt: skip
+            with pytest.raises(FenceLost):
+                await act
+        assert rig.print() == before

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from codeb.contracts.kit import Kit, Policy
+from codeb.drivers.outside.memory import MemoryOutside
 from codeb.drivers.records.memory import MemoryLedger, MemoryRecords
 from codeb.drivers.runtime.memory import MemoryImages, MemoryLogs, MemoryPorts, MemoryRuntime
 from codeb.drivers.runtime.memory_machine import Behaviour, Machine
@@ -23,7 +24,6 @@ from codeb.drivers.store.schema import operation_locks
 from codeb.drivers.store.sql import SqlStore, open_store
 from codeb.drivers.store.sqlite import READERS, SqliteDatabase
 from codeb.drivers.vault.memory import MemoryKeyFile
-from codeb.flows import cleanup, deploy, mend, project_delete, project_purge, promote, restart, rollback, undelete
 from codeb.gate import Answer as Said
 from codeb.gate import Asked, AuditLog, Gate
 from codeb.gate.authenticate import digest
@@ -32,25 +32,35 @@ from codeb.model.names import Place, kept
 from codeb.model.secret import Secret
 from codeb.model.specs import Live, Site
 from codeb.saga.engine import Engine
-from codeb.saga.step import Saga
 from codeb.tools.catalog import BY_NAME
 from codeb.tools.tool import Tool
-from tests.kit_parts import START, Clock, Died, WatchedEnvFiles, WatchedProxy, WiredHealth, World, env_faults, env_print, unlocked
+from tests.kit_parts import (
+    START,
+    TEAM,
+    Clock,
+    Died,
+    WatchedDns,
+    WatchedEnvFiles,
+    WatchedProxy,
+    WiredHealth,
+    World,
+    env_faults,
+    env_print,
+    inline,
+    names_at_odds,
+    names_of,
+    sagas,
+    shop,
+    unlocked,
+)  # fmt: skip
 
 __all__ = ["OWNER", "PROD", "STAGE", "START", "Clock", "Died", "Process", "Rig", "Still", "World"]
 
-TEAM = "main"
+PUBLIC = "192.0.2.7"
+"""where visitors reach the proxy"""
 OWNER = key_text(TEAM, Role.OWNER, "o" * 32)
 PROD = Place("shop", "production")
 STAGE = Place("shop", "staging")
-
-
-def sagas() -> tuple[Saga[Any], ...]:
-    """As the modules have them now, so that a test can put a broken one in its place."""
-    return (
-        deploy.SAGA, promote.SAGA, rollback.SAGA, cleanup.SAGA, project_delete.SAGA, undelete.SAGA, project_purge.SAGA,
-        restart.SAGA, mend.SAGA,
-    )  # fmt: skip
 
 
 @dataclass
@@ -97,12 +107,16 @@ class Rig:
     ledger: MemoryLedger = field(default_factory=MemoryLedger)
     boots: int = 0
     home: str = "house"
+    foreign: set[tuple[str, str]] = field(default_factory=set)
+    """names and zones of records that somebody else put there"""
     world_of: Callable[[Clock], World] = World
 
     def __post_init__(self) -> None:
         self.proxy = WatchedProxy(self.machine)
         self.health = WiredHealth(self.machine, self.proxy)
         self.env_files = WatchedEnvFiles(self.machine)
+        self.dns = WatchedDns(self.machine)
+        self.outside = MemoryOutside(self.dns, self.proxy, self.health)
 
     def boot(self, change: Callable[[Kit], Kit] = lambda kit: kit, tools: dict[str, Tool[Any]] | None = None) -> Process:
         self.boots += 1
@@ -110,7 +124,8 @@ class Rig:
         kit = change(
             Kit(
                 world=world, store=self.store, runtime=runtime, restarter=runtime, sight=CachedSight(runtime, world),
-                networks=runtime, upkeep=runtime, proxy_upkeep=self.proxy, logs=MemoryLogs(self.machine),
+                networks=runtime, upkeep=runtime, proxy_upkeep=self.proxy, curtain=self.proxy,
+                dns=self.dns, outside=self.outside, logs=MemoryLogs(self.machine),
                 images=MemoryImages(self.machine), ports=MemoryPorts(self.machine), proxy=self.proxy,
                 health=self.health, records=self.records, ledger=self.ledger, policy=self.policy, vault=vault, keyring=vault,
                 env_files=self.env_files,
@@ -156,7 +171,8 @@ class Rig:
             },
             "env": env_print(self.machine, self.env_files),
             "switch": dict(self.proxy.switch), "held": set(self.proxy.held), "sites": dict(self.proxy.loaded),
-            "spoilt": self.proxy.spoilt(),
+            "spoilt": self.proxy.spoilt(), "curtains": set(self.proxy.curtains),
+            **names_of(found, self.dns),
             # a project's own may stay when its first deploy failed: the next one uses it
             "networks": sorted(name for name, (_, owner) in self.machine.networks.items() if owner not in found.projects),
         }  # fmt: skip
@@ -179,6 +195,7 @@ class Rig:
         if ports != sorted(lease.port for lease in snapshot.leases):
             found.append("leases and slots differ")
         known = set(snapshot.projects)
+        found += names_at_odds(snapshot, self.proxy, self.dns, self.foreign, self.policy.base_domain)
         found += [f"network {name} of nobody" for name, (_, owner) in self.machine.networks.items() if owner not in known]
         return found
 
@@ -229,17 +246,6 @@ class Rig:
         return found + [f"{each.id} is {each.status}" for each in past if each.status == "pending"]
 
 
-def _inline(database: SqliteDatabase) -> SqliteDatabase:
-    """The same database without a thread per connection: memory answers at once, and a thousand cells stay quick."""
-
-    async def here(act: Callable[..., Any], *args: Any) -> Any:
-        return act(*args)
-
-    for line in database._lines:
-        line._in_thread = here  # type: ignore[method-assign]
-    return database
-
-
 async def _seed(store: SqlStore) -> None:
     async with store.write() as registry:
         await registry.teams.ensure(TEAM)
@@ -252,10 +258,11 @@ async def rig(home: Path, **policy: Any) -> AsyncIterator[Rig]:
     clock = Clock()
     store = await open_store("sqlite://", mirror=None, now=clock.now)
     assert isinstance(store._database, SqliteDatabase)
-    _inline(store._database)
+    inline(store._database)
     try:
         await _seed(store)
-        yield Rig(store, Policy(home=home, image_registry="reg.test:5000", **policy), clock)
+        more = {"public_addresses": (PUBLIC,), **policy}
+        yield Rig(store, Policy(home=home, image_registry="reg.test:5000", **more), clock)
     finally:
         await store.close()
 
@@ -279,12 +286,13 @@ class Still:
     proxy: tuple[dict[Place, Site], dict[Place, Live], set[Place], set[str]]
     boots: int
     spoilt: dict[str, Any]
+    names: tuple[Any, ...]
 
     @asynccontextmanager
     async def again(self) -> AsyncIterator[Rig]:
         clock = copy.copy(self.clock)
         clock.follow(asyncio.get_running_loop())
-        database = _FREE.pop() if _FREE else _inline(SqliteDatabase(None))
+        database = _FREE.pop() if _FREE else inline(SqliteDatabase(None))
         database.path.write_bytes(self.data)
         store = SqlStore(database, None, clock.now)
         try:
@@ -294,6 +302,9 @@ class Still:
             fresh.env_files.files, fresh.env_files.at = (dict(each) for each in self.env_files)
             fresh.proxy.loaded, fresh.proxy.switch, fresh.proxy.held, fresh.health.broken = (copy.copy(x) for x in self.proxy)
             fresh.proxy.spoil(**self.spoilt)
+            fresh.dns.zones, fresh.proxy.curtains, fresh.foreign, fresh.outside.names, fresh.outside.silent = copy.deepcopy(
+                self.names
+            )
             yield fresh
         finally:
             for line in database._lines:
@@ -329,6 +340,7 @@ def still(of: Rig) -> Still:
         proxy,
         of.boots,
         of.proxy.spoilt(),
+        copy.deepcopy((of.dns.zones, of.proxy.curtains, of.foreign, of.outside.names, of.outside.silent)),
     )
 
 
@@ -359,35 +371,6 @@ async def begin(state: str = "empty") -> AsyncIterator[Rig]:
     """A rig of your own in that state."""
     async with (await resting(state)).again() as mine:
         yield mine
-
-
-async def shop(process: Process, at: Rig, state: str) -> None:
-    """Bring project shop to a named state of its production slots, by the tools alone.
-
-    new: no version. deployed: 1 in blue. active: 1 live. ready: 1 live in blue, 2 deployed in green.
-    grace: 2 live in green, 1 in grace in blue. back: rolled back to 1, 2 deployed. gone: deleted in state grace.
-    varied: as grace, with one more version of the variables before each of these steps.
-    """
-    for number in ("1", "2", "3", "4", "5"):
-        at.image(number)
-    await process.ok("project_create", projectName="shop", containerPort=8080)
-    where = {"projectName": "shop", "environment": "production"}
-    for name, tool, more in (
-        ("new", "", {}), ("deployed", "deploy", {"image": "shop:1"}), ("active", "promote", {}),
-        ("ready", "deploy", {"image": "shop:2"}), ("grace", "promote", {}), ("back", "rollback", {}),
-    ):  # fmt: skip
-        if tool:
-            if state == "varied":
-                await process.ok("env_set", **where, values={"A": name})
-            await process.ok(tool, **where, **more)
-        if name == "grace" and state in ("gone", "varied"):
-            if state == "gone":
-                await process.ok("project_delete", projectName="shop", confirm="shop")
-            name = state
-        if name == state:
-            at.machine.effects.clear()
-            return
-    raise ValueError(state)
 
 
 async def add_key(rig: Rig, role: Role = Role.OWNER, team: str = TEAM, **more: Any) -> Secret:

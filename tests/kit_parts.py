@@ -3,25 +3,67 @@
 import asyncio
 import contextlib
 import copy
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from codeb.contracts.envs import EnvCopy
+from codeb.contracts.store import Snapshot
+from codeb.drivers.dns.memory import MemoryDns
 from codeb.drivers.envs.memory import MemoryEnvFiles
 from codeb.drivers.health.memory import MemoryHealth
 from codeb.drivers.proxy.memory import MemoryProxy
 from codeb.drivers.runtime.memory_machine import Machine
 from codeb.drivers.store.sql import SqlStore
+from codeb.drivers.store.sqlite import SqliteDatabase
 from codeb.drivers.vault.aesgcm import AesGcmVault
 from codeb.drivers.vault.memory import MemoryKeyFile
+from codeb.flows import (
+    cleanup,
+    deploy,
+    domain_delete,
+    domain_setup,
+    maintenance,
+    mend,
+    project_delete,
+    project_purge,
+    promote,
+    restart,
+    rollback,
+    undelete,
+)  # fmt: skip
+from codeb.model.domains import RecordSet, proof_value
 from codeb.model.names import Place, Slot
 from codeb.model.specs import Address, Answer, Finding, Live, Site
+from codeb.saga.step import Saga
 from tests.virtual_time import VirtualLoop
 
 SPOILT = ("lost", "edited", "strange", "foreign", "dead", "stuck")
+TEAM = "main"
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+PROCEDURES: tuple[Any, ...] = (
+    deploy, promote, rollback, cleanup, project_delete, undelete, project_purge, restart, mend, domain_setup, domain_delete,
+    maintenance,
+)  # fmt: skip
+
+
+def sagas() -> tuple[Saga[Any], ...]:
+    """As the modules have them now, so that a test can put a broken one in its place."""
+    return tuple(each.SAGA for each in PROCEDURES)
+
+
+def inline(database: SqliteDatabase) -> SqliteDatabase:
+    """The same database without a thread per connection: memory answers at once, and a thousand cells stay quick."""
+
+    async def here(act: Callable[..., Any], *args: Any) -> Any:
+        return act(*args)
+
+    for line in database._lines:
+        line._in_thread = here  # type: ignore[method-assign]
+    return database
 
 
 def unlocked(keys: MemoryKeyFile) -> AesGcmVault:
@@ -140,6 +182,21 @@ class WatchedEnvFiles(MemoryEnvFiles):
             self.machine.trap(point)
 
 
+async def acted(machine: Machine, what: str, act: Coroutine[Any, Any, Any]) -> Any:
+    """Between the machine's trap before it and after it; into its list of effects."""
+    if machine.trap:
+        try:
+            machine.trap(f"before {what}")
+        except BaseException:
+            act.close()
+            raise
+    done = await act
+    machine.effects.append(what)
+    if machine.trap:
+        machine.trap(f"after {what}")
+    return done
+
+
 class WatchedProxy(MemoryProxy):
     """Writes what changes into the machine's list of effects, so that their order can be told; same trap on both sides."""
 
@@ -147,32 +204,18 @@ class WatchedProxy(MemoryProxy):
         super().__init__()
         self.machine = machine
 
-    async def _act(self, what: str, act: Awaitable[Any]) -> Any:
-        if self.machine.trap:
-            try:
-                self.machine.trap(f"before {what}")
-            except BaseException:
-                if asyncio.iscoroutine(act):
-                    act.close()
-                raise
-        done = await act
-        self.machine.effects.append(what)
-        if self.machine.trap:
-            self.machine.trap(f"after {what}")
-        return done
-
     async def put_site(self, site: Site) -> bool:
         if self.is_so(site):
             return False
-        return bool(await self._act(f"proxy put_site {site.place.key}", super().put_site(site)))
+        return bool(await acted(self.machine, f"proxy put_site {site.place.key}", super().put_site(site)))
 
     async def prepare(self, site: Site, live: Live) -> None:
         if site.place not in self.switch or (self.dead and not self.is_so(site)):
-            await self._act(f"proxy prepare {site.place.key}", super().prepare(site, live))
+            await acted(self.machine, f"proxy prepare {site.place.key}", super().prepare(site, live))
 
     async def start(self) -> None:
         if self.dead or self.foreign:
-            await self._act("proxy start", super().start())
+            await acted(self.machine, "proxy start", super().start())
 
     def spoilt(self) -> dict[str, Any]:
         """What somebody else did to it."""
@@ -183,16 +226,43 @@ class WatchedProxy(MemoryProxy):
             setattr(self, name, copy.copy(value))
 
     async def remove_site(self, place: Place) -> None:
-        await self._act(f"proxy remove_site {place.key}", super().remove_site(place))
+        await acted(self.machine, f"proxy remove_site {place.key}", super().remove_site(place))
 
     async def set_live(self, place: Place, slot: Slot | None) -> None:
-        await self._act(f"proxy live {place.key} {slot or 'nobody'}", super().set_live(place, slot))
+        await acted(self.machine, f"proxy live {place.key} {slot or 'nobody'}", super().set_live(place, slot))
+
+    async def draw(self, place: Place, shown: bool) -> None:
+        await acted(self.machine, f"proxy curtain {place.key} {'on' if shown else 'off'}", super().draw(place, shown))
 
     async def set_fallback(self, place: Place, allowed: bool) -> None:
-        await self._act(f"proxy fallback {place.key} {'on' if allowed else 'off'}", super().set_fallback(place, allowed))
+        await acted(
+            self.machine, f"proxy fallback {place.key} {'on' if allowed else 'off'}", super().set_fallback(place, allowed)
+        )
 
     async def check(self) -> Finding:
         return Finding("proxy", "pass", "in memory")
+
+
+class WatchedDns(MemoryDns):
+    """Writes its changes into the machine's list of effects; same trap on both sides."""
+
+    def __init__(self, machine: Machine) -> None:
+        super().__init__()
+        self.machine = machine
+
+    async def make_zone(self, zone: str) -> None:
+        if zone not in self.zones:
+            await acted(self.machine, f"dns make_zone {zone}", super().make_zone(zone))
+
+    async def drop_zone(self, zone: str) -> bool:
+        if zone not in self.zones:
+            return True
+        return bool(await acted(self.machine, f"dns drop_zone {zone}", super().drop_zone(zone)))
+
+    async def change(self, zone: str, put: Sequence[RecordSet], drop: Sequence[RecordSet]) -> None:
+        said = [f"+{each.name} {each.type}" for each in put] + [f"-{each.name} {each.type}" for each in drop]
+        if said:
+            await acted(self.machine, f"dns change {zone} {' '.join(said)}", super().change(zone, put, drop))
 
 
 class WiredHealth(MemoryHealth):
@@ -232,3 +302,73 @@ class WiredHealth(MemoryHealth):
 
 def _hosts(site: Site) -> list[str]:
     return [*site.hosts, *(host for _, host in site.preview_hosts)]
+
+
+def names_of(found: Snapshot, dns: MemoryDns) -> dict[str, Any]:
+    """What is true of public names, without times."""
+    return {
+        "domains": {
+            host: (each.team, each.place, each.state, each.redirect_to, each.zone) for host, each in found.domains.items()
+        },
+        "maintenances": sorted(found.maintenances),
+        "zones": {name: (zone.ours, dict(zone.sets)) for name, zone in dns.zones.items()},
+    }  # fmt: skip
+
+
+def names_at_odds(snapshot: Snapshot, proxy: MemoryProxy, dns: MemoryDns, foreign: set[tuple[str, str]], base: str) -> list[str]:
+    """Domains, records and pages that do not agree; `foreign`: names and zones of records that somebody else put there."""
+    found = [f"{each.host} is still {each.state}" for each in snapshot.domains.values() if each.state == "claimed"]
+    served = {host: each for host, each in snapshot.domains.items() if each.state == "active"}
+    live = {host for host, each in served.items() if snapshot.projects[each.project].state == "ready"}
+    sited = {name for site in proxy.loaded.values() for name in site.names}
+    found += [f"{host} is in no site" for host in sorted(live - sited)]
+    own = {pair.place.host(base) for pair in snapshot.pairs.values()}
+    found += [f"{host} is in a site and nobody's" for host in sorted(sited - served.keys() - own)]
+    ours = {(host, domain.zone) for host, domain in served.items() if domain.zone}
+    there = {(name, zone) for zone, held in dns.zones.items() for name, kind in held.sets if kind in ("A", "AAAA")} - foreign
+    found += [f"{name} has a record of nobody in {zone}" for name, zone in sorted(there - ours)]
+    found += [f"{name} has no record in {zone}" for name, zone in sorted(ours - there)]
+    shown = {page for page in snapshot.maintenances if snapshot.projects[page.project].state == "ready"}
+    return found + [f"the page before {place.key} differs" for place in sorted(shown ^ proxy.curtains)]
+
+
+async def shop(process: Any, at: Any, state: str) -> None:
+    """Bring project shop to a named state of its production slots, by the tools alone.
+
+    new: no version. deployed: 1 in blue. active: 1 live. ready: 1 live in blue, 2 deployed in green.
+    grace: 2 live in green, 1 in grace in blue. back: rolled back to 1, 2 deployed. gone: deleted in state grace.
+    varied: as grace, with one more version of the variables before each of these steps.
+    named: active, with www.example.com and example.com that leads to it. closed: named, in maintenance.
+    """
+    for number in ("1", "2", "3", "4", "5"):
+        at.image(number)
+    await process.ok("project_create", projectName="shop", containerPort=8080)
+    where = {"projectName": "shop", "environment": "production"}
+    for name, tool, more in (
+        ("new", "", {}), ("deployed", "deploy", {"image": "shop:1"}), ("active", "promote", {}),
+        ("ready", "deploy", {"image": "shop:2"}), ("grace", "promote", {}), ("back", "rollback", {}),
+    ):  # fmt: skip
+        if tool:
+            if state == "varied":
+                await process.ok("env_set", **where, values={"A": name})
+            await process.ok(tool, **where, **more)
+        if name == "grace" and state in ("gone", "varied"):
+            if state == "gone":
+                await process.ok("project_delete", projectName="shop", confirm="shop")
+            name = state
+        if name == "active" and state in ("named", "closed"):
+            await _name(process, at, closed=state == "closed")
+            name = state
+        if name == state:
+            at.machine.effects.clear()
+            return
+    raise ValueError(state)
+
+
+async def _name(process: Any, at: Any, *, closed: bool) -> None:
+    value = proof_value(at.store.snapshot.registry_id, TEAM, "example.com")
+    at.outside.names["_codeb.example.com", "TXT"] = (value,)
+    where = {"projectName": "shop", "environment": "production"}
+    await process.ok("domain_setup", **where, domain="www.example.com", redirect=True)
+    if closed:
+        await process.ok("maintenance_on", **where)

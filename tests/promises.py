@@ -10,8 +10,14 @@ EVERY = (
 """all that promises.md has (P1–P16; S1–S33 with its gaps; "S15/16" counts as two)"""
 
 SHOWN: dict[str, tuple[str, ...]] = {
-    "P1": ("flows/test_crash_everywhere.py", "flows/test_promote.py"),
+    "P1": (
+        "flows/test_crash_everywhere.py",
+        "flows/test_promote.py",
+        "contracts/test_proxy_curtain.py",
+        "e2e/test_domains.py",
+    ),
     "P2": (
+        "flows/test_domains.py",
         "flows/test_crash_everywhere.py",
         "flows/test_fault_sweep.py",
         "e2e/test_crash_matrix.py",
@@ -32,8 +38,13 @@ SHOWN: dict[str, tuple[str, ...]] = {
         "e2e/test_supervision.py",
     ),
     "P5": ("flows/test_rollback.py", "e2e/test_outage.py"),
-    "P6": ("flows/test_engine.py", "contracts/test_leader.py", "e2e/test_two_processes.py"),
-    "P7": ("unit/model/test_ports.py", "unit/tools/test_ports.py", "flows/test_project_delete.py"),
+    "P6": ("flows/test_engine.py", "contracts/test_leader.py", "e2e/test_two_processes.py", "flows/test_domains.py"),
+    "P7": (
+        "unit/model/test_ports.py",
+        "unit/tools/test_ports.py",
+        "flows/test_project_delete.py",
+        "contracts/test_store_hosts.py",
+    ),
     "P8": (
         "unit/gate/test_door.py",
         "flows/test_engine.py",
@@ -72,6 +83,9 @@ SHOWN: dict[str, tuple[str, ...]] = {
         "e2e/test_reconcile.py",
         "flows/test_stateful.py",
         "e2e/test_crash_matrix.py",
+        "flows/test_domains.py",
+        "flows/test_maintenance.py",
+        "e2e/test_domains.py",
     ),
     "P16": ("flows/test_project_delete.py", "flows/test_undelete.py"),
     "S1": ("unit/drivers/test_files_and_shell.py",),
@@ -121,6 +135,7 @@ SHOWN: dict[str, tuple[str, ...]] = {
         "entry/test_authorisation.py",
         "entry/test_timing.py",
     ),
+    "S14": ("flows/test_domains.py", "unit/model/test_domains.py", "e2e/test_domains.py"),
     "S15": ("unit/drivers/test_caddyfile.py",),
     "S16": ("unit/drivers/test_caddyfile.py",),
     "S17": ("e2e/test_doctor.py",),
@@ -137,6 +152,8 @@ SHOWN: dict[str, tuple[str, ...]] = {
         "unit/gate/test_asking.py",
         "unit/model/test_approvals.py",
     ),
+    "S27": ("flows/test_domains.py", "unit/model/test_domains.py", "e2e/test_domains.py"),
+    "S28": ("contracts/test_dns.py", "unit/model/test_domains.py"),
     "S30": (
         "unit/gate/test_limits.py",
         "unit/gate/test_entrance.py",
@@ -158,10 +175,7 @@ PARTLY: dict[str, str] = {
 """what of a promise that is shown is not shown yet"""
 
 LATER: dict[str, str] = {
-    "S14": "later: issue 5 (other outbound URLs; health probes go to our own containers only)",
     "S22": "later: issue 5",
     "S26": "later: issue 6",
-    "S27": "later: issue 5",
-    "S28": "later: issue 5",
 }
 """not shown by a test that names it: what brings it"""

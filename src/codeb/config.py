@@ -11,7 +11,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, fi
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from codeb.errors import InvalidParams
-from codeb.model import grammar, limits
+from codeb.model import endpoints, grammar, limits
+from codeb.model.endpoints import each_of, endpoint, is_loopback
 from codeb.model.limits import Rate
 from codeb.model.ports import Range, Ranges
 from codeb.model.secret import Secret
@@ -19,6 +20,8 @@ from codeb.model.secret import Secret
 SPAN = re.compile(r"([0-9]{1,5})-([0-9]{1,5})")
 HOST = re.compile(r"(?:[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?|\[[0-9a-f:.]{2,45}\])(?::[0-9]{1,5})?")
 ORIGIN = re.compile(rf"https?://{HOST.pattern}")
+
+KEY = re.compile(r"[!-~]{0,256}")
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 ADDRESS = re.compile(
@@ -53,34 +56,30 @@ def _rate(text: str) -> str:
     return text
 
 
-def _each(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]
-
-
 def _hosts(text: str) -> str:
-    if bad := [each for each in _each(text) if not HOST.fullmatch(each)]:
+    if bad := [each for each in each_of(text) if not HOST.fullmatch(each)]:
         raise ValueError(f"{bad[0]!r} is no host; such as codeb.example.com, or 192.0.2.7:9101, parted by commas")
     return text
 
 
 def _origins(text: str) -> str:
-    if bad := [each for each in _each(text) if not ORIGIN.fullmatch(each)]:
+    if bad := [each for each in each_of(text) if not ORIGIN.fullmatch(each)]:
         raise ValueError(f"{bad[0]!r} is no origin; such as https://board.example.com, parted by commas, never * or null")
     return text
 
 
 def _networks(text: str) -> str:
-    for each in _each(text):
+    for each in each_of(text):
         if ipaddress.ip_network(each).prefixlen == 0:
             raise ValueError(f"{each} is everybody; a trusted proxy has an address, or a network of its own")
     return text
 
 
-def _loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+def _secret(said: Any) -> Secret:
+    text = said.reveal() if isinstance(said, Secret) else said
+    if not isinstance(text, str) or not KEY.fullmatch(text):
+        raise ValueError("a key is up to 256 printable ASCII characters without spaces")
+    return Secret(text)
 
 
 Limit = Annotated[str, AfterValidator(_rate)]
@@ -152,6 +151,16 @@ class Settings(BaseSettings):
     trusted_proxies: Annotated[str, AfterValidator(_networks)] = ""
     allowed_hosts: Annotated[str, AfterValidator(_hosts)] = ""
     allowed_origins: Annotated[str, AfterValidator(_origins)] = ""
+    pdns_url: Annotated[str, AfterValidator(endpoints.api_url)] = ""
+    pdns_api_key: Annotated[Secret, BeforeValidator(_secret)] = Secret("")
+    pdns_server: Annotated[str, AfterValidator(endpoints.endpoints)] = ""
+    """where PowerDNS answers queries, `address[:port]`; else port 53 of the host in `pdns_url`, which is an address then"""
+    pdns_nameservers: Annotated[str, AfterValidator(endpoints.names)] = ""
+    """names of the servers a new zone has; none: no zone is made"""
+    public_addresses: Annotated[str, AfterValidator(endpoints.addresses)] = ""
+    """where visitors reach the proxy: what A and AAAA records say"""
+    dns_resolvers: Annotated[str, AfterValidator(endpoints.endpoints)] = ""
+    """who is asked what a name resolves to; none: whom this machine asks"""
     env: Literal["production", "development"] = "production"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     crash_at: str | None = None
@@ -194,7 +203,7 @@ class Settings(BaseSettings):
         if self.env != "development":
             return self
         wide = {
-            "HOST": self.host if not _loopback(self.host) else "",
+            "HOST": self.host if not is_loopback(self.host) else "",
             "TRUSTED_PROXIES": self.trusted_proxies,
             "ALLOWED_HOSTS": self.allowed_hosts,
             "BASE_DOMAIN": self.base_domain if self.base_domain != "localhost" else "",
@@ -224,17 +233,41 @@ class Settings(BaseSettings):
     @property
     def proxies(self) -> tuple[Network, ...]:
         """Whose word about who called is believed."""
-        return tuple(ipaddress.ip_network(each) for each in _each(self.trusted_proxies))
+        return tuple(ipaddress.ip_network(each) for each in each_of(self.trusted_proxies))
 
     @property
     def hosts(self) -> frozenset[str]:
         """What callers may call this server, beside the addresses it has."""
         own = () if self.host in ("0.0.0.0", "::") else (f"[{self.host}]" if ":" in self.host else self.host.lower(),)  # noqa: S104 - compared, not bound
-        return frozenset((*own, *_each(self.allowed_hosts)))
+        return frozenset((*own, *each_of(self.allowed_hosts)))
 
     @property
     def origins(self) -> frozenset[str]:
-        return frozenset(_each(self.allowed_origins))
+        return frozenset(each_of(self.allowed_origins))
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        return tuple(str(ipaddress.ip_address(each)) for each in each_of(self.public_addresses))
+
+    @property
+    def nameservers(self) -> tuple[str, ...]:
+        return tuple(each_of(self.pdns_nameservers))
+
+    @property
+    def resolvers(self) -> tuple[tuple[str, int], ...]:
+        return tuple(endpoint(each) for each in each_of(self.dns_resolvers))
+
+    @property
+    def pdns_endpoint(self) -> tuple[str, int]:
+        """Where PowerDNS answers queries. Raises `InvalidParams` (`bad_settings`) where nothing says so."""
+        host = endpoints.host_of(self.pdns_url)
+        said = self.pdns_server or ("127.0.0.1" if host == "localhost" else host)
+        try:
+            return endpoint(said)
+        except ValueError as fault:
+            raise InvalidParams(
+                "Where PowerDNS answers queries is not known.", code="bad_settings", hint="Set CODEB_PDNS_SERVER=address[:port]."
+            ) from fault
 
     @property
     def store_url(self) -> Secret:
@@ -316,6 +349,7 @@ def _effective(settings: Settings, name: str) -> Any:
         "caddy_dir": settings.proxy_dir,
         "master_key_file": settings.master_key,
         "tls": settings.tls_mode,
+        "pdns_api_key": "…" if settings.pdns_api_key.reveal() else "",
     }
     value = otherwise.get(name, getattr(settings, name))
     return "" if value is None else value

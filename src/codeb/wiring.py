@@ -4,19 +4,23 @@ import contextlib
 import logging
 import secrets
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from codeb.config import Settings
 from codeb.contracts.kit import Kit, Policy
+from codeb.contracts.runtime import Checked
 from codeb.contracts.store import Registry
+from codeb.drivers.dns.powerdns import PowerDns, PowerDnsSettings
 from codeb.drivers.envs.files import FileEnvs
 from codeb.drivers.files import atomic_write, make_way, sweep
 from codeb.drivers.health.http import HttpHealth
 from codeb.drivers.identity import keep_instance, only_server, probe_key
 from codeb.drivers.images.docker import DockerImages
+from codeb.drivers.outside.network import NetworkOutside
 from codeb.drivers.proxy.caddy import CaddyProxy
 from codeb.drivers.proxy.caddyfile import CaddySettings
 from codeb.drivers.proxy.process import embedded_binary
@@ -84,6 +88,18 @@ def policy_of(settings: Settings) -> Policy:
         switch_seconds=settings.switch_timeout, undo_seconds=settings.undo_timeout,
         reconcile_seconds=settings.reconcile_seconds, audit_days=settings.audit_days,
         calls=settings.calls, failures=settings.failures, development=settings.development,
+        tls=settings.tls_mode, http_port=settings.http_port, https_port=settings.https_port,
+        public_addresses=settings.addresses,
+    )  # fmt: skip
+
+
+def dns_of(settings: Settings, permit: Callable[[], None] = lambda: None) -> PowerDns | None:
+    """The DNS server, where one is set. Raises `InvalidParams` (`bad_settings`)."""
+    if not settings.pdns_url:
+        return None
+    address, port = settings.pdns_endpoint
+    return PowerDns(
+        PowerDnsSettings(settings.pdns_url, settings.pdns_api_key, address, port, settings.nameservers), permit
     )  # fmt: skip
 
 
@@ -107,19 +123,7 @@ async def build(settings: Settings) -> AsyncIterator[House]:
             if not store.standing.leads:
                 raise FenceLost("this process does not lead, so it changes nothing outside")
 
-        docker = DockerClient(settings.docker_host, permit)
-        runtime = DockerRuntime(docker, instance)
-        proxy = CaddyProxy(caddy_settings(settings), permit)
-        health = HttpHealth()
-        vault = AesGcmVault(KeyFile(settings.home, settings.master_key_file))
-        kit = Kit(
-            world=world, store=store, runtime=runtime, restarter=runtime, sight=CachedSight(runtime, world), networks=runtime,
-            upkeep=DockerUpkeep(docker, instance), proxy_upkeep=proxy,
-            logs=DockerLogs(docker, instance), images=DockerImages(docker), ports=DockerPorts(docker), proxy=proxy,
-            health=health, records=FileRecords(settings.home), ledger=FileLedger(settings.home),
-            env_files=FileEnvs(settings.home), vault=vault, keyring=vault, policy=policy_of(settings),
-            checks={"store": store, "docker": runtime, "proxy": proxy, "vault": vault, "clock": world},
-        )  # fmt: skip
+        kit, proxy, parts = _kit(settings, store, world, instance, permit)
         try:
             engine = Engine(kit, SAGAS, owner)
 
@@ -135,8 +139,34 @@ async def build(settings: Settings) -> AsyncIterator[House]:
             owner_key, audit = await _keys(kit, settings), AuditLog(store, kit.ledger, owner)
             yield House(kit, engine, Gate(kit, engine, audit, BY_NAME), audit, owner_key)
         finally:
-            for each in (health, proxy, docker, store):
+            for each in (*parts, store):
                 await each.close()
+
+
+class Closes(Protocol):
+    async def close(self) -> None: ...
+
+
+def _kit(
+    settings: Settings, store: SqlStore, world: SystemWorld, instance: str, permit: Callable[[], None]
+) -> tuple[Kit, CaddyProxy, list[Closes]]:
+    """Everything outside, and what of it has to be closed, in this order."""
+    docker = DockerClient(settings.docker_host, permit)
+    runtime = DockerRuntime(docker, instance)
+    proxy, dns, health = CaddyProxy(caddy_settings(settings), permit), dns_of(settings, permit), HttpHealth()
+    vault = AesGcmVault(KeyFile(settings.home, settings.master_key_file))
+    checks: dict[str, Checked] = {"store": store, "docker": runtime, "proxy": proxy, "vault": vault, "clock": world}
+    kit = Kit(
+        world=world, store=store, runtime=runtime, restarter=runtime, sight=CachedSight(runtime, world), networks=runtime,
+        upkeep=DockerUpkeep(docker, instance), proxy_upkeep=proxy,
+        logs=DockerLogs(docker, instance), images=DockerImages(docker), ports=DockerPorts(docker), proxy=proxy,
+        curtain=proxy, dns=dns, outside=NetworkOutside(health, settings.resolvers),
+        health=health, records=FileRecords(settings.home), ledger=FileLedger(settings.home),
+        env_files=FileEnvs(settings.home), vault=vault, keyring=vault, policy=policy_of(settings),
+        checks=checks | ({"dns": dns} if dns else {}),
+    )  # fmt: skip
+    closing: list[Closes | None] = [health, proxy, docker, dns]
+    return kit, proxy, [each for each in closing if each is not None]
 
 
 async def _sound(settings: Settings, mirror: Mirror, world: SystemWorld) -> tuple[str, Rescued]:

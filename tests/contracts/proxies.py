@@ -62,7 +62,7 @@ class Rig:
 
 
 @contextlib.asynccontextmanager
-async def rig(kind: str, tls: Tls = "off") -> AsyncIterator[Rig]:
+async def rig(kind: str, tls: Tls = "off", probe_key: str = "") -> AsyncIterator[Rig]:
     """A running proxy of this kind, in a folder of its own; nothing of it is left afterwards."""
     blue, green, http_port, https_port = free_ports(4)
     ports = {Slot.BLUE: blue, Slot.GREEN: green}
@@ -70,7 +70,7 @@ async def rig(kind: str, tls: Tls = "off") -> AsyncIterator[Rig]:
         yield Rig(MemoryProxy(), ports)
         return
     folder = Path(tempfile.mkdtemp(prefix="codebtest-"))
-    settings = CaddySettings(folder / "caddy", binary(kind), http_port, https_port, tls, ("127.0.0.1",))
+    settings = CaddySettings(folder / "caddy", binary(kind), http_port, https_port, tls, ("127.0.0.1",), probe_key)
     proxy = CaddyProxy(settings)
     backends = {slot: Backend(slot.value, port) for slot, port in ports.items()}
     try:

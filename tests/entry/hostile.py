@@ -77,6 +77,14 @@ ONLY: dict[str, tuple[str, ...]] = {
     "operationId": ("op_", "op_A1234567", "OP_0123456789abcdef", "op_" + "a" * 41, "plan_0123", "0123456789abcdef", "op_../../x"),
     "conflictId": ("cf_", "cf_" + "A" * 28, "cf_" + "a" * 27, "cf_" + "a" * 29, "op_0123456789abcdef", "cf_../../x"),
     "approvalId": ("ap_", "ap_A1234567", "AP_0123456789abcdef", "ap_" + "a" * 41, "plan_0123", "0123456789abcdef", "ap_../../x"),
+    "domain": (
+        "localhost", "shop", "-a.example.com", "a-.example.com", "a..example.com", ".example.com", "example.com.",
+        "*.example.com",
+        "example.com:443", "192.0.2.7", "[2001:db8::7]", "2001:db8::7", "Example.com", "ex_ample.com", "_codeb.example.com",
+        "exämple.com", "a.b", "printer.local", "a.internal", "9.in-addr.arpa", "a" * 64 + ".example.com",
+        "a." * 126 + "example.com", "example.com/x", "http://example.com", "user@example.com", "shop.example.c0m", "a.1",
+        "shop.example.com,blog.example.com", "shop.example.com\n", "{env.HOME}.example.com", "a`b.example.com",
+    ),
     "planId": ("plan_", "plan_" + "A" * 32, "plan_" + "a" * 31, "plan_" + "a" * 33, "op_0123456789abcdef"),
     "since": ("0m", "10", "m", "10M", "10 m", "1.5h", "-10m", "+10m", "1w", "9999999d", "2026-01-31", "2026-01-31 10:00:00Z",
     "yesterday",
@@ -174,7 +182,7 @@ class Field:
                 yield from NOT_STRINGS
                 if not self.free and not self.printable:
                     yield from STRINGS
-                same = {("logs", "after"): "since", ("audit_list", "until"): "since"}
+                same = {("logs", "after"): "since", ("audit_list", "until"): "since", ("domain_list", "after"): "domain"}
                 yield from ONLY.get(same.get((self.tool, self.name), self.name), ())
             case "string or integer":
                 yield from (value for value in NOT_STRINGS if value not in (1, 8080) or value is True)

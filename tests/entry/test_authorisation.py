@@ -53,6 +53,7 @@ HANDS_ON = {"token_create", "member_invite", "member_remove"}
 """what a narrowed key may, as far as nothing it makes or ends reaches beyond it"""
 AWAY = {
     "deploy", "promote", "rollback", "slot_cleanup", "operation_cancel", "reconcile", "env_set", "env_sync", "env_restore",
+    "maintenance_on", "maintenance_off",
 }  # fmt: skip
 """what changes something and goes on while the database is away"""
 READS_IT_ALL = {"audit_verify"}

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from codeb.drivers.dns.memory import Zone
+from codeb.model.domains import RecordSet, proof_value
 from codeb.model.names import Slot
 from codeb.model.slots import State
 from tests.kit import PROD, STAGE, Process, Rig, Still, resting, still
@@ -75,6 +77,36 @@ def _aside(rig: Rig) -> None:
     rig.proxy.lost.add(PROD)
 
 
+DOMAIN = {**WHERE, "domain": "www.example.com", "redirect": True}
+
+
+def proved(rig: Rig) -> None:
+    """The owner of example.com said in DNS that it is the first team's."""
+    value = proof_value(rig.store.snapshot.registry_id, "main", "example.com")
+    rig.outside.names["_codeb.example.com", "TXT"] = (value,)
+
+
+def _uncertain(rig: Rig) -> None:
+    """The last step before the record fails: everything is taken back."""
+    proved(rig)
+    rig.outside.silent.add("example.com")
+
+
+def beside(rig: Rig) -> None:
+    """A zone of somebody else, with a record that is nobody's business here."""
+    proved(rig)
+    rig.dns.zones["example.com"] = Zone(sets={("mail.example.com", "A"): RecordSet("mail.example.com", "A", ("192.0.2.9",))})
+    rig.foreign.add(("mail.example.com", "example.com"))
+
+
+def _lost_names(rig: Rig) -> None:
+    """A record is deleted, one changed, the maintenance page taken away by hand."""
+    zone = rig.dns.zones["example.com"].sets
+    del zone["www.example.com", "A"]
+    zone["example.com", "A"] = RecordSet("example.com", "A", ("192.0.2.66",))
+    rig.proxy.curtains.clear()
+
+
 def _stray(rig: Rig) -> None:
     """A container in an empty slot, of an operation that is over; another configuration in a proxy that died."""
     box = rig.machine.boxes["shop-production-blue"]
@@ -112,6 +144,14 @@ SCENES: dict[str, Scene] = {
     "project_delete, purge": Scene("gone", "project_delete", {"projectName": "shop", "confirm": "shop", "purge": True}),
     "deploy, with variables": Scene("varied", "deploy", _deploy("3")),
     "mend, with variables": Scene("varied", "reconcile", {}, spoil=_no_active, again=True),
+    "domain_setup": Scene("active", "domain_setup", DOMAIN, spoil=proved),
+    "domain_setup, before the first deploy": Scene("new", "domain_setup", {**WHERE, "domain": SITE}),
+    "domain_setup, no certificate": Scene("active", "domain_setup", DOMAIN, spoil=_uncertain),
+    "domain_delete": Scene("named", "domain_delete", {"domain": "www.example.com"}),
+    "maintenance_on": Scene("active", "maintenance_on", WHERE),
+    "maintenance_on, before the first deploy": Scene("new", "maintenance_on", WHERE),
+    "maintenance_off": Scene("closed", "maintenance_off", WHERE),
+    "mend names and a page": Scene("closed", "reconcile", {}, spoil=_lost_names, again=True, dark=True),
     "mend beside a grace": Scene("grace", "reconcile", {}, spoil=_no_active, again=True),
     "mend with nobody left": Scene("grace", "reconcile", {}, spoil=_no_grace, dark=True, again=True),
     "mend what stands aside": Scene("active", "reconcile", {}, spoil=_aside, dark=True, again=True),

@@ -10,7 +10,7 @@ from codeb.drivers.runtime.memory_machine import Behaviour
 from codeb.model.access import Approval
 from codeb.model.events import Unreplayed
 from codeb.model.secret import Secret
-from tests.flows.crash import SCENES, SITE, WHERE, Scene
+from tests.flows.crash import DOMAIN, SCENES, SITE, WHERE, Scene, beside, proved
 from tests.kit import Process, Rig, add_key
 
 
@@ -117,6 +117,8 @@ MORE: dict[str, Scene] = {
     "env_set, over another": Scene("varied", "env_set", {**WHERE, "values": {"B": "2"}, "unset": ["A"]}),
     "env_sync": Scene("varied", "env_sync", {**WHERE, "envContent": "A=x\nB='#'"}),
     "env_restore": Scene("varied", "env_restore", {**WHERE, "version": "master"}),
+    "domain_setup, not waited for": Scene("active", "domain_setup", {**DOMAIN, "wait": False}, spoil=proved),
+    "domain_setup, beside others": Scene("active", "domain_setup", DOMAIN, spoil=beside),
     "keys_rotate": Scene("active", "keys_rotate", {}),
     "team_create": Scene("active", "team_create", {"team": "other", "displayName": "Other"}),
     "team_settings": Scene("active", "team_settings", {"displayName": "Main", "approval": "name"}),

@@ -20,8 +20,11 @@ FLOORS = {
     "rollback, never proven": (85, 13), "cleanup of grace": (48, 9), "cleanup of deployed": (32, 7), "project_delete": (165, 13),
     "undelete": (690, 55), "undelete, never proven": (690, 55), "project_delete, purge": (105, 7),
     "mend beside a grace": (160, 12), "mend with nobody left": (260, 16), "mend what stands aside": (260, 20),
-    "mend a stray and a dead proxy": (160, 10),
+    "mend a stray and a dead proxy": (160, 10), "domain_setup": (300, 40),
     "deploy, with variables": (600, 58), "mend, with variables": (160, 12),
+    "domain_setup, before the first deploy": (300, 40), "domain_setup, no certificate": (370, 48), "domain_delete": (180, 25),
+    "maintenance_on": (52, 12), "maintenance_on, before the first deploy": (83, 14), "maintenance_off": (52, 12),
+    "mend names and a page": (155, 9),
 }  # fmt: skip
 """deaths and different states they leave: fewer means that points were lost"""
 

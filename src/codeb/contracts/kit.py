@@ -4,10 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from codeb.contracts.dns import Dns
 from codeb.contracts.envs import EnvFiles
 from codeb.contracts.health import Health
 from codeb.contracts.ledger import Ledger
-from codeb.contracts.proxy import Proxy, ProxyUpkeep
+from codeb.contracts.outside import Outside
+from codeb.contracts.proxy import Curtain, Proxy, ProxyUpkeep
 from codeb.contracts.records import Records
 from codeb.contracts.runtime import Checked, Images, Logs, Networks, Ports, Restarter, Runtime, Upkeep
 from codeb.contracts.sight import Sight
@@ -49,6 +51,13 @@ class Policy:
     audit_days: int = 400
     """how long the audit log is kept; 0: for ever"""
 
+    tls: str = "internal"
+    """whose certificates the sites have: auto, internal, off"""
+    http_port: int = 80
+    https_port: int = 443
+    public_addresses: tuple[str, ...] = ()
+    """where visitors reach the proxy"""
+
     def url(self, host: str) -> str:
         return self.public_url.replace("{host}", host)
 
@@ -67,6 +76,8 @@ class Kit:
     ports: Ports
     proxy: Proxy
     proxy_upkeep: ProxyUpkeep
+    curtain: Curtain
+    outside: Outside
     health: Health
     records: Records
     env_files: EnvFiles
@@ -74,5 +85,7 @@ class Kit:
     keyring: Keyring
     ledger: Ledger
     policy: Policy
+    dns: Dns | None = None
+    """None: DNS is not managed here"""
     checks: Mapping[str, Checked] = field(default_factory=dict)
     drift: LastRound = field(default_factory=LastRound)

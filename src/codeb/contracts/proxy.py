@@ -65,3 +65,16 @@ class ProxyUpkeep(Protocol):
 
         Traffic of sites that are as they should be is not touched. Raises `Unavailable`.
         """
+
+
+class Curtain(Protocol):
+    """The maintenance page in front of an environment's public hosts; previews stay reachable. No reload.
+
+    It is apart from the switch: a promote behind it moves the traffic as ever, and CodeB's own requests by `route` pass.
+    """
+
+    async def drawn(self, place: Place) -> bool:
+        """Whether the page is shown; no site: False."""
+
+    async def draw(self, place: Place, shown: bool) -> None:
+        """Show the page, or take it away, at once. Raises `NotFound` (`no_site`) to show it where there is no site."""

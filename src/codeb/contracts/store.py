@@ -15,8 +15,10 @@ from typing import Any, Protocol, TypeVar
 from codeb.contracts.approvals import Approvals
 from codeb.contracts.audit import Audit
 from codeb.contracts.envs import Envs
+from codeb.contracts.hosts import Domains, Maintenances
 from codeb.contracts.people import Keys, Members, Teams
 from codeb.model.access import Key, Member, Team
+from codeb.model.domains import Domain, Maintenance, domains_of
 from codeb.model.events import Event, Unreplayed
 from codeb.model.journal import Operation, OpState, StepRow
 from codeb.model.names import Place, Slot
@@ -263,6 +265,12 @@ class Registry(Protocol):
     @property
     def envs(self) -> Envs: ...
 
+    @property
+    def domains(self) -> Domains: ...
+
+    @property
+    def maintenances(self) -> Maintenances: ...
+
 
 @dataclass(frozen=True)
 class Snapshot:
@@ -282,6 +290,13 @@ class Snapshot:
     """deleted ones too"""
     members: Mapping[str, Member] = field(default_factory=dict)
     """by id; removed ones too"""
+    domains: Mapping[str, Domain] = field(default_factory=dict)
+    """by name; released ones too"""
+    maintenances: Mapping[Place, Maintenance] = field(default_factory=dict)
+
+    def domains_of(self, place: Place) -> list[Domain]:
+        """Those in force that lead to this place, by name."""
+        return domains_of(self.domains.values(), place)
 
     def pair_of(self, place: Place) -> Pair | None:
         return self.pairs.get(place)

@@ -64,7 +64,8 @@ class Acting:
         async def decide(registry: Registry) -> promote.SwitchInput:
             project, pair = await self._still(registry, case)
             row = rollback.way_back(pair, self._kit.world.now(), None)
-            return replace(promote.promotion(project, pair, row, self._kit.policy), reason=why)
+            named = self._kit.store.snapshot.domains_of(pair.place)
+            return replace(promote.promotion(project, pair, row, self._kit.policy, named), reason=why)
 
         fault = await self._operate("rollback", rollback.SAGA, case, decide, {"reason": why}, told)
         self.acts.rollbacks += fault is None

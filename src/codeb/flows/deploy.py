@@ -200,7 +200,8 @@ async def _then(run: Run[DeployInput], registry: Registry) -> Next[Any] | None:
     project = await registry.projects.get(run.input.place.project)
     assert pair is not None
     assert project is not None
-    return Next(promote.SAGA, "promote", promote.promotion(project, pair, pair[run.input.slot], run.kit.policy))
+    named = run.kit.store.snapshot.domains_of(run.input.place)
+    return Next(promote.SAGA, "promote", promote.promotion(project, pair, pair[run.input.slot], run.kit.policy, named))
 
 
 def _deadline(policy: Policy) -> float:

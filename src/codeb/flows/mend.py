@@ -1,11 +1,12 @@
 """Mend: have one environment as the registry says, whatever somebody else did to it. Forward only, on what is seen.
 
-ACCEPT -> site -> switch -> stand in -> containers -> fallback -> strays
+ACCEPT -> site -> switch -> stand in -> containers -> fallback -> names -> strays
 
 Traffic comes first: who must not have it loses it before anything else is mended, and who may stand in does so before
 slow containers are started. Each step looks before it acts, so a repetition after a crash finds its work done.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,11 +15,13 @@ from codeb.contracts.store import Registry
 from codeb.errors import NotFound, PublicError, StepFailed
 from codeb.flows import envs
 from codeb.flows.health import until_healthy
+from codeb.flows.names import ZonePlan, plans_of, restore_records
 from codeb.flows.promote import switch
 from codeb.flows.rollback import pinned
 from codeb.flows.site import let_stand_in, site_of
 from codeb.flows.units import unit_of_slot
 from codeb.model import names
+from codeb.model.domains import Domain
 from codeb.model.drift import Mismatch, wanted_live
 from codeb.model.names import Place, Slot
 from codeb.model.slots import Pair, SlotRow, State
@@ -52,20 +55,29 @@ class MendInput:
     strays: tuple[Stray, ...] = ()
     found: tuple[str, ...] = ()
     """keys of the mismatches that are the reason, for the record"""
+    needs_site: bool = False
+    """whether it is to have a site although no version stands in a slot"""
+    maintenance: bool = False
+    """whether the maintenance page is to be shown"""
+    plans: tuple[ZonePlan, ...] = ()
+    """the records of its names, where they are to be put right"""
 
 
 def mending(
-    place: Place, project: Project | None, pair: Pair | None, found: list[Mismatch], units: dict[str, Unit], policy: Policy
-) -> MendInput:
-    """The input that mends these mismatches of one environment."""
+    place: Place, project: Project | None, pair: Pair | None, found: list[Mismatch], units: dict[str, Unit], policy: Policy,
+    domains: Sequence[Domain], maintenance: bool,
+) -> MendInput:  # fmt: skip
+    """The input that mends these mismatches of one environment, to which these domains lead."""
     mended = [each for each in found if each.mendable]
     strays = [Stray(each.subject, units[each.subject].operation_id) for each in mended if each.kind in STRAYS]
     kept_up = [row.slot for row in (pair.active, pair.grace) if row is not None] if pair else []
     lost = {each.slot for each in mended if each.kind.startswith("container_")}
     return MendInput(
-        place=place, pair=pair, site=site_of(project, pair, policy) if project and pair else None,
+        place=place, pair=pair, site=site_of(project, pair, policy, domains) if project and pair else None,
         container_port=project.container_port if project else 0, limits=project.limits if project else Limits(),
         kept_up=tuple(slot for slot in kept_up if slot in lost), strays=tuple(strays), found=tuple(each.key for each in mended),
+        needs_site=bool(domains) or maintenance, maintenance=maintenance,
+        plans=plans_of(domains, policy.public_addresses) if any(each.kind.startswith("dns_") for each in mended) else (),
     )  # fmt: skip
 
 
@@ -86,13 +98,20 @@ async def _site(run: Run[MendInput]) -> dict[str, Any]:
     value = run.input
     if value.site is None or value.pair is None:
         return {}
-    if not has_site(value.pair) and value.place not in await run.kit.proxy.sites():
+    if not (has_site(value.pair) or value.needs_site) and value.place not in await run.kit.proxy.sites():
         return {}
     await run.kit.proxy_upkeep.prepare(value.site, wanted_live(value.pair, await units_of(run.kit, value)))
+    await veil(run.kit, value)
     if not await run.kit.proxy_upkeep.runs():
         run.warn("The proxy does not run; it loads the site when it is started.")
         return {}
     return {"proxyReloaded": await run.kit.proxy.put_site(value.site)}
+
+
+async def veil(kit: Kit, value: MendInput) -> None:
+    """The maintenance page is shown, or not, before anything else may have traffic."""
+    if await kit.curtain.drawn(value.place) is not value.maintenance:
+        await kit.curtain.draw(value.place, value.maintenance)
 
 
 def has_site(pair: Pair) -> bool:
@@ -208,6 +227,11 @@ async def _strays(run: Run[MendInput]) -> None:
             await run.kit.runtime.remove(stray.name, STRAY_STOP_SECONDS)
 
 
+async def _names(run: Run[MendInput]) -> None:
+    for plan in run.input.plans:
+        await restore_records(run.kit, plan)
+
+
 def _result(run: Run[MendInput]) -> dict[str, Any]:
     value = run.input
     failed = [step.name for step in SAGA.steps if step.name not in run.outputs]
@@ -219,7 +243,7 @@ def _result(run: Run[MendInput]) -> dict[str, Any]:
 
 SAGA: Saga[MendInput] = Saga(
     name="mend",
-    version=1,
+    version=2,
     input=MendInput,
     steps=(
         Step("accept", "what the registry says is what is to be", record=_accept, commits=True),
@@ -228,6 +252,7 @@ SAGA: Saga[MendInput] = Saga(
         Step("stand_in", "a version in grace that runs may stand in", do=_stand_in),
         Step("containers", "the containers of the active and the grace slot run", do=_containers),
         Step("fallback", "a version in grace that runs again may stand in", do=_stand_in),
+        Step("names", "the DNS records of its domains say what they should", do=_names),
         Step("strays", "what an ended operation left behind is removed", do=_strays),
     ),
     deadline=lambda policy: policy.switch_seconds,

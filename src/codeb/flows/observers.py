@@ -10,7 +10,8 @@ from codeb.contracts.store import Registry, Snapshot
 from codeb.errors import PublicError
 from codeb.flows.mend import has_site
 from codeb.flows.site import site_of
-from codeb.model import deletion, drift
+from codeb.model import deletion, drift, drift_hosts
+from codeb.model.domains import Domain, DomainState
 from codeb.model.drift import Ground, Mismatch
 from codeb.model.names import Place
 from codeb.model.specs import Answer, Live, Unit
@@ -70,8 +71,10 @@ async def _ports(kit: Kit, ground: Ground, of: Collection[Place]) -> Sequence[Mi
 
 async def _proxy(kit: Kit, ground: Ground, of: Collection[Place]) -> Sequence[Mismatch]:
     pairs = [pair for place, pair in sorted(ground.pairs.items()) if place.project in ground.projects]
-    configured = await kit.proxy_upkeep.configured([site_of(ground.projects[p.place.project], p, kit.policy) for p in pairs])
-    due = frozenset(pair.place for pair in pairs if has_site(pair))
+    named = ground.domains
+    wanted = [site_of(ground.projects[p.place.project], p, kit.policy, named.get(p.place, ())) for p in pairs]
+    configured = await kit.proxy_upkeep.configured(wanted)
+    due = frozenset(p.place for p in pairs if has_site(p) or p.place in named or p.place in ground.maintenances)
     return drift.of_proxy(ground, replace(configured, missing=configured.missing & due))
 
 
@@ -80,7 +83,8 @@ async def _live(kit: Kit, ground: Ground) -> dict[Place, Live]:
 
 
 async def _switches(kit: Kit, ground: Ground, of: Collection[Place]) -> Sequence[Mismatch]:
-    return drift.of_switches(ground, await _live(kit, ground))
+    drawn = [place for place in ground.pairs if await kit.curtain.drawn(place)]
+    return [*drift.of_switches(ground, await _live(kit, ground)), *drift_hosts.of_curtains(ground, drawn)]
 
 
 async def _routes(kit: Kit, ground: Ground, of: Collection[Place]) -> Sequence[Mismatch]:
@@ -105,6 +109,14 @@ async def _routes(kit: Kit, ground: Ground, of: Collection[Place]) -> Sequence[M
     return drift.of_routes(ground, live, dict(zip(asked, answers, strict=True)))
 
 
+async def _dns(kit: Kit, ground: Ground, of: Collection[Place]) -> Sequence[Mismatch]:
+    zones = {domain.zone for domain in drift_hosts.kept_names(ground)}
+    if kit.dns is None or not zones:
+        return []
+    found = {zone: await kit.dns.records(zone) for zone in sorted(zones)}
+    return drift_hosts.of_records(ground, found, kit.policy.public_addresses)
+
+
 async def _networks(kit: Kit, ground: Ground, of: Collection[Place]) -> Sequence[Mismatch]:
     return drift.of_networks(ground, await kit.upkeep.networks())
 
@@ -120,6 +132,7 @@ OBSERVERS: tuple[Observer, ...] = (
     Observer("proxy", _proxy),
     Observer("switches", _switches),
     Observer("routes", _routes),
+    Observer("dns", _dns),
     Observer("networks", _networks),
     Observer("registry", _registry),
 )
@@ -135,7 +148,21 @@ def ground_of(kit: Kit, snapshot: Snapshot, units: dict[str, Unit] | None) -> Gr
     pairs = {place: pair for place, pair in snapshot.pairs.items() if place not in busy}
     deleted = {name for name in deleting if snapshot.projects[name].state == deletion.DELETED}
     half = tuple(sorted(deleting - deleted - worked_on))
-    return Ground(kit.world.now(), snapshot.projects, pairs, busy, units, kit.store.standing.owed, half)
+    named: dict[Place, list[Domain]] = {}
+    for domain in snapshot.domains.values():
+        if domain.state is DomainState.ACTIVE:
+            named.setdefault(domain.place, []).append(domain)
+    return Ground(
+        kit.world.now(),
+        snapshot.projects,
+        pairs,
+        busy,
+        units,
+        kit.store.standing.owed,
+        half,
+        named,
+        frozenset(snapshot.maintenances),
+    )
 
 
 async def survey(kit: Kit, only: Collection[Place] | None = None, parts: Collection[str] | None = None) -> Survey:

@@ -1,6 +1,6 @@
 """Project purge: everything that a deleted project still has goes for good, forward only. Its final record stays.
 
-RETIRE -> sites -> containers -> network -> env -> erase
+RETIRE -> sites -> names -> containers -> network -> env -> erase
 
 A purge whose later steps failed leaves the project `purging`; the timer, or a call, finishes it.
 """
@@ -10,7 +10,10 @@ from typing import Any
 
 from codeb.contracts.store import Registry
 from codeb.errors import StepFailed
+from codeb.flows.domain_delete import release
+from codeb.flows.names import drop_records, plans_of
 from codeb.model import deletion, names
+from codeb.model.domains import Domain
 from codeb.model.events import Event, Severity
 from codeb.model.names import Place, Slot
 from codeb.saga.step import Run, Saga, Step
@@ -23,6 +26,7 @@ class PurgeInput:
     ports: tuple[int, ...]
     stop_seconds: int
     why: str
+    domains: tuple[Domain, ...] = ()
 
     @property
     def containers(self) -> list[str]:
@@ -54,11 +58,20 @@ async def _env(run: Run[PurgeInput]) -> None:
     await run.kit.env_files.remove(run.input.project)
 
 
+async def _names(run: Run[PurgeInput]) -> None:
+    """Its records, and the zones that were made for them."""
+    for plan in plans_of(run.input.domains, run.kit.policy.public_addresses):
+        await drop_records(run.kit, plan)
+        if run.kit.dns is not None:
+            await run.kit.dns.drop_zone(plan.zone)
+
+
 async def _erase(run: Run[PurgeInput], registry: Registry) -> None:
     value = run.input
-    left = [name for name in ("sites", "containers", "network", "env") if name not in run.outputs]
+    left = [name for name in ("sites", "names", "containers", "network", "env") if name not in run.outputs]
     if left:
         raise StepFailed(f"not erased, because of: {', '.join(left)}", code="not_all_gone", hint="It is tried again by itself.")
+    await release(registry, value.domains)
     await registry.projects.remove(value.project)
     await registry.events.add(
         Event(
@@ -84,6 +97,7 @@ SAGA: Saga[PurgeInput] = Saga(
     steps=(
         Step("retire", "it cannot be brought back any more", record=_retire, commits=True),
         Step("sites", "no site of it is in the proxy", do=_sites),
+        Step("names", "no DNS record of it is left", do=_names),
         Step("containers", "remove its containers", do=_containers),
         Step("network", "remove its network", do=_network),
         Step("env", "remove the files of its environment variables", do=_env),

@@ -6,6 +6,7 @@ The proxy's bit is the commit point: after a crash it says what is live. The old
 only fallback, after the flip and never before it.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
@@ -15,6 +16,7 @@ from codeb.contracts.store import Registry
 from codeb.errors import Conflict, StepFailed
 from codeb.flows.health import until_healthy
 from codeb.flows.site import let_stand_in, prove, site_of
+from codeb.model.domains import Domain
 from codeb.model.names import Place, Slot
 from codeb.model.slots import Event, Pair, SlotRow, State
 from codeb.model.specs import Project, Site
@@ -45,10 +47,10 @@ class SwitchInput:
     image: str = ""
 
 
-def promotion(project: Project, pair: Pair, row: SlotRow, policy: Policy) -> SwitchInput:
-    """The input of a switch to `row`."""
+def promotion(project: Project, pair: Pair, row: SlotRow, policy: Policy, domains: Iterable[Domain]) -> SwitchInput:
+    """The input of a switch to `row`; `domains`: those that lead to the place."""
     active = pair.active
-    site = site_of(project, pair, policy)
+    site = site_of(project, pair, policy, domains)
     return SwitchInput(
         place=pair.place, target=row.slot, origin=active.slot if active else None, target_port=row.port,
         container_port=project.container_port, health_path=project.health_path, site=site,

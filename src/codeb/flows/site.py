@@ -1,9 +1,11 @@
 """The static route of an environment, from the registry's facts."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from codeb.contracts.kit import Kit, Policy
 from codeb.errors import StepFailed
+from codeb.model.domains import Domain
 from codeb.model.names import Slot
 from codeb.model.slots import Pair
 from codeb.model.specs import Address, Answer, Project, Site
@@ -13,11 +15,14 @@ STAND_IN_SECONDS = 15.0
 """longer than the proxy takes to look again at a slot that was down"""
 
 
-def site_of(project: Project, pair: Pair, policy: Policy) -> Site:
-    place = pair.place
+def site_of(project: Project, pair: Pair, policy: Policy, domains: Iterable[Domain]) -> Site:
+    """`domains`: those that lead to the place."""
+    place, named = pair.place, sorted(domains, key=lambda domain: domain.host)
+    own = place.host(policy.base_domain)
     return Site(
         place=place,
-        hosts=(place.host(policy.base_domain),),
+        hosts=(own, *(each.host for each in named if each.host != own and not each.redirect_to)),
+        redirects=tuple((each.host, each.redirect_to) for each in named if each.redirect_to),
         preview_hosts=tuple((slot, place.preview_host(slot, policy.base_domain)) for slot in Slot),
         ports=tuple((slot, pair[slot].port) for slot in Slot),
         health_path=project.health_path,

@@ -78,13 +78,14 @@ async def _sites(run: Run[UndeleteInput]) -> dict[str, Any]:
     """What the public route of an environment does not say, by environment, and why."""
     faults = dict[str, str]()
     for part in run.input.parts:
-        if part.site is None or part.pair is None or not has_site(part.pair):
+        if part.site is None or part.pair is None or not (has_site(part.pair) or part.needs_site):
             continue
         wanted = wanted_live(part.pair, await mend.units_of(run.kit, part))
         active = part.pair.active
         down = active is not None and active.container in run.outputs["health"]
         # While the active version answers, the proxy is first to see so itself: only then may the older one stand in.
         await run.kit.proxy_upkeep.prepare(part.site, Live(wanted.slot, wanted.fallback and down))
+        await mend.veil(run.kit, part)
         await run.kit.proxy.put_site(part.site)
         if active is None or down:
             continue

@@ -10,6 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from codeb.model import names
+from codeb.model.domains import Domain
 from codeb.model.events import Severity, Unreplayed
 from codeb.model.names import Place, Slot
 from codeb.model.slots import Pair, SlotRow, State, grace_expired
@@ -79,6 +80,10 @@ class Ground:
     """who did things without the database that the registry does not have yet"""
     half_deleted: tuple[str, ...] = ()
     """projects that are being deleted, and nobody works on it"""
+    domains: Mapping[Place, Sequence[Domain]] = field(default_factory=dict)
+    """those in force"""
+    maintenances: Collection[Place] = ()
+    """where the maintenance page is to be shown"""
 
     @property
     def rows(self) -> list[SlotRow]:

@@ -108,9 +108,16 @@ class Site:
     preview_hosts: tuple[tuple[Slot, str], ...]
     ports: tuple[tuple[Slot, int], ...]
     health_path: str = "/"
+    redirects: tuple[tuple[str, str], ...] = ()
+    """names whose visitors are sent to one of the hosts"""
 
     def port(self, slot: Slot) -> int:
         return dict(self.ports)[slot]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every public name of it; previews are none."""
+        return (*self.hosts, *(name for name, _ in self.redirects))
 
 
 @dataclass(frozen=True)

@@ -199,6 +199,7 @@ async def begin_purge(call: Call, project: Project, why: str, params: DeletePara
         return project_purge.PurgeInput(
             project=name, places=tuple(pair.place for pair in pairs),
             ports=tuple(row.port for pair in pairs for row in pair.rows), stop_seconds=found.limits.stop_seconds, why=why,
+            domains=tuple(each for each in await registry.domains.all() if each.held and each.project == name),
         )  # fmt: skip
 
     return await call.open(project_purge.SAGA, locked, decide)
@@ -243,10 +244,13 @@ def _back(call: Call, project: Project, pairs: list[Pair]) -> undelete.UndeleteI
     for pair in pairs:
         over = pair.grace if pair.grace and grace_expired(pair.grace, now) else None
         rows = undelete.slots_to_run(pair, over)
+        page = pair.place in call.kit.store.snapshot.maintenances
+        named = call.kit.store.snapshot.domains_of(pair.place)
         parts.append(
             MendInput(
-                place=pair.place, pair=pair, site=site_of(project, pair, policy), container_port=project.container_port,
+                place=pair.place, pair=pair, site=site_of(project, pair, policy, named), container_port=project.container_port,
                 limits=project.limits, kept_up=tuple(row.slot for row in rows),
+                needs_site=bool(named) or page, maintenance=page,
             )
         )  # fmt: skip
     return undelete.UndeleteInput(project=project.name, parts=tuple(parts))

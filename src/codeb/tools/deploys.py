@@ -96,7 +96,7 @@ async def _plan(
     # opened now, so that a vault that is shut is told before anything is done
     variables = (await envs.newest(call.kit, registry, place)).version
     # The site keeps the project's own path: its health checks ask the other slot too.
-    site = site_of(project, pair, call.kit.policy)
+    site = site_of(project, pair, call.kit.policy, call.kit.store.snapshot.domains_of(place))
     if params.health_path is not None:
         project = replace(project, health_path=params.health_path)
     return deploy.DeployInput(

@@ -189,6 +189,11 @@ EnvWhich = Annotated[
     PlainValidator(_which, json_schema_input_type=str | Annotated[int, Field(ge=1, le=999_999_999)]),
     Field(description="a version: its number, a moment (the version in force then), or master (the first one)", examples=["3"]),
 ]
+DomainName = Annotated[
+    str,
+    AfterValidator(lambda text: grammar.domain(text, "localhost")),
+    Field(description="a domain name: lower-case labels, no final dot", max_length=253, examples=["shop.example.com"]),
+]
 
 RoleName = Literal["viewer", "member", "admin", "owner"]
 ApprovalName = Literal["none", "name", "human"]

@@ -73,7 +73,8 @@ async def _place(
         project, pair = await registry.projects.get(place.project), await registry.slots.pair(place)
         if project is not None and (fault := not_ready(project)):
             raise fault
-        return mend.mending(place, project, pair, found, seen.units, kit.policy)
+        named, page = kit.store.snapshot.domains_of(place), await registry.maintenances.get(place)
+        return mend.mending(place, project, pair, found, seen.units, kit.policy, named, page is not None)
 
     try:
         async with turns:

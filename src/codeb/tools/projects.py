@@ -20,7 +20,7 @@ from codeb.tools.drafts import Draft, draft
 from codeb.tools.pairs import new_pair, taken_outside
 from codeb.tools.people import known, no_orphan
 from codeb.tools.refusals import gone, unknown_project
-from codeb.tools.slots import SlotView, view
+from codeb.tools.slots import SlotView, hosts_at, page_since, view
 from codeb.tools.tool import NextCall, Outcome, Risk, Tool
 
 
@@ -41,6 +41,8 @@ class EnvironmentView(fields.Result):
     url: str
     blue: int
     green: int
+    domains: list[str] = []
+    maintenance_since: str | None = None
 
 
 class ProjectView(fields.Result):
@@ -117,7 +119,8 @@ def project_view(call: Call, project: Project, pairs: Sequence[Pair] | None = No
         environments=[
             EnvironmentView(
                 environment=pair.place.environment, url=policy.url(pair.place.host(policy.base_domain)),
-                blue=pair.blue.port, green=pair.green.port,
+                blue=pair.blue.port, green=pair.green.port, domains=hosts_at(call, pair.place),
+                maintenance_since=page_since(call, pair.place),
             )
             for pair in (pairs_of(call, project.name) if pairs is None else pairs)
         ],

@@ -60,6 +60,8 @@ class StatusResult(fields.Result):
     green: SlotView
     operation: RunningView | None
     drift: list[str]
+    domains: list[str] = []
+    maintenance_since: str | None = None
     observed_at: str
 
 
@@ -95,6 +97,17 @@ class CleanupParams(fields.Confirmed, fields.Long):
 class CleanupResult(fields.Result):
     emptied: list[dict[str, Any]]
     refused: list[dict[str, Any]]
+
+
+def hosts_at(call: Call, place: Place) -> list[str]:
+    """The domains that lead to a place."""
+    return [each.host for each in call.kit.store.snapshot.domains_of(place)]
+
+
+def page_since(call: Call, place: Place) -> str | None:
+    """Since when its maintenance page is shown."""
+    page = call.kit.store.snapshot.maintenances.get(place)
+    return page.since.isoformat() if page else None
 
 
 def view(row: SlotRow, seen: Seen, policy: Policy, now: datetime) -> SlotView:
@@ -150,16 +163,17 @@ async def _status(call: Call, params: fields.OnEnvironment) -> Outcome:
     place = Place(params.project_name, params.environment)
     pair = call.pair(place)
     seen = await call.kit.sight.look()
-    running = call.kit.store.snapshot.running.get(place)
+    snapshot = call.kit.store.snapshot
+    facts = (pair, snapshot.running.get(place), snapshot.domains, snapshot.maintenances.get(place))
     known = seen.memo.get(place)
-    if known is None or known[0] is not pair or known[1] is not running:
-        known = seen.memo[place] = (pair, running, _told(call, pair, seen, running))
-    told: Outcome = known[2]
+    if known is None or any(then is not now for then, now in zip(known[0], facts, strict=True)):
+        known = seen.memo[place] = (facts, _told(call, pair, seen, facts[1]))
+    told: Outcome = known[1]
     return told
 
 
 def _told(call: Call, pair: Pair, seen: Seen, running: Operation | None) -> Outcome:
-    """The answer of `slot_status`, true as long as pair, look and running operation are the same."""
+    """The answer of `slot_status`, true as long as pair, look, running operation, domains and maintenance are the same."""
     place, policy, now = pair.place, call.kit.policy, call.kit.world.now()
     blue, green = (view(row, seen, policy, now) for row in pair.rows)
     # while an operation runs, registry and runtime differ on purpose
@@ -169,8 +183,10 @@ def _told(call: Call, pair: Pair, seen: Seen, running: Operation | None) -> Outc
         project_name=place.project, environment=place.environment, url=policy.url(place.host(policy.base_domain)),
         active_slot=active.slot.value if active else None, blue=blue, green=green,
         operation=running_view(running), drift=drift, observed_at=seen.at.isoformat(),
+        domains=hosts_at(call, place), maintenance_since=page_since(call, place),
     )  # fmt: skip
     said = f"{active.slot} is active with {active.version}" if active else "nothing is active yet"
+    said += "; its maintenance page is shown" if result.maintenance_since else ""
     warnings = [f"The container runtime does not answer: {seen.fault}"] if seen.fault else []
     if drift:
         warnings.append("The runtime differs from the registry: " + "; ".join(drift))

@@ -68,6 +68,12 @@ def accepted(operation: Operation) -> Outcome:
     )  # fmt: skip
 
 
+def _behind_a_page(call: Call, place: Place) -> tuple[str, ...]:
+    if place not in call.kit.store.snapshot.maintenances:
+        return ()
+    return ("Its maintenance page is shown: visitors see this version once maintenance_off was called.",)
+
+
 async def _there(registry: Registry, place: Place) -> Pair:
     pair = await registry.slots.pair(place)
     if pair is None:
@@ -102,7 +108,7 @@ async def _promote(call: Call, params: PromoteParams) -> Outcome:
         project, now_there = await call.ready(registry, place.project), await _there(registry, place)
         row = promote.promotable(now_there, slot)
         _draft_promote(call, now_there, slot).still_fits(params)
-        return promote.promotion(project, now_there, row, call.kit.policy)
+        return promote.promotion(project, now_there, row, call.kit.policy, call.kit.store.snapshot.domains_of(place))
 
     operation = await call.open(promote.SAGA, (place,), decide)
     if not params.wait:
@@ -111,7 +117,7 @@ async def _promote(call: Call, params: PromoteParams) -> Outcome:
     result = PromoteResult(**(operation.result or {}), operation_id=operation.id, steps=step_list(steps))
     next_ = (NextCall("rollback", where, "return to the version before, at once"),) if result.grace_period else ()
     said = f"{result.version} ({result.active_slot}) has all traffic at {result.url}."
-    return Outcome(result, said, next_, operation.warnings)
+    return Outcome(result, said, next_, (*operation.warnings, *_behind_a_page(call, place)))
 
 
 def _draft_rollback(call: Call, pair: Pair, value: promote.SwitchInput) -> Draft:
@@ -133,7 +139,8 @@ async def _way_back(call: Call, registry: Registry, place: Place, reason: str) -
     past = await registry.deployments.history(place, 50)
     good = next((each for each in past if each.promoted_at is not None and each.id != current), None)
     row = rollback.way_back(pair, call.kit.world.now(), good)
-    return pair, replace(promote.promotion(project, pair, row, call.kit.policy), reason=reason)
+    domains = call.kit.store.snapshot.domains_of(place)
+    return pair, replace(promote.promotion(project, pair, row, call.kit.policy, domains), reason=reason)
 
 
 async def _rollback(call: Call, params: RollbackParams) -> Outcome:
@@ -159,7 +166,7 @@ async def _rollback(call: Call, params: RollbackParams) -> Outcome:
     result = RollbackResult(**(operation.result or {}), operation_id=operation.id, steps=step_list(steps))
     said = f"{result.version} ({result.active_slot}) has all traffic again; {result.from_version} stays deployed without traffic."
     look = NextCall("logs", where | {"slot": result.previous_slot}, "see what the other version printed")
-    return Outcome(result, said, (look,), operation.warnings)
+    return Outcome(result, said, (look,), (*operation.warnings, *_behind_a_page(call, place)))
 
 
 TOOLS: tuple[Tool[Any], ...] = (

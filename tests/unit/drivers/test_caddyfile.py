@@ -50,6 +50,8 @@ def test_a_hostile_host_is_refused_wherever_it_stands(host: str) -> None:
         replace(SITE, hosts=(host,)),
         replace(SITE, hosts=("good.example.com", host)),
         replace(SITE, preview_hosts=((Slot.BLUE, host),)),
+        replace(SITE, redirects=((host, "shop.example.com"),)),
+        replace(SITE, redirects=(("good.example.com", host),)),
     ):
         with pytest.raises(InvalidParams):
             render_site(site, SETTINGS, NEW)
@@ -186,3 +188,37 @@ def test_what_caddy_writes_down_of_a_request_is_not_the_probe_key() -> None:
     text = render_main(SETTINGS, (2, 6, 2)).decode()
     assert "format filter" in text and "request>headers>X-Codeb-Probe delete" in text
     assert "level WARN" in text
+
+
+@pytest.mark.parametrize("version", [NEW, OLD])
+def test_the_page_comes_before_everything_and_its_key_reaches_no_application_and_no_log(version: tuple[int, int, int]) -> None:
+    secret = replace(SETTINGS, probe_key="5e" * 16)
+    text = render_site(SITE, secret, version).decode()
+    public = text.split("shop-blue.preview.example.com")[0]
+    assert public.index("handle @curtain") < public.index("handle @hold") < public.index("handle @green")
+    assert f"not header X-CodeB-Pass {'5e' * 16}" in public
+    assert text.count("header_up -X-CodeB-Pass") == text.count("reverse_proxy 127.0.0.1") > 0
+    assert text.count("@curtain") == 2, "previews have no page"
+    assert "request>headers>X-Codeb-Pass delete" in render_main(secret, version).decode()
+    assert "X-CodeB-Pass 5" not in render_site(SITE, SETTINGS, version).decode()
+
+
+@pytest.mark.parametrize(
+    ("tls", "said"),
+    [
+        ("auto", ["redir https://shop.example.com:8443{uri} 308"]), ("off", ["redir http://shop.example.com:8080{uri} 308"]),
+        ("internal", ["redir http://shop.example.com:8080{uri} 308", "redir https://shop.example.com:8443{uri} 308"]),
+    ],
+)  # fmt: skip
+def test_a_redirect_stays_with_its_scheme_and_port(tls: Tls, said: list[str]) -> None:
+    site = replace(SITE, hosts=("shop.example.com",), redirects=(("www.example.com", "shop.example.com"),))
+    text = render_site(site, replace(SETTINGS, tls=tls), NEW).decode()
+    assert re.findall(r"redir .*", text) == said and blocks_are_closed(text)
+    usual = render_site(site, replace(SETTINGS, tls="auto", https_port=443), NEW).decode()
+    assert "redir https://shop.example.com{uri} 308" in usual
+
+
+def test_a_redirect_leads_to_a_host_of_the_same_site_and_bears_a_name_of_its_own() -> None:
+    for pair in (("www.example.org", "other.example.org"), ("shop.example.com", "shop.example.com")):
+        with pytest.raises(InvalidParams):
+            render_site(replace(SITE, redirects=(pair,)), SETTINGS, NEW)

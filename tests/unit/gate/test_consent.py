@@ -27,6 +27,7 @@ RISKY: dict[str, tuple[str, dict[str, Any]]] = {
     "deploy": ("active", {**WHERE, "image": "shop:3", "autoPromote": True}),
     "slot_cleanup": ("grace", {**WHERE, "slot": "blue", "force": True}),
     "port_release": ("new", WHERE),
+    "domain_delete": ("named", {"domain": "www.example.com"}),
     "project_delete": ("grace", {"projectName": "shop", "confirm": "shop"}),
 }
 """tool -> the state it is possible in, and the call"""
@@ -113,7 +114,7 @@ async def test_the_name_has_to_be_typed(name: str) -> None:
             assert (rig.print(), rig.effects()) == (before, [])
         assert body["details"]["changes"]
         again = body["next"][0]
-        assert (again["tool"], again["params"]["confirm"]) == (name, "shop")
+        assert (again["tool"], again["params"]["confirm"]) == (name, params.get("domain", "shop"))
         await process.ok(name, key=key, **again["params"])
 
 
@@ -129,12 +130,12 @@ async def test_it_waits_for_another_identity_and_is_done_once(name: str) -> None
         assert (await process.ok("approval_list"))["approvals"] == []
         details = await needed(process, key, name, params)
         assert (details["planId"], details["changes"]) == (plan["planId"], plan["changes"])
-        assert details["touches"]["ports"]
+        assert details["touches"]["ports" if name != "domain_delete" else "hosts"]
         # neither the plan alone nor a confirm that the caller fills in is a yes
         for more in (
             {"planId": plan["planId"]},
-            {"confirm": "shop"},
-            {"planId": plan["planId"], "confirm": "shop", "wait": False},
+            {"confirm": params.get("domain", "shop")},
+            {"planId": plan["planId"], "confirm": params.get("domain", "shop"), "wait": False},
         ):
             if "wait" in more and not BY_NAME[name].long:
                 continue

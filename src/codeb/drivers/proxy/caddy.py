@@ -7,7 +7,15 @@ from pathlib import Path
 from codeb.drivers.files import atomic_write, sync_folder
 from codeb.drivers.proxy import markers, process
 from codeb.drivers.proxy.admin import Admin
-from codeb.drivers.proxy.caddyfile import PROBE_HEADER, STREAMS_SURVIVE_RELOAD, CaddySettings, Version, render_main, render_site
+from codeb.drivers.proxy.caddyfile import (
+    PASS_HEADER,
+    PROBE_HEADER,
+    STREAMS_SURVIVE_RELOAD,
+    CaddySettings,
+    Version,
+    render_main,
+    render_site,
+)
 from codeb.drivers.proxy.sitefiles import SiteFiles
 from codeb.errors import Conflict, FenceLost, NotFound, Unavailable
 from codeb.model import names
@@ -21,7 +29,7 @@ LOOPBACK, EVERYWHERE = "127.0.0.1", ("127.0.0.1", "0.0.0.0", "::")  # noqa: S104
 
 
 class CaddyProxy:
-    """`Proxy` and `ProxyUpkeep` on Caddy 2.6 or newer. `start()` first; one CodeB process at a time may change sites.
+    """`Proxy`, `ProxyUpkeep` and `Curtain` on Caddy 2.6 or newer. `start()` first; one CodeB process at a time may change sites.
 
     The switch itself (`live`, `set_live`, `set_fallback`) is files and works whether or not Caddy or `start()` ran.
     `permit` is asked after every wait and before what changes something, and raises when this process may not any more.
@@ -177,6 +185,17 @@ class CaddyProxy:
             raise _no_site(place) from error
         await asyncio.to_thread(_settle, folder)
 
+    async def drawn(self, place: Place) -> bool:
+        return markers.drawn(self._folder(place))
+
+    async def draw(self, place: Place, shown: bool) -> None:
+        folder = self._folder(place)
+        try:
+            markers.draw(folder, shown)
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise _no_site(place) from error
+        await asyncio.to_thread(_settle, folder)
+
     async def runs(self) -> bool:
         return not await asyncio.to_thread(process.is_down, self._settings)
 
@@ -220,7 +239,8 @@ class CaddyProxy:
         entry = LOOPBACK if not bind or any(address in EVERYWHERE for address in bind) else bind[0]
         port = self._settings.https_port if tls else self._settings.http_port
         key = self._settings.probe_key
-        headers = ((PROBE_HEADER, key),) if standing_in and key else ()
+        ours = (PASS_HEADER, PROBE_HEADER) if standing_in else (PASS_HEADER,)
+        headers = tuple((name, key) for name in ours if key)
         return Address(entry, port, host_header=host, tls=tls, headers=headers)
 
     def _started(self) -> Version:

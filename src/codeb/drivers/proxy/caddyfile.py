@@ -20,6 +20,8 @@ Version = tuple[int, int, int]
 
 FOLDER = re.compile(r"/[A-Za-z0-9._@+/-]{1,511}")
 PROBE_HEADER = "X-CodeB-Probe"
+PASS_HEADER = "X-CodeB-Pass"  # noqa: S105 - the name of a header
+"""with the probe key as its value a request of our own goes behind the maintenance page"""
 PROBE_KEY = re.compile(r"[0-9a-f]{32,64}")
 BIND = re.compile(r"[0-9a-f.:]{2,45}")
 
@@ -112,9 +114,11 @@ def render_site(site: Site, settings: CaddySettings, version: Version) -> bytes:
         f" blue on 127.0.0.1:{blue}, green on 127.0.0.1:{green}.",
         f"# Which slot is live is not written here; see it with: we slot status {site.place.project}"
         f" --environment {site.place.environment}",
-        f"# or: ls {folder}   (green: green is live, else blue; fallback: the other may stand in; hold: 503)",
+        f"# or: ls {folder}   (green: green is live, else blue; fallback: the other may stand in; hold: 503;"
+        " curtain: maintenance)",
     ]
     parts = ["\n".join(head), _public(site, settings, version, folder)]
+    parts += [_redirect(site, host, target, settings) for host, target in site.redirects]
     parts += [_preview(site, slot, host, settings, version) for slot, host in site.preview_hosts]
     return _text(parts)
 
@@ -124,12 +128,36 @@ def _public(site: Site, settings: CaddySettings, version: Version, folder: str) 
     body = _common(site, settings)
     # Looked up when the header is written, after the choice of upstream: the slot that really answered.
     body.append(_block("map {http.reverse_proxy.upstream.port} {codeb_slot}", [f"{ports[s]} {s.value}" for s in Slot]))
+    body += _curtain(folder, settings.probe_key)
     held = _page("Not available yet", "No version is live here: none was promoted, or the site is on hold.", "503")
     body += [_marker("hold", folder), _block("handle @hold", ["header Retry-After 10", *held])]
     body += [_marker("green", folder), _block("handle @green", _slot(Slot.GREEN, site, settings, version))]
     body.append(_block("handle", _slot(Slot.BLUE, site, settings, version)))
     body.append(_failed(site, "This application does not answer", "Please try again in a moment."))
     return _block(_addresses(site.hosts, settings), body)
+
+
+def _curtain(folder: str, probe_key: str) -> list[str]:
+    """The maintenance page, before everything else; CodeB's own requests, which have to see what is behind it, pass."""
+    matcher = [f"root {folder}", "try_files /curtain"]
+    lines = [_block("file", matcher)]
+    if probe_key:
+        lines.append(f"not header {PASS_HEADER} {_key(probe_key)}")
+    page = _page("Maintenance", "This site is being worked on. Please come back in a moment.", "503")
+    return [_block("@curtain", lines), _block("handle @curtain", ["header Retry-After 60", *page])]
+
+
+def _redirect(site: Site, host: str, target: str, settings: CaddySettings) -> str:
+    """To the same path on another name of this site, by the same scheme."""
+    schemes = {"off": ("http",), "internal": ("http", "https"), "auto": ("https",)}[settings.tls]
+    parts = []
+    for scheme in schemes:
+        port = settings.https_port if scheme == "https" else settings.http_port
+        shown = "" if port == {"http": 80, "https": 443}[scheme] else f":{_port(port)}"
+        tls = ["tls internal"] if settings.tls == "internal" and scheme == "https" else []
+        address = host if settings.tls == "auto" else f"{scheme}://{host}"
+        parts.append(_block(address, [*tls, _headers(site), f"redir {scheme}://{target}{shown}{{uri}} 308"]))
+    return "\n\n".join(parts)
 
 
 def _slot(live: Slot, site: Site, settings: CaddySettings, version: Version) -> list[str]:
@@ -159,7 +187,7 @@ def _upstream(ports: Sequence[int], version: Version, health_path: str = "", *, 
     broken answers within two seconds are more than stray resets and less than an application that is down. Where
     every failure may be a lost POST, five have to do.
     """
-    options = ["header_down X-CodeB-Slot {codeb_slot}", "lb_try_interval 10ms"]
+    options = ["header_down X-CodeB-Slot {codeb_slot}", f"header_up -{PASS_HEADER}", "lb_try_interval 10ms"]
     if len(ports) > 1:
         options += [f"header_up -{PROBE_HEADER}", "lb_policy first", "lb_try_duration 5s", "fail_duration 2s"]
         options.append(f"max_fails {10 if version >= BODIES_SENT_AGAIN else 5}")
@@ -191,8 +219,9 @@ def _failed(site: Site, title: str, text: str, status: str = "{err.status_code}"
 
 
 def _log(folder: str) -> str:
-    """Caddy writes down the headers of a request that failed: not the one with our secret."""
-    unsaid = _block("format filter", ["wrap json", _block("fields", [f"request>headers>{PROBE_HEADER.title()} delete"])])
+    """Caddy writes down the headers of a request that failed: not those with our secret."""
+    ours = [f"request>headers>{name.title()} delete" for name in (PROBE_HEADER, PASS_HEADER)]
+    unsaid = _block("format filter", ["wrap json", _block("fields", ours)])
     return _block("log", ["level WARN", _block(f"output file {folder}/caddy.log", ["roll_size 10MiB", "roll_keep 3"]), unsaid])
 
 
@@ -212,10 +241,14 @@ def _standing_in(folder: str, probe_key: str) -> str:
     """The marker is there, or the request is CodeB's own trial. Matchers of one set are joined by and: so not (not, not)."""
     if not probe_key:
         return _marker("fallback", folder)
+    marker = _block("not file", [f"root {folder}", "try_files /fallback"])
+    return _block("@fallback", [_block("not", [marker, f"not header {PROBE_HEADER} {_key(probe_key)}"])])
+
+
+def _key(probe_key: str) -> str:
     if not PROBE_KEY.fullmatch(probe_key):
         raise InvalidParams("The probe key of the proxy is not hexadecimal.", hint="Remove probe.key in the proxy's folder.")
-    marker = _block("not file", [f"root {folder}", "try_files /fallback"])
-    return _block("@fallback", [_block("not", [marker, f"not header {PROBE_HEADER} {probe_key}"])])
+    return probe_key
 
 
 def _addresses(hosts: Sequence[str], settings: CaddySettings) -> str:
@@ -238,7 +271,9 @@ def _text(parts: Sequence[str]) -> bytes:
 def _check(site: Site) -> None:
     if names.parse_place(site.place.key) != site.place:
         raise _refused("project and environment", site.place.key)
-    hosts = [*site.hosts, *(host for _, host in site.preview_hosts)]
+    hosts = [*site.names, *(host for _, host in site.preview_hosts)]
+    if any(target not in site.hosts for _, target in site.redirects):
+        raise _refused("redirect", ", ".join(target for _, target in site.redirects))
     if not site.hosts or len(set(hosts)) != len(hosts):
         raise _refused("hosts", ", ".join(hosts))
     for host in hosts:

@@ -1,8 +1,9 @@
-"""The switch of one environment: three files whose being there is one bit each, read by Caddy on every request.
+"""The switch of one environment: four files whose being there is one bit each, read by Caddy on every request.
 
     green     there: green is live; not there: blue
     fallback  there: the other slot may answer when the live one is down
     hold      there: nobody is live, the site answers 503
+    curtain   there: a maintenance page is in front of it, whoever is live
 
 A bit has a default, so no instant exists in which a request finds no answer; each change is one create or one unlink.
 """
@@ -21,7 +22,7 @@ from codeb.model.specs import Live
 
 log = logging.getLogger("codeb.proxy")
 
-GREEN, FALLBACK, HOLD = "green", "fallback", "hold"
+GREEN, FALLBACK, HOLD, CURTAIN = "green", "fallback", "hold", "curtain"
 
 
 def create_held(folder: Path) -> None:
@@ -106,6 +107,17 @@ def allow_fallback(folder: Path, allowed: bool) -> None:
         _create(folder / FALLBACK)
     else:
         _unlink(folder / FALLBACK)
+
+
+def drawn(folder: Path) -> bool:
+    return _there(folder / CURTAIN)
+
+
+def draw(folder: Path, shown: bool) -> None:
+    if shown:
+        _create(folder / CURTAIN)
+    else:
+        _unlink(folder / CURTAIN)
 
 
 def _create(path: Path) -> None:

@@ -10,7 +10,7 @@ from codeb.model.specs import Address, Live, Site
 
 
 class MemoryProxy:
-    """`Proxy` and `ProxyUpkeep`: sites and switches as plain values.
+    """`Proxy`, `ProxyUpkeep` and `Curtain`: sites and switches as plain values.
 
     `down` holds ports that do not answer; `refuse` hosts that are refused. What somebody else did: `lost` and `edited` site
     files, `strange` ones, a `foreign` configuration loaded over ours, `dead`: its process is killed, `stuck`: and stays so.
@@ -20,6 +20,7 @@ class MemoryProxy:
         self.loaded: dict[Place, Site] = {}
         self.switch: dict[Place, Live] = {}
         self.held: set[Place] = set()
+        self.curtains: set[Place] = set()
         self.down: set[int] = set()
         self.refuse: set[str] = set()
         self.reloads = 0
@@ -89,7 +90,7 @@ class MemoryProxy:
         if self.loaded.pop(place, None) is not None:
             self.reloads += 1
         self.switch.pop(place, None)
-        for marked in (self.held, self.lost, self.edited):
+        for marked in (self.held, self.curtains, self.lost, self.edited):
             marked.discard(place)
 
     async def sites(self) -> Sequence[Place]:
@@ -116,6 +117,14 @@ class MemoryProxy:
             return
         self.switch[place] = replace(self.switch[place], fallback=allowed)
 
+    async def drawn(self, place: Place) -> bool:
+        return place in self.curtains
+
+    async def draw(self, place: Place, shown: bool) -> None:
+        if shown and place not in self.switch:
+            raise _no_site(place)
+        (self.curtains.add if shown else self.curtains.discard)(place)
+
     def route(self, host: str, *, standing_in: bool = False) -> Address:
         return Address("127.0.0.1", 80, host_header=host)
 
@@ -140,7 +149,7 @@ class MemoryProxy:
 
 
 def _hosts(site: Site) -> list[str]:
-    return [*site.hosts, *(host for _, host in site.preview_hosts)]
+    return [*site.names, *(host for _, host in site.preview_hosts)]
 
 
 def _no_site(place: Place) -> NotFound:

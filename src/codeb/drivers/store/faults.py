@@ -45,6 +45,7 @@ TAKEN: dict[Columns, tuple[str, str]] = {
     frozenset({"project_envs.project", "project_envs.environment", "project_envs.number"}): (
         "env_version_exists", "This version of the environment variables was written meanwhile.",
     ),
+    frozenset({"domains.host"}): ("domain_taken", "The domain is held already."),
     frozenset({"operations.id"}): ("operation_exists", "The operation is on record already."),
 }  # fmt: skip
 

@@ -20,11 +20,15 @@ from codeb.drivers.store.transaction import Transaction, upsert
 FED: tuple[Table, ...] = tuple(
     metadata.tables[name]
     for name in (
-        "meta", "teams", "members", "api_keys", "projects", "port_leases", "project_slots", "project_envs", "deployments",
-        "operations", "operation_steps", "operation_locks", "answers", "approvals", "events", "conflicts", "audit_pruned",
+        "meta", "teams", "members", "api_keys", "projects", "port_leases", "project_slots", "project_envs", "domains",
+        "maintenances", "deployments", "operations", "operation_steps", "operation_locks", "answers", "approvals", "events",
+        "conflicts", "audit_pruned",
     )
 )  # fmt: skip
 """in an order in which their foreign keys allow to fill them"""
+
+REGISTERED = ("projects", "port_leases", "project_slots", "domains", "maintenances")
+"""what of a project is held in memory and mirrored"""
 
 NOTED = (*FED, audit_logs)
 """what a local copy notes: the audit log is not copied, but what was added to it meanwhile is passed on"""
@@ -139,7 +143,7 @@ async def apply(tx: Transaction, made: Sequence[Change], *, replaying: bool = Fa
     """
     for change in made:
         project = change.project
-        if project is not None and change.table.name in ("projects", "port_leases", "project_slots"):
+        if project is not None and change.table.name in REGISTERED:
             tx.touch(project)
         tx.keys = tx.keys or change.table.name in ("api_keys", "teams", "members")
         if replaying and change.table is meta:

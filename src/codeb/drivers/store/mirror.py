@@ -1,4 +1,5 @@
-"""The registry as files an operator can read: `{home}/registry/ssot.json`, `slots/*.json`, `api-keys.json`, `teams.json`.
+"""The registry as files an operator can read: `{home}/registry/ssot.json`, `slots/*.json`, `domains/*.json`,
+`api-keys.json`, `teams.json`.
 
 Each file is old or new, never partial, and has one copy of what it said before (`.prev`). It carries the generation of
 its last change and `checksum`, the SHA-256 of the canonical JSON of everything else in it. `manifest.json`, written last,
@@ -20,7 +21,7 @@ from codeb.contracts.store import Snapshot
 from codeb.drivers.files import discard, owners_of, set_aside, sync_folder
 from codeb.drivers.store import shelf
 from codeb.drivers.store.migrate import HEAD
-from codeb.drivers.store.mirrored import KEYS, MANIFEST, Damaged, Document, canonical, checksum, documents, verified
+from codeb.drivers.store.mirrored import FOLDERS, KEYS, MANIFEST, Damaged, Document, canonical, checksum, documents, verified
 from codeb.drivers.store.session import through
 from codeb.errors import Unavailable
 
@@ -137,18 +138,19 @@ class Mirror:
     def write(self, snapshot: Snapshot) -> None:
         """Bring the files to this state: only those that change, and none of places that are gone."""
         owners = owners_of(self.home)
-        slots = self.folder / "slots"
-        for folder in (self.folder, slots):
+        parts = [self.folder / part for part in FOLDERS]
+        for folder in (self.folder, *parts):
             if os.path.lexists(folder) and (folder.is_symlink() or not folder.is_dir()):
                 log.error("%s is not a folder; it is set aside", folder)
                 set_aside(folder)
                 self._written.clear()
-        slots.mkdir(parents=True, exist_ok=True)
+        for part in parts:
+            part.mkdir(parents=True, exist_ok=True)
         for left in self.folder.glob(".*.tmp"):  # by a crash; only one mirror works in a home
             discard(left)
         if self._manifest is None:
             self._manifest = self._last(owners)
-            for former in (*self.folder.glob("*.prev"), *slots.glob("*.prev")):
+            for former in (each for folder in (self.folder, *parts) for each in folder.glob("*.prev")):
                 self._look_at(former, owners)
         wanted = documents(snapshot)
         sums = {name: self._put(name, content, snapshot.generation, owners) for name, content in wanted.items()}
@@ -157,7 +159,8 @@ class Mirror:
             "home": self.home_id or self._manifest.get("home"),
         }  # fmt: skip
         self._finish(about, snapshot.generation, owners)
-        self._tidy(slots, {Path(name).name for name in wanted if name.startswith("slots/")})
+        for part in parts:
+            self._tidy(part, {Path(name).name for name in wanted if name.startswith(f"{part.name}/")})
 
     def _look_at(self, former: Path, owners: Collection[int]) -> None:
         """A previous copy that is none is kept apart: it would be replaced unseen."""
@@ -192,13 +195,13 @@ class Mirror:
             _replace(path, document, _mode(MANIFEST), keep=bool(former))
         self._manifest = document
 
-    def _tidy(self, slots: Path, stems: Collection[str]) -> None:
-        gone = [path for path in slots.iterdir() if path.name.removesuffix(".prev") not in stems and ".damaged" not in path.name]
+    def _tidy(self, part: Path, stems: Collection[str]) -> None:
+        gone = [path for path in part.iterdir() if path.name.removesuffix(".prev") not in stems and ".damaged" not in path.name]
         for path in gone:
             discard(path)
-            self._written.pop(f"slots/{path.name}", None)
+            self._written.pop(f"{part.name}/{path.name}", None)
         if gone:
-            sync_folder(slots)
+            sync_folder(part)
 
     def _put(self, name: str, content: Document, generation: int, owners: Collection[int]) -> str:
         """Have the file say this; gives its checksum."""

@@ -13,6 +13,7 @@ from codeb.contracts.store import Snapshot
 from codeb.drivers.files import Unsound, owners_of, read_own
 from codeb.drivers.store.rows import in_order
 from codeb.model.access import Approval, Key, Member, Role, Team
+from codeb.model.domains import Domain, DomainState, Maintenance
 from codeb.model.names import Place, Slot
 from codeb.model.ports import Lease
 from codeb.model.slots import Pair, SlotRow, State
@@ -22,6 +23,8 @@ Document = dict[str, Any]
 P = TypeVar("P", Key, Team, Member)
 
 KEYS, TEAMS, SSOT, MANIFEST = "api-keys.json", "teams.json", "ssot.json", "manifest.json"
+FOLDERS = ("slots", "domains")
+"""whose files are per environment, and per project"""
 
 
 class Damaged(ValueError):
@@ -41,10 +44,12 @@ class Registered:
     members: tuple[Member, ...] = ()
     registry_id: str | None = None
     instance: str | None = None
+    domains: tuple[Domain, ...] = ()
+    maintenances: tuple[Maintenance, ...] = ()
 
     def says_the_same(self, other: "Registered") -> bool:
-        """Whether teams, members, keys, projects, slots and leases are equal."""
-        parts = ("teams", "members", "keys", "projects", "pairs", "leases")
+        """Whether teams, members, keys, projects, slots, leases, domains and maintenance pages are equal."""
+        parts = ("teams", "members", "keys", "projects", "pairs", "leases", "domains", "maintenances")
         return all(getattr(self, name) == getattr(other, name) for name in parts)
 
 
@@ -85,7 +90,7 @@ def _plain(value: Any) -> Any:
         return value.isoformat()
     if isinstance(value, frozenset):
         return sorted(value)
-    if isinstance(value, Role | Approval):
+    if isinstance(value, Role | Approval | DomainState):
         return value.value
     if isinstance(value, Mapping):
         return {_camel(key): _plain(each) for key, each in value.items()}
@@ -125,13 +130,23 @@ def documents(snapshot: Snapshot) -> dict[str, Document]:
     for place, pair in snapshot.pairs.items():
         if place.project in projects:
             projects[place.project].setdefault("slots", {})[place.environment] = _summary(pair)
+    names: dict[str, list[Document]] = {}
+    for domain in snapshot.domains.values():
+        if domain.held:
+            names.setdefault(domain.project, []).append(_plain(asdict(domain)))
     return {
         KEYS: {"keys": {key.id: _person(key) for key in snapshot.keys.values()}},
         TEAMS: {
             "teams": {name: _person(team) for name, team in snapshot.teams.items()},
             "members": {name: _person(member) for name, member in snapshot.members.items()},
         },
-        SSOT: {"projects": projects, "leases": [_plain(asdict(lease)) for lease in snapshot.leases]},
+        SSOT: {
+            "projects": projects,
+            "leases": [_plain(asdict(lease)) for lease in snapshot.leases],
+            "domains": [_plain(asdict(domain)) for domain in snapshot.domains.values()],
+            "maintenances": [_plain(asdict(page)) for _, page in sorted(snapshot.maintenances.items())],
+        },
+        **{f"domains/{name}.json": {"project": name, "domains": held} for name, held in sorted(names.items())},
         **{f"slots/{place.key}.json": _slots(pair) for place, pair in snapshot.pairs.items()},
     }
 
@@ -170,6 +185,15 @@ def _pair(document: Document) -> Pair:
         fields = _said(SlotRow, document[slot.value])
         rows.append(SlotRow(**{**fields, "place": place, "slot": slot, "state": State(fields["state"])}))
     return Pair(*rows)
+
+
+def _domain(document: Document) -> Domain:
+    fields = _said(Domain, document)
+    return Domain(**{**fields, "state": DomainState(fields["state"])})
+
+
+def _maintenance(document: Document) -> Maintenance:
+    return Maintenance(Place(**document["place"]), datetime.fromisoformat(document["since"]), document["by"])
 
 
 def keys_of(document: Document) -> dict[str, Key]:
@@ -235,6 +259,8 @@ def registered(files: Mapping[str, Document], generation: int) -> Registered:
             tuple(_project(each) for _, each in sorted(ssot["projects"].items())), tuple(pairs),
             tuple(sorted((Lease(**each) for each in ssot["leases"]), key=lambda lease: (lease.server, lease.port))),
             _by_id(members_of(files[TEAMS])),
+            domains=tuple(sorted(map(_domain, ssot.get("domains", [])), key=lambda domain: domain.host)),
+            maintenances=tuple(sorted(map(_maintenance, ssot.get("maintenances", [])), key=lambda page: page.place)),
         )  # fmt: skip
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise Damaged(f"the files do not hold a registry: {error}") from error

@@ -10,7 +10,9 @@ from codeb.drivers.store import rows
 from codeb.drivers.store.journal import SqlJournal
 from codeb.drivers.store.people import SqlKeys, SqlMembers, SqlTeams
 from codeb.drivers.store.schema import meta, port_leases, project_slots, projects
+from codeb.drivers.store.schema_names import domains, maintenances
 from codeb.drivers.store.transaction import Transaction
+from codeb.model.domains import Domain, Maintenance
 from codeb.model.journal import Operation
 from codeb.model.names import Place
 from codeb.model.ports import Lease
@@ -27,6 +29,16 @@ class Recalled:
 
 
 EMPTY = Recalled(Snapshot(0, {}, {}, {}, {}), {})
+
+
+async def _hosts(tx: Transaction, names: Sequence[str] | None) -> tuple[dict[str, Domain], dict[Place, Maintenance]]:
+    """Domains and maintenance pages: of these projects, or of all."""
+    some, pages = select(domains).order_by(domains.c.host), select(maintenances)
+    if names is not None:
+        some, pages = some.where(domains.c.project.in_(names)), pages.where(maintenances.c.project.in_(names))
+    found = [rows.maintenance_of(row) for row in (await tx.read(pages)).all]
+    held = [rows.domain_of(row) for row in (await tx.read(some)).all]
+    return {each.host: each for each in held}, {each.place: each for each in found}
 
 
 async def _part(tx: Transaction, names: Sequence[str] | None) -> tuple[dict[str, Project], dict[Place, Pair], list[Lease]]:
@@ -82,7 +94,10 @@ async def whole(tx: Transaction) -> Recalled:
     found, pairs, leases = await _part(tx, None)
     operations = {each.id: each for each in await SqlJournal(tx).open_ones()}
     bare = await _with_people(tx, bare)
-    filled = replace(bare, projects=found, pairs=pairs, running=_running(operations), leases=_ordered(leases))
+    held, pages = await _hosts(tx, None)
+    filled = replace(
+        bare, projects=found, pairs=pairs, running=_running(operations), leases=_ordered(leases), domains=held, maintenances=pages
+    )
     return Recalled(filled, operations)
 
 
@@ -113,9 +128,12 @@ async def after(tx: Transaction, former: Recalled, *, doubt: bool) -> Recalled:
 async def _with_projects(tx: Transaction, former: Snapshot) -> Snapshot:
     touched = tx.projects
     found, pairs, leases = await _part(tx, sorted(touched))
+    held, pages = await _hosts(tx, sorted(touched))
     return replace(
         former,
         projects=dict(sorted({**{k: v for k, v in former.projects.items() if k not in touched}, **found}.items())),
         pairs=dict(sorted({**{k: v for k, v in former.pairs.items() if k.project not in touched}, **pairs}.items())),
         leases=_ordered([*(each for each in former.leases if each.project not in touched), *leases]),
+        domains=dict(sorted({**{k: v for k, v in former.domains.items() if v.project not in touched}, **held}.items())),
+        maintenances={**{k: v for k, v in former.maintenances.items() if k.project not in touched}, **pages},
     )

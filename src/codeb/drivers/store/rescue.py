@@ -26,7 +26,17 @@ from codeb.drivers.store import migrate, rows, salvage
 from codeb.drivers.store.local import NAME
 from codeb.drivers.store.mirror import Mirror
 from codeb.drivers.store.mirrored import Registered
-from codeb.drivers.store.schema import api_keys, deployments, members, meta, port_leases, project_slots, projects, teams
+from codeb.drivers.store.schema import (
+    api_keys,
+    deployments,
+    members,
+    meta,
+    port_leases,
+    project_slots,
+    projects,
+    teams,
+)  # fmt: skip
+from codeb.drivers.store.schema_names import domains, maintenances
 from codeb.drivers.store.shelf import Reading, earlier
 from codeb.drivers.store.sqlite import engine
 from codeb.drivers.store.trust import SIDES, Distrusted, compare, examine
@@ -287,6 +297,8 @@ def _fill(connection: Connection, registry: Registered, now: datetime) -> None:
     put(projects, [rows.project_values(project) for project in registry.projects])
     put(project_slots, [rows.slot_values(row) for pair in registry.pairs for row in pair.rows])
     put(port_leases, [vars(lease) for lease in registry.leases])
+    put(domains, [rows.domain_values(domain) for domain in registry.domains])
+    put(maintenances, [rows.maintenance_values(page) for page in registry.maintenances])
 
 
 def _remember_deployed(connection: Connection, registry: Registered, now: datetime) -> None:

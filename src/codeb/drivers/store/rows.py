@@ -10,6 +10,7 @@ from codeb.contracts.store import Remembered
 from codeb.model.access import Approval, Key, Member, Role, Team
 from codeb.model.approvals import Decision, PlanApproval
 from codeb.model.chain import AuditRow
+from codeb.model.domains import Domain, DomainState, Maintenance
 from codeb.model.envs import Difference, EnvVersion
 from codeb.model.events import Event, Severity, Unreplayed
 from codeb.model.journal import Operation, OpState, StepRow, StepState
@@ -76,6 +77,22 @@ def pairs_of(rows: Iterable[RowMapping]) -> dict[Place, Pair]:
 
 def lease_of(row: RowMapping) -> Lease:
     return Lease(**row)
+
+
+def domain_values(domain: Domain) -> Values:
+    return {**{name: getattr(domain, name) for name in domain.__dataclass_fields__}, "state": domain.state.value}
+
+
+def domain_of(row: RowMapping) -> Domain:
+    return Domain(**{**row, "state": DomainState(row["state"])})
+
+
+def maintenance_values(maintenance: Maintenance) -> Values:
+    return _flat(maintenance, maintenance.place)
+
+
+def maintenance_of(row: RowMapping) -> Maintenance:
+    return Maintenance(Place(row["project"], row["environment"]), row["since"], row["by"])
 
 
 def deployment_values(deployment: Deployment) -> Values:

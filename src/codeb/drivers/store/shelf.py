@@ -13,6 +13,7 @@ from pathlib import Path
 
 from codeb.drivers.store.migrate import HEAD
 from codeb.drivers.store.mirrored import (
+    FOLDERS,
     KEYS,
     MANIFEST,
     SSOT,
@@ -87,11 +88,11 @@ def _names(folder: Path) -> list[str]:
     if folder.is_symlink():
         raise Damaged("it is a link")
     names = [entry.name for entry in os.scandir(folder)]
-    slots = folder / "slots"
-    if slots.is_symlink():
-        raise Damaged("its slots are a link")
-    if slots.is_dir():
-        names += [f"slots/{entry.name}" for entry in os.scandir(slots)]
+    for part in FOLDERS:
+        if (folder / part).is_symlink():
+            raise Damaged(f"its {part} are a link")
+        if (folder / part).is_dir():
+            names += [f"{part}/{entry.name}" for entry in os.scandir(folder / part)]
     return sorted(name for name in names if name.removesuffix(PREV).endswith(".json") and not Path(name).name.startswith("."))
 
 
@@ -112,6 +113,9 @@ def _chosen(found: Mapping[str, Document], manifest: Document | None, newest: in
 def _listed(found: Mapping[str, Document], manifest: Document) -> dict[str, Document]:
     chosen, missing = {}, []
     for name, wanted in manifest["files"].items():
+        if name.startswith("domains/"):
+            # for people; all of it is in ssot.json
+            continue
         for copy in (name, name + PREV):
             if copy in found and found[copy]["checksum"] == wanted:
                 chosen[name] = found[copy]

@@ -19,6 +19,7 @@ from codeb.drivers.store.audit import SqlAudit
 from codeb.drivers.store.envs import SqlEnvs
 from codeb.drivers.store.faults import translated
 from codeb.drivers.store.happenings import SqlConflicts, SqlEvents
+from codeb.drivers.store.hosts import SqlDomains, SqlMaintenances
 from codeb.drivers.store.journal import SqlJournal
 from codeb.drivers.store.mirror import Mirror
 from codeb.drivers.store.people import SqlAnswers, SqlKeys, SqlMembers, SqlTeams
@@ -55,6 +56,8 @@ class SqlRegistry:
         self.conflicts = SqlConflicts(tx)
         self.approvals = SqlApprovals(tx)
         self.envs = SqlEnvs(tx)
+        self.domains = SqlDomains(tx)
+        self.maintenances = SqlMaintenances(tx)
 
 
 class SqlStore:

@@ -18,7 +18,18 @@ from codeb.drivers.files import distrust
 from codeb.drivers.store import migrate, rows
 from codeb.drivers.store.journal import OPEN
 from codeb.drivers.store.mirrored import Registered
-from codeb.drivers.store.schema import api_keys, changes, members, meta, operations, port_leases, project_slots, projects, teams
+from codeb.drivers.store.schema import (
+    api_keys,
+    changes,
+    members,
+    meta,
+    operations,
+    port_leases,
+    project_slots,
+    projects,
+    teams,
+)  # fmt: skip
+from codeb.drivers.store.schema_names import domains, maintenances
 from codeb.drivers.store.shelf import Reading
 
 SIDES = ("-wal", "-shm")
@@ -119,11 +130,14 @@ def registry_in(connection: Connection) -> Registered | None:
     keys = [rows.key_of(row) for row in connection.execute(select(api_keys).order_by(api_keys.c.id)).mappings()]
     owners = [rows.team_of(row) for row in connection.execute(select(teams)).mappings()]
     people = [rows.member_of(row) for row in connection.execute(select(members)).mappings()]
+    held = [rows.domain_of(row) for row in connection.execute(select(domains).order_by(domains.c.host)).mappings()]
+    pages = [rows.maintenance_of(row) for row in connection.execute(select(maintenances)).mappings()]
     return Registered(
         int(about[0]["generation"]), tuple(sorted(owners, key=lambda team: team.id)), tuple(keys),
         tuple(sorted(found, key=lambda project: project.name)), tuple(pairs.values()),
         tuple(sorted(leases, key=lambda lease: (lease.server, lease.port))),
         tuple(sorted(people, key=lambda member: member.id)), about[0]["registry_id"], about[0]["instance"],
+        tuple(held), tuple(sorted(pages, key=lambda page: page.place)),
     )  # fmt: skip
 
 

@@ -1,0 +1,104 @@
+"""The outside by real queries and connections: dnspython for names, a handshake for certificates, one GET for the answer."""
+
+import asyncio
+import contextlib
+import ssl
+from datetime import UTC, datetime
+
+import dns.asyncresolver
+import dns.exception
+import dns.nameserver
+import dns.resolver
+from cryptography import x509
+from cryptography.x509.oid import ExtensionOID, NameOID
+
+from codeb.contracts.health import Health
+from codeb.contracts.outside import Certificate, Looked
+from codeb.model.specs import Address, Answer
+
+
+class NetworkOutside:
+    """`Outside`. `resolvers` are (address, port); none: those of this machine."""
+
+    def __init__(self, health: Health, resolvers: tuple[tuple[str, int], ...] = ()) -> None:
+        self._health = health
+        self._resolvers = resolvers
+
+    def _resolver(self) -> dns.asyncresolver.Resolver:
+        resolver = dns.asyncresolver.Resolver(configure=not self._resolvers)
+        if self._resolvers:
+            resolver.nameservers = [dns.nameserver.Do53Nameserver(host, port) for host, port in self._resolvers]
+        return resolver
+
+    async def lookup(self, name: str, kind: str, seconds: float) -> Looked:
+        try:
+            # a final dot: no search list of this machine is tried
+            found = await self._resolver().resolve(f"{name}.", kind, lifetime=seconds)
+        except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer):
+            return Looked()
+        except (dns.exception.DNSException, OSError) as fault:
+            return Looked(reason=(str(fault) or type(fault).__name__)[:200])
+        if kind == "TXT":
+            return Looked(tuple(sorted(b"".join(item.strings).decode("ascii", "replace") for item in found)))
+        return Looked(tuple(sorted(item.to_text() for item in found)))
+
+    async def certificate(self, address: Address, seconds: float) -> Certificate:
+        name = address.host_header or address.host
+        shown = await _leaf(address, name, _anything(), seconds)
+        if isinstance(shown, str):
+            return Certificate(reason=shown)
+        try:
+            leaf = x509.load_der_x509_certificate(shown)
+            issuer, covers = _issuer(leaf), _covers(leaf, name)
+            expires = leaf.not_valid_after_utc
+        except ValueError as fault:
+            return Certificate(reason=f"the certificate cannot be read: {fault}"[:200])
+        trusted = not isinstance(await _leaf(address, name, ssl.create_default_context(), seconds), str)
+        return Certificate(issuer, expires, covers and expires > datetime.now(UTC), trusted)
+
+    async def visit(self, address: Address, seconds: float) -> Answer:
+        return await self._health.probe(address, seconds)
+
+
+def _anything() -> ssl.SSLContext:
+    """To see what is shown, whoever signed it: whether it is to be trusted is told apart."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+async def _leaf(address: Address, name: str, context: ssl.SSLContext, seconds: float) -> bytes | str:
+    """The certificate that is shown, or why there is none."""
+    writer = None
+    try:
+        async with asyncio.timeout(seconds):
+            _, writer = await asyncio.open_connection(
+                address.host, address.port, ssl=context, server_hostname=name, ssl_handshake_timeout=seconds
+            )
+        found = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+        return bytes(found) if found else "no certificate was shown"
+    except TimeoutError:
+        return f"no answer within {seconds:g} s"
+    except (OSError, ssl.SSLError) as fault:
+        return (str(fault) or type(fault).__name__)[:200]
+    finally:
+        if writer is not None:
+            writer.transport.abort()
+
+
+def _issuer(leaf: x509.Certificate) -> str:
+    for oid in (NameOID.ORGANIZATION_NAME, NameOID.COMMON_NAME):
+        if found := leaf.issuer.get_attributes_for_oid(oid):
+            return str(found[0].value)[:200]
+    return leaf.issuer.rfc4514_string()[:200]
+
+
+def _covers(leaf: x509.Certificate, name: str) -> bool:
+    names: list[str] = []
+    with contextlib.suppress(x509.ExtensionNotFound):
+        found = leaf.extensions.get_extension_for_oid(ExtensionOID.SUBJECT_ALTERNATIVE_NAME).value
+        assert isinstance(found, x509.SubjectAlternativeName)
+        names = [each.lower() for each in found.get_values_for_type(x509.DNSName)]
+    wild = "*." + name.partition(".")[2]
+    return name in names or wild in names

@@ -56,6 +56,8 @@ AWAY = {
     "maintenance_on", "maintenance_off",
 }  # fmt: skip
 """what changes something and goes on while the database is away"""
+SAYS_BACK = {"port_import"}
+"""what repeats the names in the caller's own file"""
 READS_IT_ALL = {"audit_verify"}
 """what changes nothing, and has no answer without the database"""
 CHANGES = {tool.name: "idempotencyKey" in tool.params.model_json_schema(by_alias=True)["properties"] for tool in TOOLS}
@@ -220,7 +222,7 @@ async def test_declared_is_observed_at_every_door(name: str, stand: str, monkeyp
             where = f"{name} by {caller} through {door}, {stand}: {status} {body}"
             limits = caller in SCOPED and name in HANDS_ON and body.get("code") == "forbidden"
             assert status in (200, 404, 409) or limits, where
-            if caller == "rival":
+            if caller == "rival" and name not in SAYS_BACK:
                 assert "shop" not in json.dumps({**body, "hint": ""}), where
             SEEN["let in"] += 1
             SUCCEEDED.update([name] if status == 200 else [])

@@ -89,7 +89,10 @@ def test_every_byte_arrives_and_each_deployment_keeps_its_own(stage: Stage, imag
     runtime.unlink()
     stage.start()
     oracle.settle(stage)
-    stage.call("reconcile")
+    end, said = time.monotonic() + 60, {}
+    while stage.engine.call("GET", f"/containers/{stage.project}-production-blue/json")[0] != 200:
+        assert time.monotonic() < end, said
+        said = stage.call("reconcile")
     assert ours(inside(stage, "blue")) == {**EXACT, "WHICH": "one"}
     assert oracle.judge(stage, stage.project) == []
     _files(stage)

@@ -28,7 +28,7 @@ DETECTED = 6.0
 """seconds within which the first call after the loss ends, over its own time: 3 are promised, the machine may be busy"""
 OWN_TIME = 15.0
 OPEN = ("running", "unwinding")
-STEPS = ("pull", "clear", "start", "health", "preview", "tidy", "check", "switch", "fallback", "log")
+STEPS = ("pull", "clear", "env", "start", "health", "preview", "tidy", "check", "switch", "fallback", "log")
 WRONG = {"X-API-Key": "codeb_main_owner_" + "x" * 32}
 
 

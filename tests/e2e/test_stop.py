@@ -232,7 +232,7 @@ def test_wait_false_answers_at_once_and_is_followed_step_by_step(house: Stage, l
         assert found["changes"] > seen or found["operation"]["endedAt"], "it answers when something changed"
         steps, seen, over = [each["name"] for each in found["steps"]], found["changes"], bool(found["operation"]["endedAt"])
     assert found["operation"]["state"] == "succeeded"
-    assert steps == ["validate", "slot", "record", "pull", "clear", "start", "health", "preview", "commit", "tidy"]
+    assert steps == ["validate", "slot", "record", "pull", "clear", "env", "start", "health", "preview", "commit", "tidy"]
     assert found["result"]["previewUrl"]
 
 

@@ -18,6 +18,7 @@ SHOWN: dict[str, tuple[str, ...]] = {
     ),
     "P2": (
         "flows/test_domains.py",
+        "e2e/test_domains.py",
         "flows/test_crash_everywhere.py",
         "flows/test_fault_sweep.py",
         "e2e/test_crash_matrix.py",

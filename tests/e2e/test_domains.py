@@ -1,4 +1,4 @@
-"""S27, P15: a domain on real parts: PowerDNS, Caddy, Docker. From a TXT record to HTTPS, and back to nothing.
+"""S27, P2, P15: a domain on real parts: PowerDNS, Caddy, Docker. From a TXT record to HTTPS, and back to nothing.
 
 Also S14: what is asked of a domain goes to the address that it was checked to have.
 """
@@ -18,14 +18,17 @@ import dns.query
 import dns.rdatatype
 import pytest
 
+from codeb.flows import domain_delete, domain_setup, maintenance
 from tests import oracle
+from tests.e2e.cells import forward_points
 from tests.pdns import KEY, PdnsServer, pdns_server
 from tests.stage import Stage
 
 pytestmark = [pytest.mark.docker, pytest.mark.proxy, pytest.mark.dns]
 
 ZONE, DOMAIN, BESIDE = "example.test", "shop.example.test", "www.shop.example.test"
-EVERY = 20 if os.environ.get("CODEB_TEST_SIZE") == "full" else 4
+FULL = os.environ.get("CODEB_TEST_SIZE") == "full"
+EVERY = 20 if FULL else 4
 WITHIN = 60.0
 
 
@@ -151,6 +154,44 @@ def test_a_record_deleted_or_changed_by_hand_comes_back(town: Town) -> None:
     town.pdns.put(ZONE, DOMAIN, "A", "192.0.2.66")
     town.until("the record is right again", lambda: town.resolve(DOMAIN) == ["127.0.0.1"])
     assert town.resolve(f"mail.{ZONE}") == ["192.0.2.9"]
+
+
+POINTS = [
+    point for saga in (domain_setup.SAGA, domain_delete.SAGA, maintenance.SAGA) for point in forward_points(saga)
+    if FULL or point.endswith(("records.do.effect", "site.do.effect", "page.do.effect", "release.do.record"))
+]  # fmt: skip
+
+
+@pytest.mark.timeout(1200)
+def test_killed_on_the_way_it_is_whole_or_nothing(town: Town) -> None:
+    """P2: kill -9 at points of each of the three, a restart, and then a look at DNS, proxy, page and registry."""
+    stage, where, name = town.stage, town.where, f"killed.{DOMAIN}"
+    calls = {"domain_setup": {**where, "domain": name}, "domain_delete": {"domain": name}, "maintenance": where}
+    for point in POINTS:
+        saga = point.partition(".")[0]
+        if saga == "domain_delete" and stage.ask("domain_status", {"domain": name})[0] == 404:
+            stage.call("domain_setup", **calls["domain_setup"])
+        stage.kill()
+        stage.start(crash_at=point)
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            stage.ask("maintenance_on" if saga == "maintenance" else saga, calls[saga])
+        stage.until_dead()
+        stage.start()
+        town.until("nothing runs", lambda: not stage.call("operation_list", running=True)["operations"])
+        there = stage.ask("domain_status", {"domain": name})[0] == 200
+        assert (town.resolve(name) == ["127.0.0.1"]) is there, point
+        site = (stage.home / "caddy/sites" / f"{stage.project}-production.caddy").read_text()
+        assert (name in site) is there, point
+        assert {row["state"] for row in oracle.rows(stage, "select * from domains")} <= {"active", "released"}, point
+        shown = stage.call("slot_status", **where)["maintenanceSince"] is not None
+        assert (stage.public(DOMAIN)[0] == 503) is shown, point
+        if shown:
+            stage.call("maintenance_off", **where)
+        if there and saga == "domain_setup":
+            stage.call("domain_delete", domain=name)
+    if stage.ask("domain_status", {"domain": name})[0] == 200:
+        stage.call("domain_delete", domain=name)
+    assert oracle.judge(stage, stage.project) == []
 
 
 def test_a_dns_server_that_is_away_is_told_once_and_nothing_else_stops(town: Town) -> None:

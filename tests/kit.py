@@ -36,6 +36,7 @@ from codeb.saga.step import Saga
 from codeb.tools.catalog import BY_NAME
 from codeb.tools.tool import Tool
 from tests.kit_parts import START, Clock, Died, WatchedProxy, WiredHealth, World, unlocked
+from tests.kit_storage import STORAGE_SAGAS, Servers, hold, storage_faults, storage_print
 
 __all__ = ["OWNER", "PROD", "STAGE", "START", "Clock", "Died", "Process", "Rig", "Still", "World"]
 
@@ -49,7 +50,7 @@ def sagas() -> tuple[Saga[Any], ...]:
     """As the modules have them now, so that a test can put a broken one in its place."""
     return (
         deploy.SAGA, promote.SAGA, rollback.SAGA, cleanup.SAGA, project_delete.SAGA, undelete.SAGA, project_purge.SAGA,
-        restart.SAGA, mend.SAGA,
+        restart.SAGA, mend.SAGA, *STORAGE_SAGAS,
     )  # fmt: skip
 
 
@@ -95,6 +96,7 @@ class Rig:
     records: MemoryRecords = field(default_factory=MemoryRecords)
     keys: MemoryKeyFile = field(default_factory=MemoryKeyFile)
     ledger: MemoryLedger = field(default_factory=MemoryLedger)
+    servers: Servers = field(default_factory=Servers)
     boots: int = 0
     home: str = "house"
     world_of: Callable[[Clock], World] = World
@@ -111,7 +113,8 @@ class Rig:
                 world=world, store=self.store, runtime=runtime, restarter=runtime, sight=CachedSight(runtime, world),
                 networks=runtime, upkeep=runtime, proxy_upkeep=self.proxy, logs=MemoryLogs(self.machine),
                 images=MemoryImages(self.machine), ports=MemoryPorts(self.machine), proxy=self.proxy,
-                health=self.health, records=self.records, ledger=self.ledger, policy=self.policy, vault=vault, keyring=vault,
+                health=self.health, records=self.records, ledger=self.ledger, **vars(self.servers),
+                policy=self.policy, vault=vault, keyring=vault,
                 checks={"store": self.store, "docker": runtime, "proxy": self.proxy, "clock": world},
             )
         )  # fmt: skip
@@ -155,7 +158,7 @@ class Rig:
                 for box in self.machine.boxes.values()
             },
             "switch": dict(self.proxy.switch), "held": set(self.proxy.held), "sites": dict(self.proxy.loaded),
-            "spoilt": self.proxy.spoilt(),
+            "spoilt": self.proxy.spoilt(), "storage": storage_print(self),
             # a project's own may stay when its first deploy failed: the next one uses it
             "networks": sorted(name for name, (_, owner) in self.machine.networks.items() if owner not in found.projects),
         }  # fmt: skip
@@ -166,7 +169,7 @@ class Rig:
         found += [f"{place.key} is locked" for place in self.store.snapshot.running]
         async with self.store._reading() as tx:
             locks = (await tx.read(operation_locks.select())).all
-        found += [f"lock of {row['project']} is held" for row in locks if row["operation_id"] is not None]
+        found += [f"lock of {row['project']} is held" for row in locks if row["operation_id"]] + await storage_faults(self)
         snapshot = self.store.snapshot
         names = set(self.machine.boxes)
         for pair in snapshot.pairs.values():
@@ -273,6 +276,7 @@ class Still:
     records: MemoryRecords
     keys: MemoryKeyFile
     ledger: MemoryLedger
+    servers: Servers
     proxy: tuple[dict[Place, Site], dict[Place, Live], set[Place], set[str]]
     boots: int
     spoilt: dict[str, Any]
@@ -287,7 +291,7 @@ class Still:
         try:
             await store.refresh()
             fresh = Rig(store, self.policy, clock, copy.deepcopy(self.machine), copy.deepcopy(self.records), copy.copy(self.keys))
-            fresh.ledger = copy.deepcopy(self.ledger)
+            fresh.ledger, fresh.servers = copy.deepcopy((self.ledger, self.servers))
             fresh.proxy.loaded, fresh.proxy.switch, fresh.proxy.held, fresh.health.broken = (copy.copy(x) for x in self.proxy)
             fresh.proxy.spoil(**self.spoilt)
             fresh.boots = self.boots
@@ -322,6 +326,7 @@ def still(of: Rig) -> Still:
         copy.deepcopy(of.records),
         copy.copy(of.keys),
         copy.deepcopy(of.ledger),
+        copy.deepcopy(of.servers),
         proxy,
         of.boots,
         of.proxy.spoilt(),
@@ -360,6 +365,7 @@ async def begin(state: str = "empty") -> AsyncIterator[Rig]:
 async def shop(process: Process, at: Rig, state: str) -> None:
     """Bring project shop to a named state of its production slots, by the tools alone.
 
+    stored: active, with a database and a Redis user. rotated: each with a new password. left: these, deleted.
     new: no version. deployed: 1 in blue. active: 1 live. ready: 1 live in blue, 2 deployed in green.
     grace: 2 live in green, 1 in grace in blue. back: rolled back to 1, 2 deployed. gone: deleted in state grace.
     """
@@ -375,6 +381,8 @@ async def shop(process: Process, at: Rig, state: str) -> None:
             await process.ok(tool, **where, **more)
         if name == "grace" and state == "gone":
             await process.ok("project_delete", projectName="shop", confirm="shop")
+            name = state
+        if name == "active" and await hold(process, state):
             name = state
         if name == state:
             at.machine.effects.clear()

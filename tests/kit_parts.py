@@ -14,6 +14,7 @@ from codeb.drivers.runtime.memory_machine import Machine
 from codeb.drivers.vault.aesgcm import AesGcmVault
 from codeb.drivers.vault.memory import MemoryKeyFile
 from codeb.model.names import Place, Slot
+from codeb.model.secret import Secret
 from codeb.model.specs import Address, Answer, Finding, Live, Site
 from tests.virtual_time import VirtualLoop
 
@@ -71,6 +72,10 @@ class World:
     def new_id(self, prefix: str) -> str:
         self.clock.ids += 1
         return f"{prefix}_{self.clock.ids:026d}"
+
+    def new_secret(self) -> Secret:
+        self.clock.ids += 1
+        return Secret(f"word-{self.clock.ids:027d}")
 
     async def sleep(self, seconds: float) -> None:
         self.alive()

@@ -8,10 +8,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 from codeb.config import Settings
+from codeb.contracts.databases import Caches, Databases
 from codeb.contracts.kit import Kit, Policy
+from codeb.contracts.runtime import Checked
 from codeb.contracts.store import Registry
+from codeb.drivers.databases.absent import NoCaches, NoDatabases
 from codeb.drivers.files import atomic_write, make_way, sweep
 from codeb.drivers.health.http import HttpHealth
 from codeb.drivers.identity import keep_instance, only_server, probe_key
@@ -111,13 +115,14 @@ async def build(settings: Settings) -> AsyncIterator[House]:
         proxy = CaddyProxy(caddy_settings(settings), permit)
         health = HttpHealth()
         vault = AesGcmVault(KeyFile(settings.home, settings.master_key_file))
+        databases, caches = _storage(settings)
         kit = Kit(
             world=world, store=store, runtime=runtime, restarter=runtime, sight=CachedSight(runtime, world), networks=runtime,
             upkeep=DockerUpkeep(docker, instance), proxy_upkeep=proxy,
             logs=DockerLogs(docker, instance), images=DockerImages(docker), ports=DockerPorts(docker), proxy=proxy,
             health=health, records=FileRecords(settings.home), ledger=FileLedger(settings.home),
-            vault=vault, keyring=vault, policy=policy_of(settings),
-            checks={"store": store, "docker": runtime, "proxy": proxy, "vault": vault, "clock": world},
+            databases=databases, caches=caches, vault=vault, keyring=vault, policy=policy_of(settings),
+            checks=_checked(store=store, docker=runtime, proxy=proxy, vault=vault, clock=world, storage=databases, redis=caches),
         )  # fmt: skip
         try:
             engine = Engine(kit, SAGAS, owner)
@@ -136,6 +141,26 @@ async def build(settings: Settings) -> AsyncIterator[House]:
         finally:
             for each in (health, proxy, docker, store):
                 await each.close()
+
+
+def _storage(settings: Settings) -> tuple[Databases, Caches]:
+    """The storage servers that are set. Their libraries cost start-up time that nobody else pays."""
+    databases: Databases = NoDatabases()
+    caches: Caches = NoCaches()
+    if settings.storage_database_url.reveal():
+        from codeb.drivers.databases.postgres import PostgresDatabases
+
+        databases = PostgresDatabases(settings.storage_database_url, settings.home)
+    if settings.storage_redis_url.reveal():
+        from codeb.drivers.databases.redis import RedisCaches
+
+        caches = RedisCaches(settings.storage_redis_url, settings.home)
+    return databases, caches
+
+
+def _checked(**parts: object) -> dict[str, Checked]:
+    """Those that can say how they are."""
+    return {name: cast(Checked, each) for name, each in parts.items() if hasattr(each, "check")}
 
 
 async def _sound(settings: Settings, mirror: Mirror, world: SystemWorld) -> tuple[str, Rescued]:

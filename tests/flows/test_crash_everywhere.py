@@ -21,6 +21,9 @@ FLOORS = {
     "undelete": (690, 55), "undelete, never proven": (690, 55), "project_delete, purge": (105, 7),
     "mend beside a grace": (160, 12), "mend with nobody left": (260, 16), "mend what stands aside": (260, 20),
     "mend a stray and a dead proxy": (160, 10),
+    "db_create": (65, 16), "redis_create": (22, 8), "db_rotate": (22, 8), "redis_rotate": (22, 8),
+    "db_rotate, the end of the former": (28, 5), "redis_rotate, the end of the former": (28, 5), "db_delete": (52, 14),
+    "redis_delete": (52, 14), "db_delete, not dumped": (43, 14), "project_delete, purge with storage": (115, 9),
 }  # fmt: skip
 """deaths and different states they leave: fewer means that points were lost"""
 

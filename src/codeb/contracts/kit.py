@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from codeb.contracts.databases import Caches, Databases
 from codeb.contracts.health import Health
 from codeb.contracts.ledger import Ledger
 from codeb.contracts.proxy import Proxy, ProxyUpkeep
@@ -68,6 +69,8 @@ class Kit:
     proxy_upkeep: ProxyUpkeep
     health: Health
     records: Records
+    databases: Databases
+    caches: Caches
     vault: Vault
     keyring: Keyring
     ledger: Ledger

@@ -15,6 +15,7 @@ from typing import Any, Protocol, TypeVar
 from codeb.contracts.approvals import Approvals
 from codeb.contracts.audit import Audit
 from codeb.contracts.people import Keys, Members, Teams
+from codeb.contracts.storages import Storages
 from codeb.model.access import Key, Member, Team
 from codeb.model.events import Event, Unreplayed
 from codeb.model.journal import Operation, OpState, StepRow
@@ -255,6 +256,9 @@ class Registry(Protocol):
 
     @property
     def approvals(self) -> Approvals: ...
+
+    @property
+    def storages(self) -> Storages: ...
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,24 @@
 
 from typing import Any
 
-from codeb.flows import cleanup, deploy, mend, project_delete, project_purge, promote, restart, rollback, undelete
+from codeb.flows import (
+    cleanup,
+    deploy,
+    mend,
+    project_delete,
+    project_purge,
+    promote,
+    restart,
+    rollback,
+    storage_create,
+    storage_delete,
+    storage_rotate,
+    undelete,
+)
 from codeb.saga.step import Saga
 
 SAGAS: tuple[Saga[Any], ...] = (
     deploy.SAGA, promote.SAGA, rollback.SAGA, cleanup.SAGA, project_delete.SAGA, undelete.SAGA,
     project_purge.SAGA, restart.SAGA, mend.SAGA,
+    storage_create.DATABASE, storage_create.REDIS, storage_rotate.ROTATE, storage_rotate.END, storage_delete.SAGA,
 )  # fmt: skip

@@ -1,6 +1,6 @@
 """Project purge: everything that a deleted project still has goes for good, forward only. Its final record stays.
 
-RETIRE -> sites -> containers -> network -> erase
+RETIRE -> sites -> containers -> network -> storage -> erase
 
 A purge whose later steps failed leaves the project `purging`; the timer, or a call, finishes it.
 """
@@ -10,6 +10,8 @@ from typing import Any
 
 from codeb.contracts.store import Registry
 from codeb.errors import StepFailed
+from codeb.flows.storage import DUMP_SECONDS, final_dump, server_of
+from codeb.flows.storage_delete import EndInput
 from codeb.model import deletion, names
 from codeb.model.events import Event, Severity
 from codeb.model.names import Place, Slot
@@ -23,6 +25,8 @@ class PurgeInput:
     ports: tuple[int, ...]
     stop_seconds: int
     why: str
+    storage: tuple[EndInput, ...] = ()
+    """databases and Redis users, each with the final dump that it has already"""
 
     @property
     def containers(self) -> list[str]:
@@ -49,9 +53,20 @@ async def _network(run: Run[PurgeInput]) -> None:
     await run.kit.networks.remove_network(run.input.project)
 
 
+async def _storage(run: Run[PurgeInput]) -> dict[str, Any]:
+    """Each is dumped once more, then dropped; what cannot be dumped stays, and the project with it."""
+    for each in run.input.storage:
+        server = server_of(run.kit, each.part.kind)
+        there = each.part.name in {name for name, found in (await server.all()).items()}
+        if there and each.backup is None:
+            await final_dump(run.kit, each.part, run.operation.created_at)
+        await server.drop(each.part.holding)
+    return {"dropped": [each.part.name for each in run.input.storage]}
+
+
 async def _erase(run: Run[PurgeInput], registry: Registry) -> None:
     value = run.input
-    left = [name for name in ("sites", "containers", "network") if name not in run.outputs]
+    left = [name for name in ("sites", "containers", "network", "storage") if name not in run.outputs]
     if left:
         raise StepFailed(f"not erased, because of: {', '.join(left)}", code="not_all_gone", hint="It is tried again by itself.")
     await registry.projects.remove(value.project)
@@ -74,16 +89,17 @@ def _result(run: Run[PurgeInput]) -> dict[str, Any]:
 
 SAGA: Saga[PurgeInput] = Saga(
     name="project_purge",
-    version=1,
+    version=2,
     input=PurgeInput,
     steps=(
         Step("retire", "it cannot be brought back any more", record=_retire, commits=True),
         Step("sites", "no site of it is in the proxy", do=_sites),
         Step("containers", "remove its containers", do=_containers),
         Step("network", "remove its network", do=_network),
+        Step("storage", "dump and remove its databases and Redis users", do=_storage),
         Step("erase", "free its ports and its name", record=_erase),
     ),
-    deadline=lambda policy: policy.deploy_seconds,
+    deadline=lambda policy: max(policy.deploy_seconds, DUMP_SECONDS),
     result=_result,
     summary=lambda value: f"purge project {value.project} ({value.why})",
 )

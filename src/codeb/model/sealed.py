@@ -21,6 +21,11 @@ def about_answer(key_id: str, key: str) -> str:
     return f"answer/{key_id}/{key}"
 
 
+def about_storage(storage_id: str, generation: int) -> str:
+    """What a password of a database or a Redis is sealed for."""
+    return f"storage/{storage_id}/{generation}"
+
+
 def under(sealed: str) -> str | None:
     """The id of the key that opens it; None for a text that is not sealed."""
     found = FORM.fullmatch(sealed)

@@ -6,6 +6,8 @@ from typing import Any
 from codeb.tools import (
     approvals,
     audit,
+    caches,
+    databases,
     deletions,
     deploys,
     events,
@@ -36,6 +38,8 @@ ACTS: tuple[Tool[Any], ...] = (
     *slots.TOOLS,
     *ports.TOOLS,
     *port_sync.TOOLS,
+    *databases.TOOLS,
+    *caches.TOOLS,
     *operations.TOOLS,
     *events.TOOLS,
     *logs.TOOLS,

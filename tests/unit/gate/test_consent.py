@@ -26,6 +26,8 @@ RISKY: dict[str, tuple[str, dict[str, Any]]] = {
     "slot_cleanup": ("grace", {**WHERE, "slot": "blue", "force": True}),
     "port_release": ("new", WHERE),
     "project_delete": ("grace", {"projectName": "shop", "confirm": "shop"}),
+    "db_delete": ("stored", {**WHERE, "confirm": "shop"}),
+    "redis_delete": ("stored", {**WHERE, "confirm": "shop"}),
 }
 """tool -> the state it is possible in, and the call"""
 

@@ -42,6 +42,13 @@ TAKEN: dict[Columns, tuple[str, str]] = {
     frozenset({"approvals.requested_key", "approvals.body_sha256"}): (
         "approval_waiting", "The same call waits for an approval already.",
     ),
+    frozenset({"project_storage.project", "project_storage.environment", "project_storage.kind"}): (
+        "storage_exists", "The environment has its own already.",
+    ),
+    frozenset({"project_storage.id"}): ("storage_exists", "It is on record already."),
+    frozenset({"storage_passwords.storage_id", "storage_passwords.generation"}): (
+        "rotation_pending", "A new password is being made already.",
+    ),
     frozenset({"operations.id"}): ("operation_exists", "The operation is on record already."),
 }  # fmt: skip
 

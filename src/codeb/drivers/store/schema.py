@@ -13,7 +13,6 @@ from sqlalchemy import (
     ForeignKeyConstraint,
     Index,
     Integer,
-    MetaData,
     PrimaryKeyConstraint,
     Table,
     Text,
@@ -22,9 +21,9 @@ from sqlalchemy import (
     true,
 )  # fmt: skip
 
+import codeb.drivers.store.schema_storage  # noqa: F401  its tables are of the same schema
 from codeb.drivers.store.columns import Id, Number, Plain, Prose, Utc
-
-metadata = MetaData()
+from codeb.drivers.store.columns import metadata as metadata
 
 meta = Table(
     "meta", metadata,

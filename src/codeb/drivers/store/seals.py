@@ -7,8 +7,9 @@ from sqlalchemy import ColumnElement, Table, and_, func, literal_column, select,
 
 from codeb.contracts.store import Sealed
 from codeb.drivers.store.schema import answers, meta
+from codeb.drivers.store.schema_storage import storage_passwords
 from codeb.drivers.store.transaction import Transaction
-from codeb.model.sealed import NAMED, about_answer
+from codeb.model.sealed import NAMED, about_answer, about_storage
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,9 @@ class Place:
         return func.substr(self.table.c.sealed, literal_column("1"), literal_column(str(NAMED)))
 
 
-PLACES: Mapping[str, Place] = {place.table.name: place for place in (Place(answers, about_answer),)}
+PLACES: Mapping[str, Place] = {
+    place.table.name: place for place in (Place(answers, about_answer), Place(storage_passwords, about_storage))
+}
 """every table that holds something sealed: one that is missing here is not sealed anew, and keeps no key alive"""
 
 

@@ -26,6 +26,7 @@ from codeb.drivers.store.schema import meta
 from codeb.drivers.store.seals import SqlSeals
 from codeb.drivers.store.session import Database, through
 from codeb.drivers.store.sqlite import open_sqlite
+from codeb.drivers.store.storages import SqlStorages
 from codeb.drivers.store.transaction import Transaction
 from codeb.errors import InternalFault, InvalidParams, PublicError, Unavailable
 from codeb.model.specs import Finding
@@ -53,6 +54,7 @@ class SqlRegistry:
         self.events = SqlEvents(tx)
         self.conflicts = SqlConflicts(tx)
         self.approvals = SqlApprovals(tx)
+        self.storages = SqlStorages(tx)
 
 
 class SqlStore:

@@ -7,7 +7,7 @@
 #   scripts/bootstrap.sh docker FOLDER        a Docker Engine that answers; one that we start is remembered in FOLDER
 #   scripts/bootstrap.sh docker-stop FOLDER   stop the Engine remembered in FOLDER, never another one
 #   scripts/bootstrap.sh with-docker CMD...   run CMD as this user, with the right to use Docker's socket
-#   scripts/bootstrap.sh parts                what else the tests use: Debian's Caddy, PostgreSQL's programs, a static busybox
+#   scripts/bootstrap.sh parts                what else the tests use: Debian's Caddy, PostgreSQL's programs, Redis, a static busybox
 #
 # CODEB_PYTHON: the interpreter to use. CODEB_DOCKER_HOST, DOCKER_HOST: unix:///path of the Engine's socket.
 # CODEB_DOCKERD_ARGS: more arguments for a dockerd that we start (then also without systemd, where systemd runs).
@@ -339,6 +339,7 @@ is_static() { [[ -x $1 ]] && ! ldd "$1" >/dev/null 2>&1; }
 missing_parts() {
     [[ -x /usr/bin/caddy ]] || echo caddy
     compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || echo postgresql
+    command -v redis-server >/dev/null || echo redis-server
     is_static /bin/busybox || echo busybox-static
     command -v ldd >/dev/null || echo libc-bin
 }
@@ -348,6 +349,7 @@ tests_with() { # PACKAGE
     case $1 in
     caddy) echo "those on Debian's Caddy, the second version of the proxy (marker: proxy)" ;;
     postgresql) echo "those of the store on PostgreSQL (marker: postgres)" ;;
+    redis-server) echo "those of Redis users (marker: redis)" ;;
     *) echo "those that make images and run containers (marker: docker)" ;;
     esac
 }
@@ -359,7 +361,7 @@ parts() {
     if command -v apt-get >/dev/null && may_be_root; then
         apt_install "used by the tests" "${missing[@]}"
         # Enabled by their packages, to be started at the next boot: a test machine should not begin to serve port 80.
-        for part in caddy postgresql; do
+        for part in caddy postgresql redis-server; do
             if [[ " ${missing[*]} " == *" $part "* ]] && command -v systemctl >/dev/null; then
                 as_root systemctl disable --quiet "$part.service" 2>/dev/null || say "$part.service could not be disabled"
             fi

@@ -89,7 +89,7 @@ class Real:
         return name in admin.acl_users() or bool(admin.keys(f"{name}:*"))
 
 
-@pytest.fixture(params=["memory", "redis"])
+@pytest.fixture(params=["memory", pytest.param("redis", marks=pytest.mark.redis)])
 async def bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Bench]:
     if request.param == "memory":
         yield Memory(MemoryCaches())
@@ -167,7 +167,7 @@ async def test_a_namesake_is_never_touched(bench: Bench) -> None:
 async def test_without_a_server_every_verb_says_so() -> None:
     none = NoCaches()
     for asked in (none.admit(SHOP, {1: ONE}), none.allow(SHOP, True), none.dump(SHOP, "x"), none.drop(SHOP), none.all()):
-        with pytest.raises(Unavailable) as refused:
+        with pytest.raises(Conflict) as refused:
             await asked
         assert refused.value.code == "storage_not_set"
 
@@ -191,6 +191,7 @@ REFUSED = {
 }  # fmt: skip
 
 
+@pytest.mark.redis
 async def test_what_a_tenant_may_not_is_refused(real: Real) -> None:
     await real.caches.admit(SHOP, {1: ONE})
     await real.caches.admit(BLOG, {1: TWO})
@@ -208,6 +209,7 @@ async def test_what_a_tenant_may_not_is_refused(real: Real) -> None:
     assert real.server.client().get(f"{BLOG.name}:secret") == "canary"
 
 
+@pytest.mark.redis
 async def test_what_an_app_needs_works(real: Real) -> None:
     await real.caches.admit(SHOP, {1: ONE})
     app, key = real.tenant(), f"{SHOP.name}:k"
@@ -223,6 +225,7 @@ async def test_what_an_app_needs_works(real: Real) -> None:
     heard.close()
 
 
+@pytest.mark.redis
 async def test_nobody_gets_in_without_a_password_and_nothing_is_lost_at_a_restart(real: Real) -> None:
     """The default user keeps its permissions: without them transactions and scripts are dropped when the log is loaded."""
     assert real.server.client(None, None).ping()
@@ -243,6 +246,7 @@ async def test_nobody_gets_in_without_a_password_and_nothing_is_lost_at_a_restar
     assert real.server.client().dbsize() == 503
 
 
+@pytest.mark.redis
 async def test_a_default_user_that_lost_its_permissions_gets_them_back(tmp_path: Path) -> None:
     with redis_server("user default off\n" + ADMIN) as server:
         await RedisCaches(server.url, tmp_path).admit(SHOP, {1: ONE})
@@ -250,6 +254,7 @@ async def test_a_default_user_that_lost_its_permissions_gets_them_back(tmp_path:
         assert {"off", "~*", "&*", "+@all"} <= set(line.split())
 
 
+@pytest.mark.redis
 @pytest.mark.parametrize(("acl", "url"), [(OPEN, "redis://127.0.0.1:{port}"), (None, "redis://127.0.0.1:{port}")])
 async def test_a_server_that_lets_everybody_in_or_forgets_is_not_used(acl: str | None, url: str, tmp_path: Path) -> None:
     with redis_server(acl) as server:
@@ -261,6 +266,7 @@ async def test_a_server_that_lets_everybody_in_or_forgets_is_not_used(acl: str |
         assert (await caches.check()).status == "warn"
 
 
+@pytest.mark.redis
 async def test_keys_that_are_there_already_are_somebody_elses(real: Real) -> None:
     real.server.client(db=3).set(f"{SHOP.name}:old", "of whom?")
     with pytest.raises(Conflict):
@@ -272,6 +278,7 @@ async def test_keys_that_are_there_already_are_somebody_elses(real: Real) -> Non
 # the end
 
 
+@pytest.mark.redis
 async def test_the_final_dump_brings_everything_back(real: Real, tmp_path: Path) -> None:
     await real.caches.admit(SHOP, {1: ONE})
     await real.caches.admit(BLOG, {1: TWO})
@@ -303,6 +310,7 @@ async def test_the_final_dump_brings_everything_back(real: Real, tmp_path: Path)
     assert plain.get(f"{SHOP.name}:bytes") == raw
 
 
+@pytest.mark.redis
 async def test_connections_of_one_that_is_closed_end(real: Real) -> None:
     await real.caches.admit(SHOP, {1: ONE})
     app = real.tenant()
@@ -313,6 +321,7 @@ async def test_connections_of_one_that_is_closed_end(real: Real) -> None:
         app.ping()
 
 
+@pytest.mark.redis
 async def test_a_dump_that_cannot_be_written_leaves_nothing(real: Real, tmp_path: Path, monkeypatch: Any) -> None:
     await real.caches.admit(SHOP, {1: ONE})
     real.note(SHOP, ONE, "a")
@@ -323,6 +332,7 @@ async def test_a_dump_that_cannot_be_written_leaves_nothing(real: Real, tmp_path
     assert list((tmp_path / "backups" / "storage").iterdir()) == []
 
 
+@pytest.mark.redis
 async def test_a_server_that_is_gone_says_so(real: Real) -> None:
     real.server.kill()
     with pytest.raises(Unavailable) as refused:
@@ -337,6 +347,7 @@ def closed(tmp_path: Path) -> Iterator[Real]:
         yield Real(RedisCaches(server.url, tmp_path), server)
 
 
+@pytest.mark.redis
 async def test_a_closed_server_is_well(closed: Real) -> None:
     await closed.caches.admit(SHOP, {1: ONE})
     assert closed.enter(SHOP, ONE)

@@ -12,7 +12,7 @@ from codeb.contracts.databases import Databases
 from codeb.drivers.databases.absent import NoDatabases
 from codeb.drivers.databases.memory import MemoryDatabases, Part
 from codeb.drivers.databases.postgres import PostgresDatabases
-from codeb.errors import Conflict, StepFailed, Unavailable
+from codeb.errors import Conflict, StepFailed
 from codeb.model.secret import Secret
 from codeb.model.storage import Holding, login_of
 from tests.postgres import Server, postgres
@@ -220,6 +220,6 @@ async def test_without_a_server_every_verb_says_so() -> None:
     none = NoDatabases()
     assert none.where is None
     for asked in (none.admit(SHOP, 1, ONE), none.make(SHOP), none.keep(SHOP, ()), none.allow(SHOP, True), none.all()):
-        with pytest.raises(Unavailable) as refused:
+        with pytest.raises(Conflict) as refused:
             await asked
         assert refused.value.code == "storage_not_set"

@@ -2,7 +2,7 @@
 
 All verbs may be repeated. `admit` and `make` raise `Conflict` (`name_taken`) where the name is there with another mark or
 none: a namesake's data is never given to anybody. What takes something away lets a namesake be. Without a server they raise
-`Unavailable` (`storage_not_set`), with one that does not answer `Unavailable` (`storage_unavailable`).
+`Conflict` (`storage_not_set`), with one that does not answer `Unavailable` (`storage_unavailable`).
 """
 
 from collections.abc import Collection, Mapping

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 from typing import NoReturn
 
-from codeb.errors import Unavailable
+from codeb.errors import Conflict
 from codeb.model.secret import Secret
 from codeb.model.storage import Found, Holding
 
@@ -15,7 +15,7 @@ class _Absent:
         self._what, self._setting = what, setting
 
     def _refuse(self) -> NoReturn:
-        raise Unavailable(
+        raise Conflict(
             f"This CodeB has no {self._what} to give parts of; nothing was done.", code="storage_not_set",
             hint=f"Set {self._setting} and start CodeB again.",
         )  # fmt: skip

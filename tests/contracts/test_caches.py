@@ -247,11 +247,12 @@ async def test_nobody_gets_in_without_a_password_and_nothing_is_lost_at_a_restar
 
 
 @pytest.mark.redis
-async def test_a_default_user_that_lost_its_permissions_gets_them_back(tmp_path: Path) -> None:
-    with redis_server("user default off\n" + ADMIN) as server:
+@pytest.mark.parametrize("line", ["user default off\n", "user default on nopass ~mine:* +get\n"])
+async def test_a_default_user_that_lost_its_permissions_gets_them_back(line: str, tmp_path: Path) -> None:
+    with redis_server(line + ADMIN) as server:
         await RedisCaches(server.url, tmp_path).admit(SHOP, {1: ONE})
-        (line,) = [each for each in server.client().acl_list() if each.startswith("user default ")]
-        assert {"off", "~*", "&*", "+@all"} <= set(line.split())
+        (now,) = [each for each in server.client().acl_list() if each.startswith("user default ")]
+        assert {"off", "~*", "&*", "+@all"} <= set(now.split())
 
 
 @pytest.mark.redis

@@ -106,6 +106,10 @@ async def test_what_one_password_made_the_next_one_owns(real: Real) -> None:
         async with await real.tenant(SHOP, 2, TWO) as new:
             await new.execute("ALTER TABLE mine ADD COLUMN j int")
             await new.execute("ALTER TABLE stray ADD COLUMN j int")
+        async with await real.tenant(SHOP, 1, ONE) as beside:
+            await beside.execute("CREATE TABLE between (i int)")
+        async with await real.tenant(SHOP, 2, TWO) as new:
+            await new.execute("ALTER TABLE between ADD COLUMN j int")
         # a session that was open goes on
         await connection.execute("INSERT INTO stray VALUES (1, 2)")
         await connection.execute("CREATE TABLE later (i int)")
@@ -113,7 +117,7 @@ async def test_what_one_password_made_the_next_one_owns(real: Real) -> None:
         with pytest.raises(psycopg.OperationalError):
             await connection.execute("SELECT 1")
     async with await real.tenant(SHOP, 2, TWO) as new:
-        await new.execute("DROP TABLE mine, stray, later")
+        await new.execute("DROP TABLE mine, stray, later, between")
 
 
 async def test_the_password_is_not_in_the_servers_log(real: Real) -> None:

@@ -114,12 +114,16 @@ class Site:
     def killed(self, at: str, tool: str, **params: Any) -> None:
         """The call, in which the server kills itself at this point; and the next start, until nothing is open."""
         self.running.kill()
-        self.running.start(crash_at=at)
+        self._start(at)
         with pytest.raises(OSError):
             self.call(tool, **params)
         assert self.running.until_dead() == -9
-        self.running.start()
+        self._start(None)
         oracle.settle(self.running)
+
+    def _start(self, crash_at: str | None) -> None:
+        self.running.start(crash_at=crash_at, wait=False)
+        assert self.running.until_up(120)
 
 
 @pytest.fixture

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from redis.exceptions import RedisError
+from redis.exceptions import AuthenticationError, ResponseError
+from redis.exceptions import ConnectionError as NotThere
 
 from codeb.model.secret import Secret
 from redis import Redis
@@ -47,9 +48,9 @@ class RedisServer:
         for _ in range(300):
             try:
                 self.client(None, None).ping()
-            except RedisError as fault:
-                if "NOAUTH" in str(fault) or "denied" in str(fault).lower() or "authentication" in str(fault).lower():
-                    return
+            except (AuthenticationError, ResponseError):
+                return
+            except NotThere:
                 time.sleep(0.02)
             else:
                 return

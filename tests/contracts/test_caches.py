@@ -13,7 +13,7 @@ from codeb.contracts.databases import Caches
 from codeb.drivers.databases.absent import NoCaches
 from codeb.drivers.databases.memory import MemoryCaches, Part
 from codeb.drivers.databases.redis import RedisCaches
-from codeb.errors import Conflict, StepFailed, Unavailable
+from codeb.errors import Conflict, NotFound, StepFailed, Unavailable
 from codeb.model.secret import Secret
 from codeb.model.storage import Holding
 from tests.redis import ADMIN, CLOSED, OPEN, RedisServer, redis, redis_server
@@ -154,7 +154,7 @@ async def test_a_namesake_is_never_touched(bench: Bench) -> None:
     assert refused.value.code == "name_taken"
     await bench.caches.allow(other, entry=False)
     await bench.caches.drop(other)
-    with pytest.raises(StepFailed):
+    with pytest.raises(NotFound):
         await bench.caches.dump(other, "other")
     assert bench.notes(SHOP, ONE, "kept") == {"kept"}
     bench.foreign("codebtest-foreign")

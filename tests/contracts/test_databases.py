@@ -12,7 +12,7 @@ from codeb.contracts.databases import Databases
 from codeb.drivers.databases.absent import NoDatabases
 from codeb.drivers.databases.memory import MemoryDatabases, Part
 from codeb.drivers.databases.postgres import PostgresDatabases
-from codeb.errors import Conflict, StepFailed
+from codeb.errors import Conflict, NotFound
 from codeb.model.secret import Secret
 from codeb.model.storage import Holding, login_of
 from tests.postgres import Server, postgres
@@ -198,7 +198,7 @@ async def test_a_namesake_is_never_touched(bench: Bench) -> None:
     await bench.databases.allow(other, entry=False)
     await bench.databases.keep(other, ())
     await bench.databases.drop(other)
-    with pytest.raises(StepFailed):
+    with pytest.raises(NotFound):
         await bench.databases.dump(other, "other")
     assert await bench.notes(SHOP, 1, ONE) == {"kept"}
     await bench.foreign("codebtest_foreign")
@@ -212,7 +212,7 @@ async def test_what_is_half_made_goes_without_a_trace(bench: Bench) -> None:
     await bench.databases.admit(SHOP, 1, ONE)
     await bench.databases.drop(SHOP)
     assert not await bench.there(SHOP.name)
-    with pytest.raises(StepFailed):
+    with pytest.raises(NotFound):
         await bench.databases.dump(SHOP, "nothing")
 
 

@@ -153,6 +153,18 @@ async def test_nothing_is_deleted_without_a_final_dump(family: str) -> None:
         await process.refused(f"{family}_delete", 404, "storage_not_found", **CONFIRMED)
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+async def test_what_somebody_removed_on_the_server_can_still_be_deleted_and_made_anew(family: str) -> None:
+    async with begin("stored") as rig:
+        process = rig.boot()
+        del server(rig, family).parts[NAMES[family]]
+        said = await process.ok(f"{family}_delete", **CONFIRMED)
+        assert (said["backup"], said["deleted"]) == (None, True)
+        assert "no final dump" in said["warnings"][0]
+        assert (await process.ok(f"{family}_create", **WHERE))["created"]
+        assert await rig.faults() == []
+
+
 async def test_a_deleted_project_keeps_its_storage_for_its_week_and_the_purge_takes_it_with_a_dump() -> None:
     async with begin("left") as rig:
         process = rig.boot()

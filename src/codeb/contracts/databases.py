@@ -8,7 +8,7 @@ none: a namesake's data is never given to anybody. What takes something away let
 from collections.abc import Collection, Mapping
 from typing import Protocol
 
-from codeb.errors import Conflict
+from codeb.errors import Conflict, NotFound
 from codeb.model.secret import Secret
 from codeb.model.storage import Endpoint, Found, Holding
 
@@ -19,6 +19,11 @@ def taken(name: str) -> Conflict:
         f"The storage server has something called {name} that is not this environment's; it was not touched.", code="name_taken",
         hint="Look at it there: rename or remove it by hand, then call this again.", details={"name": name},
     )  # fmt: skip
+
+
+def gone(name: str) -> NotFound:
+    """The answer about something that is not on the server, or not this environment's."""
+    return NotFound(f"The storage server has no {name} of this environment.", code="storage_gone", hint="See db_list.")
 
 
 class Databases(Protocol):
@@ -44,7 +49,8 @@ class Databases(Protocol):
     async def dump(self, what: Holding, stem: str) -> str:
         """Write all of it to a file of `stem` in the backups (0600, whole or not at all, looked through); gives its path.
 
-        Raises `StepFailed` (`dump_failed`) when it cannot be dumped, or the dump not be read.
+        Raises `NotFound` (`storage_gone`) when it is not there, `StepFailed` (`dump_failed`) when it cannot be dumped, or the
+        dump not be read.
         """
 
     async def drop(self, what: Holding) -> None:

@@ -56,11 +56,9 @@ async def _network(run: Run[PurgeInput]) -> None:
 async def _storage(run: Run[PurgeInput]) -> dict[str, Any]:
     """Each is dumped once more, then dropped; what cannot be dumped stays, and the project with it."""
     for each in run.input.storage:
-        server = server_of(run.kit, each.part.kind)
-        there = each.part.name in {name for name, found in (await server.all()).items()}
-        if there and each.backup is None:
-            await final_dump(run.kit, each.part, run.operation.created_at)
-        await server.drop(each.part.holding)
+        if each.backup is None:
+            await final_dump(run, each.part)
+        await server_of(run.kit, each.part.kind).drop(each.part.holding)
     return {"dropped": [each.part.name for each in run.input.storage]}
 
 

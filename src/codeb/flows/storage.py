@@ -2,16 +2,17 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from typing import Any
 
 from codeb.contracts.databases import Caches, Databases
 from codeb.contracts.kit import Kit
 from codeb.contracts.store import Registry
-from codeb.errors import Conflict
+from codeb.errors import Conflict, NotFound
 from codeb.model.names import Place
 from codeb.model.sealed import about_storage
 from codeb.model.secret import Secret
 from codeb.model.storage import Holding, Kind, Password, Storage, generated_env
+from codeb.saga.step import Run
 
 DUMP_SECONDS = 3600.0
 """the deadline of what makes a final dump: a large database takes longer than a deploy may"""
@@ -81,11 +82,18 @@ async def only(kit: Kit, value: StorageInput, generation: int) -> None:
         await kit.caches.admit(value.holding, {generation: await password(kit, value.id, generation)})
 
 
-async def final_dump(kit: Kit, value: StorageInput, at: datetime) -> str:
-    """Nothing writes to it any more; all of it is in a file. Raises `StepFailed` (`dump_failed`)."""
-    server = server_of(kit, value.kind)
+async def final_dump(run: Run[Any], value: StorageInput) -> str | None:
+    """Nothing writes to it any more; all of it is in a file. None, and a warning, where somebody removed it on the server.
+
+    Raises `StepFailed` (`dump_failed`).
+    """
+    server, at = server_of(run.kit, value.kind), run.operation.created_at
     await server.allow(value.holding, entry=False)
-    return await server.dump(value.holding, f"{value.kind}-{value.name}-{at:%Y%m%dT%H%M%SZ}")
+    try:
+        return await server.dump(value.holding, f"{value.kind}-{value.name}-{at:%Y%m%dT%H%M%SZ}")
+    except NotFound:
+        run.warn(f"{value.name} was not on the storage server any more, so there is no final dump of it.")
+        return None
 
 
 async def env_of(kit: Kit, place: Place) -> Mapping[str, Secret]:

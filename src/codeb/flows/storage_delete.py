@@ -33,7 +33,7 @@ async def _open(run: Run[EndInput]) -> None:
 
 
 async def _dump(run: Run[EndInput]) -> dict[str, Any]:
-    return {"path": run.input.backup or await final_dump(run.kit, run.input.part, run.operation.created_at)}
+    return {"path": run.input.backup or await final_dump(run, run.input.part)}
 
 
 async def _retire(run: Run[EndInput], registry: Registry) -> None:

@@ -62,7 +62,8 @@ class DeleteResult(fields.Result):
     project_name: str
     environment: str
     name: str
-    backup: str
+    backup: str | None
+    """its final dump; None: there was nothing to dump"""
     deleted: bool
     operation_id: str
 
@@ -320,6 +321,8 @@ async def _deleted(call: Call, params: DeleteParams, operation: Operation) -> Ou
     operation, _ = await call.ended(operation.id)
     result = DeleteResult(**(operation.result or {}), operation_id=operation.id)
     if result.deleted:
-        return Outcome(result, f"{result.name} is deleted; its final dump is {result.backup}.", (), operation.warnings)
+        return Outcome(
+            result, f"{result.name} is deleted; its final dump is {result.backup or 'not there'}.", (), operation.warnings
+        )
     again = NextCall(call.tool, _where(params) | {"confirm": params.project_name}, "finish the deletion")
     return Outcome(result, f"{result.name} is only partly deleted.", (again,), operation.warnings)

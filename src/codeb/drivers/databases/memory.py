@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from codeb.contracts.databases import taken
+from codeb.contracts.databases import gone, taken
 from codeb.errors import StepFailed
 from codeb.model.secret import Secret
 from codeb.model.storage import Endpoint, Found, Holding
@@ -57,7 +57,7 @@ class MemoryStorage:
     async def dump(self, what: Holding, stem: str) -> str:
         part = self._mine(what)
         if part is None or part.data is None:
-            raise StepFailed(f"There is nothing called {what.name} of this environment to dump.", code="dump_failed")
+            raise gone(what.name)
         if self.broken_dump:
             raise StepFailed(self.broken_dump, code="dump_failed")
         self.dumps[stem] = dict(part.data)

@@ -14,7 +14,7 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from codeb.contracts.databases import taken
+from codeb.contracts.databases import gone, taken
 from codeb.drivers import shell
 from codeb.drivers.databases.dumps import dump_file
 from codeb.errors import StepFailed, Unavailable
@@ -238,7 +238,7 @@ class PostgresDatabases:
     async def dump(self, what: Holding, stem: str) -> str:
         async with self._server() as server:
             if await server.mark(what.name) != OWNER + what.mark or await server.owner_of(what.name) != what.name:
-                raise StepFailed(f"There is no database {what.name} of this environment to dump.", code="dump_failed")
+                raise gone(what.name)
         parts = dict(self._parts)
         password = parts.pop("password", "")
         address = make_conninfo(**{**parts, "dbname": what.name})

@@ -18,7 +18,7 @@ from redis.exceptions import ConnectionError as NotThere
 from redis.exceptions import RedisError, ResponseError
 from redis.exceptions import TimeoutError as TooSlow
 
-from codeb.contracts.databases import taken
+from codeb.contracts.databases import gone, taken
 from codeb.drivers.databases.dumps import dump_file
 from codeb.errors import Conflict, StepFailed, Unavailable
 from codeb.model.secret import Secret
@@ -207,7 +207,7 @@ class RedisCaches:
     async def dump(self, what: Holding, stem: str) -> str:
         async with self._server() as server:
             if not await self._mine(server, what):
-                raise StepFailed(f"There is no user {what.name} of this environment to dump.", code="dump_failed")
+                raise gone(what.name)
             async with dump_file(self._home, f"{stem}.resp") as (partly, final):
                 written = 0
                 with partly.open("wb") as file:

@@ -31,7 +31,7 @@ TOOLS: tuple[Tool[Any], ...] = (
     Tool(
         "redis_rotate", "Give a Redis user a new password",
         "Deployments get a new password from now on; the one in use lets in until no slot needs it.",
-        storage.RotateParams, storage.RotateResult, Role.MEMBER, Risk.CHANGES, _rotate, long=True,
+        storage.RotateParams, storage.RotateResult, Role.MEMBER, Risk.CHANGES, _rotate, long=True, risky=storage.cuts_production,
         agents_must_say=("environment",),
     ),
     Tool(

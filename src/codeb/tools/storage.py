@@ -26,7 +26,7 @@ class StorageParams(fields.Long, fields.OnEnvironment):
     pass
 
 
-class RotateParams(fields.Long, fields.OnEnvironment):
+class RotateParams(fields.Confirmed, fields.Long, fields.OnEnvironment):
     end_former: bool = Field(False, description="make no new password: end the former one now, whatever container still uses it")
 
 
@@ -66,6 +66,11 @@ class DeleteResult(fields.Result):
     """its final dump; None: there was nothing to dump"""
     deleted: bool
     operation_id: str
+
+
+def cuts_production(params: RotateParams) -> bool:
+    """Whether running containers may lose their way to it."""
+    return params.end_former and fields.in_production(params)
 
 
 # what is common
@@ -191,7 +196,7 @@ async def _created(call: Call, params: StorageParams, operation: Operation, kind
 # a new password
 
 
-def _draft_rotate(kind: Kind, found: Storage, needed: tuple[str, ...], end: bool) -> Draft:
+def _draft_rotate(call: Call, kind: Kind, found: Storage, needed: tuple[str, ...], end: bool) -> Draft:
     plan = {
         "projectName": found.place.project, "environment": found.place.environment, "name": found.name, "endFormer": end,
         "stillNeededBy": list(needed),
@@ -199,7 +204,10 @@ def _draft_rotate(kind: Kind, found: Storage, needed: tuple[str, ...], end: bool
     done = f"end the former password of {found.name}" if end else f"make a new password for {found.name}"
     cut = [f"the container in {slot} is not let in any more" for slot in needed] if end else []
     kept = [] if end else ["let the one in use in, until no slot needs it"]
-    return draft(f"{WORDS[kind][0]}_rotate", plan, [done, *cut, *kept], _facts(found))
+    pair = call.kit.store.snapshot.pair_of(found.place)
+    rows = [row for row in pair.rows if row.slot.value in needed] if pair and end else []
+    touches = reach(rows, call.kit.policy.base_domain)
+    return draft(f"{WORDS[kind][0]}_rotate", plan, [done, *cut, *kept], _facts(found), touches)
 
 
 async def _may_rotate(call: Call, registry: Registry, place: Place, kind: Kind, end: bool) -> tuple[Storage, tuple[str, ...]]:
@@ -231,13 +239,13 @@ async def rotate(call: Call, params: RotateParams, kind: Kind) -> Outcome:
     place, end = Place(params.project_name, params.environment), params.end_former
     if params.dry_run:
         found, needed = await call.kit.store.consult(lambda registry: _may_rotate(call, registry, place, kind, end))
-        drafted = _draft_rotate(kind, found, needed, end)
+        drafted = _draft_rotate(call, kind, found, needed, end)
         apply = NextCall(call.tool, _where(params) | {"endFormer": end, "planId": drafted.id}, "do it")
         return drafted.shown(f"Would {drafted.changes[0]}.", apply)
 
     async def decide(registry: Registry) -> StorageInput:
         found, needed = await _may_rotate(call, registry, place, kind, end)
-        _draft_rotate(kind, found, needed, end).still_fits(params)
+        _draft_rotate(call, kind, found, needed, end).still_fits(params)
         if not end:
             await new_password(call.kit, registry, found.id, found.generation + 1)
         return input_of(found)

@@ -7,7 +7,7 @@
 #   scripts/bootstrap.sh docker FOLDER        a Docker Engine that answers; one that we start is remembered in FOLDER
 #   scripts/bootstrap.sh docker-stop FOLDER   stop the Engine remembered in FOLDER, never another one
 #   scripts/bootstrap.sh with-docker CMD...   run CMD as this user, with the right to use Docker's socket
-#   scripts/bootstrap.sh parts                what else the tests use: Debian's Caddy, programs of PostgreSQL and PowerDNS, a static busybox
+#   scripts/bootstrap.sh parts                what else the tests use: Debian's Caddy, programs of PostgreSQL and PowerDNS, Redis, busybox
 #
 # CODEB_PYTHON: the interpreter to use. CODEB_DOCKER_HOST, DOCKER_HOST: unix:///path of the Engine's socket.
 # CODEB_DOCKERD_ARGS: more arguments for a dockerd that we start (then also without systemd, where systemd runs).
@@ -341,6 +341,7 @@ missing_parts() {
     compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || echo postgresql
     command -v pdns_server >/dev/null || echo pdns-server
     [[ -e /usr/share/pdns-backend-sqlite3/schema/schema.sqlite3.sql ]] || echo pdns-backend-sqlite3
+    command -v redis-server >/dev/null || echo redis-server
     is_static /bin/busybox || echo busybox-static
     command -v ldd >/dev/null || echo libc-bin
 }
@@ -351,6 +352,7 @@ tests_with() { # PACKAGE
     caddy) echo "those on Debian's Caddy, the second version of the proxy (marker: proxy)" ;;
     postgresql) echo "those of the store on PostgreSQL (marker: postgres)" ;;
     pdns-server | pdns-backend-sqlite3) echo "those of domains on a real PowerDNS (marker: dns)" ;;
+    redis-server) echo "those of Redis users (marker: redis)" ;;
     *) echo "those that make images and run containers (marker: docker)" ;;
     esac
 }
@@ -362,7 +364,7 @@ parts() {
     if command -v apt-get >/dev/null && may_be_root; then
         apt_install "used by the tests" "${missing[@]}"
         # Enabled by their packages, to be started at the next boot: a test machine should not begin to serve port 80.
-        for part in caddy postgresql pdns-server; do
+        for part in caddy postgresql pdns-server redis-server; do
             if [[ " ${missing[*]} " == *" $part "* ]] && command -v systemctl >/dev/null; then
                 as_root systemctl disable --quiet "${part%-server}.service" 2>/dev/null || say "$part.service could not be disabled"
             fi

@@ -53,6 +53,7 @@ from tests.kit_parts import (
     shop,
     unlocked,
 )  # fmt: skip
+from tests.kit_storage import Servers, storage_faults, storage_print
 
 __all__ = ["OWNER", "PROD", "STAGE", "START", "Clock", "Died", "Process", "Rig", "Still", "World"]
 
@@ -105,6 +106,7 @@ class Rig:
     records: MemoryRecords = field(default_factory=MemoryRecords)
     keys: MemoryKeyFile = field(default_factory=MemoryKeyFile)
     ledger: MemoryLedger = field(default_factory=MemoryLedger)
+    servers: Servers = field(default_factory=Servers)
     boots: int = 0
     home: str = "house"
     foreign: set[tuple[str, str]] = field(default_factory=set)
@@ -127,8 +129,8 @@ class Rig:
                 networks=runtime, upkeep=runtime, proxy_upkeep=self.proxy, curtain=self.proxy,
                 dns=self.dns, outside=self.outside, logs=MemoryLogs(self.machine),
                 images=MemoryImages(self.machine), ports=MemoryPorts(self.machine), proxy=self.proxy,
-                health=self.health, records=self.records, ledger=self.ledger, policy=self.policy, vault=vault, keyring=vault,
-                env_files=self.env_files,
+                health=self.health, records=self.records, ledger=self.ledger, **vars(self.servers),
+                policy=self.policy, vault=vault, keyring=vault, env_files=self.env_files,
                 checks={"store": self.store, "docker": runtime, "proxy": self.proxy, "clock": world},
             )
         )  # fmt: skip
@@ -172,7 +174,7 @@ class Rig:
             "env": env_print(self.machine, self.env_files),
             "switch": dict(self.proxy.switch), "held": set(self.proxy.held), "sites": dict(self.proxy.loaded),
             "spoilt": self.proxy.spoilt(), "curtains": set(self.proxy.curtains),
-            **names_of(found, self.dns),
+            **names_of(found, self.dns), "storage": storage_print(self),
             # a project's own may stay when its first deploy failed: the next one uses it
             "networks": sorted(name for name, (_, owner) in self.machine.networks.items() if owner not in found.projects),
         }  # fmt: skip
@@ -184,7 +186,7 @@ class Rig:
         found += await env_faults(self.store, self.env_files)
         async with self.store._reading() as tx:
             locks = (await tx.read(operation_locks.select())).all
-        found += [f"lock of {row['project']} is held" for row in locks if row["operation_id"] is not None]
+        found += [f"lock of {row['project']} is held" for row in locks if row["operation_id"]] + await storage_faults(self)
         snapshot = self.store.snapshot
         names = set(self.machine.boxes)
         for pair in snapshot.pairs.values():
@@ -283,6 +285,7 @@ class Still:
     keys: MemoryKeyFile
     ledger: MemoryLedger
     env_files: tuple[dict[str, str], dict[Place, Any]]
+    servers: Servers
     proxy: tuple[dict[Place, Site], dict[Place, Live], set[Place], set[str]]
     boots: int
     spoilt: dict[str, Any]
@@ -298,7 +301,8 @@ class Still:
         try:
             await store.refresh()
             fresh = Rig(store, self.policy, clock, copy.deepcopy(self.machine), copy.deepcopy(self.records), copy.copy(self.keys))
-            fresh.ledger, fresh.boots = copy.deepcopy(self.ledger), self.boots
+            fresh.ledger, fresh.servers = copy.deepcopy((self.ledger, self.servers))
+            fresh.boots = self.boots
             fresh.env_files.files, fresh.env_files.at = (dict(each) for each in self.env_files)
             fresh.proxy.loaded, fresh.proxy.switch, fresh.proxy.held, fresh.health.broken = (copy.copy(x) for x in self.proxy)
             fresh.proxy.spoil(**self.spoilt)
@@ -337,6 +341,7 @@ def still(of: Rig) -> Still:
         copy.copy(of.keys),
         copy.deepcopy(of.ledger),
         (dict(of.env_files.files), dict(of.env_files.at)),
+        copy.deepcopy(of.servers),
         proxy,
         of.boots,
         of.proxy.spoilt(),

@@ -35,8 +35,10 @@ from codeb.flows import (
 )  # fmt: skip
 from codeb.model.domains import RecordSet, proof_value
 from codeb.model.names import Place, Slot
+from codeb.model.secret import Secret
 from codeb.model.specs import Address, Answer, Finding, Live, Site
 from codeb.saga.step import Saga
+from tests.kit_storage import STORAGE_SAGAS, hold
 from tests.virtual_time import VirtualLoop
 
 SPOILT = ("lost", "edited", "strange", "foreign", "dead", "stuck")
@@ -52,7 +54,7 @@ PROCEDURES: tuple[Any, ...] = (
 
 def sagas() -> tuple[Saga[Any], ...]:
     """As the modules have them now, so that a test can put a broken one in its place."""
-    return tuple(each.SAGA for each in PROCEDURES)
+    return (*(each.SAGA for each in PROCEDURES), *STORAGE_SAGAS)
 
 
 def inline(database: SqliteDatabase) -> SqliteDatabase:
@@ -131,6 +133,10 @@ class World:
     def new_id(self, prefix: str) -> str:
         self.clock.ids += 1
         return f"{prefix}_{self.clock.ids:026d}"
+
+    def new_secret(self) -> Secret:
+        self.clock.ids += 1
+        return Secret(f"word-{self.clock.ids:027d}")
 
     async def sleep(self, seconds: float) -> None:
         self.alive()
@@ -337,6 +343,7 @@ async def shop(process: Any, at: Any, state: str) -> None:
 
     new: no version. deployed: 1 in blue. active: 1 live. ready: 1 live in blue, 2 deployed in green.
     grace: 2 live in green, 1 in grace in blue. back: rolled back to 1, 2 deployed. gone: deleted in state grace.
+    stored: active, with a database and a Redis user. rotated: each with a new password. left: these, deleted.
     varied: as grace, with one more version of the variables before each of these steps.
     named: active, with www.example.com and example.com that leads to it. closed: named, in maintenance.
     """
@@ -358,6 +365,8 @@ async def shop(process: Any, at: Any, state: str) -> None:
             name = state
         if name == "active" and state in ("named", "closed"):
             await _name(process, at, closed=state == "closed")
+            name = state
+        if name == "active" and await hold(process, state):
             name = state
         if name == state:
             at.machine.effects.clear()

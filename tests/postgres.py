@@ -73,6 +73,10 @@ def postgres_server() -> Iterator[Server]:
                 f"listen_addresses = '127.0.0.1'\nport = {server.port}\nunix_socket_directories = '{folder}'\n"
                 "fsync = off\nshared_buffers = 32MB\nmax_connections = 60\n"
             )
+        # tenants have passwords, which count; the tests themselves are let in
+        (folder / "data" / "pg_hba.conf").write_text(
+            "local all all trust\nhost all postgres 127.0.0.1/32 trust\nhost all all 127.0.0.1/32 scram-sha-256\n"
+        )
         server.start()
         try:
             yield server

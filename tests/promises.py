@@ -24,6 +24,7 @@ SHOWN: dict[str, tuple[str, ...]] = {
         "e2e/test_crash_matrix.py",
         "flows/test_master_key.py",
         "e2e/test_master_key.py",
+        "e2e/test_storage.py",
     ),
     "P3": (
         "flows/test_engine.py",
@@ -53,6 +54,7 @@ SHOWN: dict[str, tuple[str, ...]] = {
         "flows/test_sealed_answers.py",
         "flows/test_master_key.py",
         "unit/gate/test_consent_once.py",
+        "flows/test_storage.py",
     ),
     "P9": (
         "contracts/test_store_twin.py",
@@ -119,6 +121,7 @@ SHOWN: dict[str, tuple[str, ...]] = {
         "flows/test_master_key.py",
         "flows/test_sealed_answers.py",
         "unit/test_config_database.py",
+        "unit/test_config_storage.py",
         "unit/gate/test_misplaced_keys.py",
         "unit/drivers/test_caddyfile.py",
         "unit/entry/doctor/test_vault.py",
@@ -127,6 +130,8 @@ SHOWN: dict[str, tuple[str, ...]] = {
         "contracts/test_rescue_seals.py",
         "e2e/test_master_key.py",
         "e2e/test_secrets.py",
+        "flows/test_storage.py",
+        "e2e/test_storage.py",
     ),
     "S12": ("entry/test_http_keys.py",),
     "S13": (
@@ -162,7 +167,12 @@ SHOWN: dict[str, tuple[str, ...]] = {
         "unit/entry/test_peers.py",
         "entry/test_threshold.py",
     ),
-    "S31": ("contracts/test_store.py", "contracts/test_store_approvals.py", "contracts/test_store_envs.py"),
+    "S31": (
+        "contracts/test_store.py",
+        "contracts/test_store_approvals.py",
+        "contracts/test_store_envs.py",
+        "contracts/test_store_storages.py",
+    ),
     "S33": ("unit/model/test_grammar.py", "entry/test_connections.py"),
 }
 

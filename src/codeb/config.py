@@ -4,6 +4,7 @@ import ipaddress
 import os
 import re
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -109,7 +110,22 @@ def shown(address: Secret) -> str:
     return f"{found['kind']}://{who}{found['where']}{'?' + more if more else ''}"
 
 
+def _storage(kinds: str) -> Callable[[Any], Secret]:
+    """A storage server's address; what is refused is not in the refusal."""
+
+    def read(said: Any) -> Secret:
+        text = said.reveal() if isinstance(said, Secret) else said
+        found = ADDRESS.fullmatch(text) if isinstance(text, str) else None
+        if text != "" and (found is None or not re.fullmatch(kinds, found["kind"])):
+            raise ValueError(f"it is an address such as {kinds.partition('|')[0]}://user:password@host:port")
+        return Secret(text)
+
+    return read
+
+
 Database = Annotated[Secret, BeforeValidator(_database)]
+StorageDatabase = Annotated[Secret, BeforeValidator(_storage("postgresql|postgres"))]
+StorageRedis = Annotated[Secret, BeforeValidator(_storage("redis|rediss"))]
 Span = Annotated[str, AfterValidator(_span)]
 TcpPort = Annotated[int, Field(ge=1, le=65535)]
 
@@ -125,6 +141,8 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: TcpPort = 9101
     database_url: Database = Secret("")
+    storage_database_url: StorageDatabase = Secret("")
+    storage_redis_url: StorageRedis = Secret("")
     master_key_file: Path | None = None
     docker_host: str = "unix:///var/run/docker.sock"
     runtime: Literal["docker"] = "docker"
@@ -346,6 +364,8 @@ def explained(settings: Settings) -> list[dict[str, str]]:
 def _effective(settings: Settings, name: str) -> Any:
     otherwise = {
         "database_url": shown(settings.store_url),
+        "storage_database_url": shown(settings.storage_database_url) if settings.storage_database_url.reveal() else "",
+        "storage_redis_url": shown(settings.storage_redis_url) if settings.storage_redis_url.reveal() else "",
         "caddy_dir": settings.proxy_dir,
         "master_key_file": settings.master_key,
         "tls": settings.tls_mode,

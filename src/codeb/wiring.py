@@ -8,12 +8,14 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, cast
 
 from codeb.config import Settings
+from codeb.contracts.databases import Caches, Databases
 from codeb.contracts.kit import Kit, Policy
 from codeb.contracts.runtime import Checked
 from codeb.contracts.store import Registry
+from codeb.drivers.databases.absent import NoCaches, NoDatabases
 from codeb.drivers.dns.powerdns import PowerDns, PowerDnsSettings
 from codeb.drivers.envs.files import FileEnvs
 from codeb.drivers.files import atomic_write, make_way, sweep
@@ -155,18 +157,40 @@ def _kit(
     runtime = DockerRuntime(docker, instance)
     proxy, dns, health = CaddyProxy(caddy_settings(settings), permit), dns_of(settings, permit), HttpHealth()
     vault = AesGcmVault(KeyFile(settings.home, settings.master_key_file))
-    checks: dict[str, Checked] = {"store": store, "docker": runtime, "proxy": proxy, "vault": vault, "clock": world}
+    databases, caches = _storage(settings)
     kit = Kit(
         world=world, store=store, runtime=runtime, restarter=runtime, sight=CachedSight(runtime, world), networks=runtime,
         upkeep=DockerUpkeep(docker, instance), proxy_upkeep=proxy,
         logs=DockerLogs(docker, instance), images=DockerImages(docker), ports=DockerPorts(docker), proxy=proxy,
         curtain=proxy, dns=dns, outside=NetworkOutside(health, settings.resolvers),
         health=health, records=FileRecords(settings.home), ledger=FileLedger(settings.home),
-        env_files=FileEnvs(settings.home), vault=vault, keyring=vault, policy=policy_of(settings),
-        checks=checks | ({"dns": dns} if dns else {}),
+        env_files=FileEnvs(settings.home), databases=databases, caches=caches, vault=vault, keyring=vault,
+        policy=policy_of(settings), checks=_checked(
+            store=store, docker=runtime, proxy=proxy, vault=vault, clock=world, dns=dns, storage=databases, redis=caches
+        ),
     )  # fmt: skip
     closing: list[Closes | None] = [health, proxy, docker, dns]
     return kit, proxy, [each for each in closing if each is not None]
+
+
+def _storage(settings: Settings) -> tuple[Databases, Caches]:
+    """The storage servers that are set. Their libraries cost start-up time that nobody else pays."""
+    databases: Databases = NoDatabases()
+    caches: Caches = NoCaches()
+    if settings.storage_database_url.reveal():
+        from codeb.drivers.databases.postgres import PostgresDatabases
+
+        databases = PostgresDatabases(settings.storage_database_url, settings.home)
+    if settings.storage_redis_url.reveal():
+        from codeb.drivers.databases.redis import RedisCaches
+
+        caches = RedisCaches(settings.storage_redis_url, settings.home)
+    return databases, caches
+
+
+def _checked(**parts: object) -> dict[str, Checked]:
+    """Those that can say how they are."""
+    return {name: cast(Checked, each) for name, each in parts.items() if hasattr(each, "check")}
 
 
 async def _sound(settings: Settings, mirror: Mirror, world: SystemWorld) -> tuple[str, Rescued]:

@@ -158,8 +158,10 @@ def live(matrix: Matrix, these: list[Cell]) -> None:
     assert lived
 
 
-ELSEWHERE = {"undelete", "project_purge", "domain_setup", "domain_delete", "maintenance"}
-"""killed at every step in memory (`flows/test_crash_everywhere.py`), on real parts in `test_undelete.py`, `test_domains.py`"""
+STORAGE = {"db_create", "redis_create", "storage_rotate", "storage_end", "storage_delete"}
+ELSEWHERE = {"undelete", "project_purge", "domain_setup", "domain_delete", "maintenance", *STORAGE}
+"""killed at every step in memory (`flows/test_crash_everywhere.py`), on real parts in `test_undelete.py`, `test_domains.py`
+and `test_storage.py`"""
 
 
 def test_the_matrix_covers_every_step() -> None:

@@ -40,7 +40,10 @@ def attack() -> Iterator[Attack]:
 
 
 FIELDS = hostile.fields()
-ABSENT = ("conflict_settle", "token_revoke", "token_rotate", "member_remove", "approve", "reject")
+ABSENT = (
+    "conflict_settle", "token_revoke", "token_rotate", "member_remove", "approve", "reject", "db_rotate", "db_delete",
+    "redis_rotate", "redis_delete",
+)  # fmt: skip
 """what they are about is not there"""
 
 

@@ -117,6 +117,10 @@ def _stray(rig: Rig) -> None:
     rig.proxy.dead = True
 
 
+def _no_dump(rig: Rig) -> None:
+    rig.servers.databases.broken_dump = "pg_dump failed: no space left"
+
+
 def _deploy(image: str, **more: Any) -> dict[str, Any]:
     return {**WHERE, "image": f"shop:{image}", **more}
 
@@ -152,6 +156,18 @@ SCENES: dict[str, Scene] = {
     "maintenance_on, before the first deploy": Scene("new", "maintenance_on", WHERE),
     "maintenance_off": Scene("closed", "maintenance_off", WHERE),
     "mend names and a page": Scene("closed", "reconcile", {}, spoil=_lost_names, again=True, dark=True),
+    "db_create": Scene("active", "db_create", WHERE),
+    "redis_create": Scene("active", "redis_create", WHERE),
+    "db_rotate": Scene("stored", "db_rotate", WHERE),
+    "redis_rotate": Scene("stored", "redis_rotate", WHERE),
+    "db_rotate, the end of the former": Scene("rotated", "db_rotate", {**WHERE, "endFormer": True}),
+    "redis_rotate, the end of the former": Scene("rotated", "redis_rotate", {**WHERE, "endFormer": True}),
+    "db_delete": Scene("stored", "db_delete", {**WHERE, "confirm": "shop"}),
+    "redis_delete": Scene("stored", "redis_delete", {**WHERE, "confirm": "shop"}),
+    "db_delete, not dumped": Scene("stored", "db_delete", {**WHERE, "confirm": "shop"}, spoil=_no_dump),
+    "project_delete, purge with storage": Scene(
+        "left", "project_delete", {"projectName": "shop", "confirm": "shop", "purge": True}
+    ),
     "mend beside a grace": Scene("grace", "reconcile", {}, spoil=_no_active, again=True),
     "mend with nobody left": Scene("grace", "reconcile", {}, spoil=_no_grace, dark=True, again=True),
     "mend what stands aside": Scene("active", "reconcile", {}, spoil=_aside, dark=True, again=True),
@@ -189,6 +205,8 @@ KEY = (
     'select operation_id, "index", state, attempt, output from operation_steps order by 1, 2',
     "select id, status from deployments order by 1",
     "select project, environment, operation_id from operation_locks order by 1, 2",
+    "select id, state, generation, backup from project_storage order by 1",
+    "select storage_id, generation from storage_passwords order by 1, 2",
 )
 
 

@@ -20,7 +20,10 @@ from codeb.errors import Unavailable
 from codeb.model.specs import Answer
 from tests.kit import Rig
 
-PARTS = ("runtime", "networks", "images", "ports", "proxy", "logs", "health", "records", "env_files", "dns", "curtain")
+PARTS = (
+    "runtime", "networks", "images", "ports", "proxy", "logs", "health", "records", "env_files", "dns", "curtain",
+    "databases", "caches",
+)  # fmt: skip
 WRITES = (
     "records.", "env_files.keep", "env_files.remove", "store.write", "store.commit",
     "proxy.put_site", "proxy.remove_site", "proxy.set_live", "proxy.set_fallback",
@@ -103,7 +106,7 @@ class _Flaky:
 
     def __getattr__(self, name: str) -> Any:
         verb = getattr(self._driver, name)
-        if name in ("route", "through") or not callable(verb):
+        if name in ("route", "through", "where") or not callable(verb):
             return verb
 
         async def call(*args: Any, **kwargs: Any) -> Any:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from codeb.contracts.databases import Caches, Databases
 from codeb.contracts.dns import Dns
 from codeb.contracts.envs import EnvFiles
 from codeb.contracts.health import Health
@@ -81,6 +82,8 @@ class Kit:
     health: Health
     records: Records
     env_files: EnvFiles
+    databases: Databases
+    caches: Caches
     vault: Vault
     keyring: Keyring
     ledger: Ledger

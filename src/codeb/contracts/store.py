@@ -17,6 +17,7 @@ from codeb.contracts.audit import Audit
 from codeb.contracts.envs import Envs
 from codeb.contracts.hosts import Domains, Maintenances
 from codeb.contracts.people import Keys, Members, Teams
+from codeb.contracts.storages import Storages
 from codeb.model.access import Key, Member, Team
 from codeb.model.domains import Domain, Maintenance, domains_of
 from codeb.model.events import Event, Unreplayed
@@ -270,6 +271,9 @@ class Registry(Protocol):
 
     @property
     def maintenances(self) -> Maintenances: ...
+
+    @property
+    def storages(self) -> Storages: ...
 
 
 @dataclass(frozen=True)

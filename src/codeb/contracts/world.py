@@ -3,6 +3,8 @@
 from datetime import datetime
 from typing import Protocol
 
+from codeb.model.secret import Secret
+
 
 class World(Protocol):
     """So that tests own time."""
@@ -15,6 +17,9 @@ class World(Protocol):
 
     def new_id(self, prefix: str) -> str:
         """A fresh `{prefix}_{28 lower-case hex digits}`; one made a millisecond later sorts later. Not a secret."""
+
+    def new_secret(self) -> Secret:
+        """A fresh password: letters, digits, `-` and `_`, at least 144 random bits."""
 
     async def sleep(self, seconds: float) -> None:
         """Let `seconds` pass."""

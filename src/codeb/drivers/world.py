@@ -8,6 +8,7 @@ import signal
 import time
 from datetime import UTC, datetime, timedelta
 
+from codeb.model.secret import Secret
 from codeb.model.specs import Finding
 
 log = logging.getLogger("codeb.world")
@@ -15,6 +16,7 @@ log = logging.getLogger("codeb.world")
 STEP = timedelta(seconds=60)
 """a difference between the two clocks beyond this is a jump of the wall clock, not its drift"""
 RANDOM_BYTES = 8
+SECRET_BYTES = 24
 
 
 class SystemWorld:
@@ -55,6 +57,9 @@ class SystemWorld:
             self._random = secrets.token_bytes(RANDOM_BYTES * 100)
         chance, self._random = self._random[:RANDOM_BYTES], self._random[RANDOM_BYTES:]
         return f"{prefix}_{stamp:012x}{chance.hex()}"
+
+    def new_secret(self) -> Secret:
+        return Secret(secrets.token_urlsafe(SECRET_BYTES))
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)

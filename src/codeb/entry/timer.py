@@ -14,10 +14,12 @@ from codeb.gate import AuditLog
 from codeb.model.access import Actor, Role
 from codeb.model.deletion import KEPT_DAYS, READY, purge_due
 from codeb.model.slots import SlotRow, grace_expired
+from codeb.model.storage import still_need
 from codeb.saga.engine import Engine
 from codeb.tools.call import Call
 from codeb.tools.deletions import begin_purge
 from codeb.tools.slots import empty_slot
+from codeb.tools.storage import begin_end
 
 log = logging.getLogger("codeb.timer")
 
@@ -78,6 +80,22 @@ async def _ended(call: Call, operation: str, seconds: float) -> PublicError | No
     return None
 
 
+async def end_rotations(kit: Kit, engine: Engine) -> list[str]:
+    """End every former password that no slot needs any more; returns the operations begun. A busy place waits."""
+    snapshot, begun = kit.store.snapshot, []
+    for each in await kit.store.consult(lambda registry: registry.storages.rotating()):
+        project = snapshot.projects.get(each.place.project)
+        if project is None or project.state != READY or not each.ready or still_need(each, snapshot.pair_of(each.place)):
+            continue
+        actor = Actor("timer", project.team, Role.ADMIN)
+        call = Call(kit, engine, actor, "db_rotate", kit.world.new_id("timer"), needs_database=True)
+        try:
+            begun.append((await begin_end(call, each)).id)
+        except PublicError as fault:
+            log.info("the former password of %s stays for now: %s", each.name, fault)
+    return begun
+
+
 async def purge_deleted(kit: Kit, engine: Engine, audit: AuditLog, later: dict[str, float]) -> list[str]:
     """Remove what is left of every project whose week is over by its stored time; returns the operations begun.
 
@@ -121,6 +139,7 @@ async def _graces(kit: Kit, engine: Engine, audit: AuditLog) -> None:
             if kit.store.standing.leads:
                 await end_graces(kit, engine, audit, later)
                 if not kit.store.standing.degraded and not engine.stopping:
+                    await end_rotations(kit, engine)
                     await purge_deleted(kit, engine, audit, later)
         except Exception:
             log.exception("the timer's round failed; the next one comes")

@@ -14,6 +14,9 @@ from codeb.flows import (
     promote,
     restart,
     rollback,
+    storage_create,
+    storage_delete,
+    storage_rotate,
     undelete,
 )
 from codeb.saga.step import Saga
@@ -21,4 +24,6 @@ from codeb.saga.step import Saga
 SAGAS: tuple[Saga[Any], ...] = (
     deploy.SAGA, promote.SAGA, rollback.SAGA, cleanup.SAGA, project_delete.SAGA, undelete.SAGA,
     project_purge.SAGA, restart.SAGA, mend.SAGA, domain_setup.SAGA, domain_delete.SAGA, maintenance.SAGA,
+    project_purge.SAGA, restart.SAGA, mend.SAGA,
+    storage_create.DATABASE, storage_create.REDIS, storage_rotate.ROTATE, storage_rotate.END, storage_delete.SAGA,
 )  # fmt: skip

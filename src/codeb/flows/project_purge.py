@@ -1,6 +1,6 @@
 """Project purge: everything that a deleted project still has goes for good, forward only. Its final record stays.
 
-RETIRE -> sites -> names -> containers -> network -> env -> erase
+RETIRE -> sites -> names -> containers -> network -> env -> storage -> erase
 
 A purge whose later steps failed leaves the project `purging`; the timer, or a call, finishes it.
 """
@@ -12,6 +12,8 @@ from codeb.contracts.store import Registry
 from codeb.errors import StepFailed
 from codeb.flows.domain_delete import release
 from codeb.flows.names import drop_records, plans_of
+from codeb.flows.storage import DUMP_SECONDS, final_dump, server_of
+from codeb.flows.storage_delete import EndInput
 from codeb.model import deletion, names
 from codeb.model.domains import Domain
 from codeb.model.events import Event, Severity
@@ -27,6 +29,8 @@ class PurgeInput:
     stop_seconds: int
     why: str
     domains: tuple[Domain, ...] = ()
+    storage: tuple[EndInput, ...] = ()
+    """databases and Redis users, each with the final dump that it has already"""
 
     @property
     def containers(self) -> list[str]:
@@ -66,9 +70,19 @@ async def _names(run: Run[PurgeInput]) -> None:
             await run.kit.dns.drop_zone(plan.zone)
 
 
+async def _storage(run: Run[PurgeInput]) -> dict[str, Any]:
+    """Each is dumped once more, then dropped; what cannot be dumped stays, and the project with it."""
+    for each in run.input.storage:
+        if each.backup is None:
+            await final_dump(run, each.part)
+        await server_of(run.kit, each.part.kind).drop(each.part.holding)
+    return {"dropped": [each.part.name for each in run.input.storage]}
+
+
 async def _erase(run: Run[PurgeInput], registry: Registry) -> None:
     value = run.input
-    left = [name for name in ("sites", "names", "containers", "network", "env") if name not in run.outputs]
+    steps = ("sites", "names", "containers", "network", "env", "storage")
+    left = [name for name in steps if name not in run.outputs]
     if left:
         raise StepFailed(f"not erased, because of: {', '.join(left)}", code="not_all_gone", hint="It is tried again by itself.")
     await release(registry, value.domains)
@@ -101,9 +115,10 @@ SAGA: Saga[PurgeInput] = Saga(
         Step("containers", "remove its containers", do=_containers),
         Step("network", "remove its network", do=_network),
         Step("env", "remove the files of its environment variables", do=_env),
+        Step("storage", "dump and remove its databases and Redis users", do=_storage),
         Step("erase", "free its ports and its name", record=_erase),
     ),
-    deadline=lambda policy: policy.deploy_seconds,
+    deadline=lambda policy: max(policy.deploy_seconds, DUMP_SECONDS),
     result=_result,
     summary=lambda value: f"purge project {value.project} ({value.why})",
 )

@@ -26,6 +26,11 @@ def about_env(project: str, environment: str, number: int) -> str:
     return f"env/{project}/{environment}/{number}"
 
 
+def about_storage(storage_id: str, generation: int) -> str:
+    """What a password of a database or a Redis is sealed for."""
+    return f"storage/{storage_id}/{generation}"
+
+
 def under(sealed: str) -> str | None:
     """The id of the key that opens it; None for a text that is not sealed."""
     found = FORM.fullmatch(sealed)

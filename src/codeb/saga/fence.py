@@ -12,7 +12,7 @@ D = TypeVar("D")
 CHANGING = frozenset({
     "run", "keep", "shelve", "unshelve", "remove", "remove_network", "restart", "name_back",
     "prepare", "put_site", "remove_site", "set_live", "set_fallback", "draw",
-    "make_zone", "drop_zone", "change",
+    "make_zone", "drop_zone", "change", "admit", "make", "allow", "dump", "drop",
 })  # fmt: skip
 
 
@@ -38,7 +38,7 @@ def _fenced(driver: D, check: Callable[[], Awaitable[None]]) -> D:
 
 
 def fence_kit(kit: Kit, operation_id: str, fence: int) -> Kit:
-    """The same kit; before every changing verb on containers, networks, proxy, DNS and files the lock is looked up in the store.
+    """The same kit; before every changing verb on containers, networks, proxy, DNS, storage and files the lock is looked up.
 
     The verb raises `FenceLost` instead of acting when a newer holder has the lock, or another process leads.
     """
@@ -60,4 +60,6 @@ def fence_kit(kit: Kit, operation_id: str, fence: int) -> Kit:
         proxy_upkeep=_fenced(kit.proxy_upkeep, check),
         curtain=_fenced(kit.curtain, check),
         dns=_fenced(kit.dns, check) if kit.dns is not None else None,
+        databases=_fenced(kit.databases, check),
+        caches=_fenced(kit.caches, check),
     )

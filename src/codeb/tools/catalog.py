@@ -6,6 +6,8 @@ from typing import Any
 from codeb.tools import (
     approvals,
     audit,
+    caches,
+    databases,
     deletions,
     deploys,
     domains,
@@ -46,6 +48,8 @@ ACTS: tuple[Tool[Any], ...] = (
     *port_import.TOOLS,
     *envs.TOOLS,
     *env_writes.TOOLS,
+    *databases.TOOLS,
+    *caches.TOOLS,
     *operations.TOOLS,
     *events.TOOLS,
     *logs.TOOLS,

@@ -10,6 +10,8 @@ from codeb.errors import Conflict, InvalidParams
 from codeb.flows import project_delete, project_purge, undelete
 from codeb.flows.mend import MendInput
 from codeb.flows.site import site_of
+from codeb.flows.storage import input_of
+from codeb.flows.storage_delete import EndInput
 from codeb.model.access import Role
 from codeb.model.deletion import DELETED, KEPT_DAYS, PURGING, is_deleted, purge_at
 from codeb.model.journal import Operation
@@ -200,6 +202,7 @@ async def begin_purge(call: Call, project: Project, why: str, params: DeletePara
             project=name, places=tuple(pair.place for pair in pairs),
             ports=tuple(row.port for pair in pairs for row in pair.rows), stop_seconds=found.limits.stop_seconds, why=why,
             domains=tuple(each for each in await registry.domains.all() if each.held and each.project == name),
+            storage=tuple(EndInput(input_of(each), each.backup) for each in await registry.storages.all(name)),
         )  # fmt: skip
 
     return await call.open(project_purge.SAGA, locked, decide)

@@ -29,6 +29,10 @@ RISKY: dict[str, tuple[str, dict[str, Any]]] = {
     "port_release": ("new", WHERE),
     "domain_delete": ("named", {"domain": "www.example.com"}),
     "project_delete": ("grace", {"projectName": "shop", "confirm": "shop"}),
+    "db_delete": ("stored", {**WHERE, "confirm": "shop"}),
+    "db_rotate": ("rotated", {**WHERE, "endFormer": True}),
+    "redis_rotate": ("rotated", {**WHERE, "endFormer": True}),
+    "redis_delete": ("stored", {**WHERE, "confirm": "shop"}),
 }
 """tool -> the state it is possible in, and the call"""
 

@@ -46,6 +46,13 @@ TAKEN: dict[Columns, tuple[str, str]] = {
         "env_version_exists", "This version of the environment variables was written meanwhile.",
     ),
     frozenset({"domains.host"}): ("domain_taken", "The domain is held already."),
+    frozenset({"project_storage.project", "project_storage.environment", "project_storage.kind"}): (
+        "storage_exists", "The environment has its own already.",
+    ),
+    frozenset({"project_storage.id"}): ("storage_exists", "It is on record already."),
+    frozenset({"storage_passwords.storage_id", "storage_passwords.generation"}): (
+        "rotation_pending", "A new password is being made already.",
+    ),
     frozenset({"operations.id"}): ("operation_exists", "The operation is on record already."),
 }  # fmt: skip
 

@@ -18,6 +18,7 @@ from codeb.model.names import Place, Slot
 from codeb.model.ports import Lease
 from codeb.model.slots import Pair, SlotRow, State
 from codeb.model.specs import Deployment, Limits, Project
+from codeb.model.storage import Kind, Password, Stage, Storage
 
 Values = dict[str, Any]
 
@@ -228,6 +229,20 @@ def approval_values(asked: PlanApproval) -> Values:
 
 def approval_of(row: RowMapping) -> PlanApproval:
     return PlanApproval(**{**row, "state": Decision(row["state"]), "changes": tuple(row["changes"])})
+
+
+def storage_values(storage: Storage) -> Values:
+    return {**_flat(storage, storage.place), "kind": storage.kind.value, "state": storage.state.value}
+
+
+def storage_of(row: RowMapping) -> Storage:
+    values: Values = dict(row)
+    place = Place(values.pop("project"), values.pop("environment"))
+    return Storage(**{**values, "place": place, "kind": Kind(row["kind"]), "state": Stage(row["state"])})
+
+
+def password_of(row: RowMapping) -> Password:
+    return Password(**row)
 
 
 def conflict_values(conflict: Unreplayed) -> Values:

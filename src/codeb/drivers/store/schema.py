@@ -21,7 +21,8 @@ from sqlalchemy import (
     true,
 )  # fmt: skip
 
-import codeb.drivers.store.schema_names  # noqa: F401  its tables are of the same schema
+import codeb.drivers.store.schema_names
+import codeb.drivers.store.schema_storage  # noqa: F401  its tables are of the same schema
 from codeb.drivers.store.columns import Id, Number, Plain, Prose, Utc
 from codeb.drivers.store.columns import metadata as metadata
 

@@ -7,8 +7,9 @@ from sqlalchemy import ColumnElement, Table, and_, func, literal_column, select,
 
 from codeb.contracts.store import Sealed
 from codeb.drivers.store.schema import answers, meta, project_envs
+from codeb.drivers.store.schema_storage import storage_passwords
 from codeb.drivers.store.transaction import Transaction
-from codeb.model.sealed import NAMED, about_answer, about_env
+from codeb.model.sealed import NAMED, about_answer, about_env, about_storage
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,8 @@ class Place:
 
 
 PLACES: Mapping[str, Place] = {
-    place.table.name: place for place in (Place(answers, about_answer), Place(project_envs, about_env))
+    place.table.name: place
+    for place in (Place(answers, about_answer), Place(project_envs, about_env), Place(storage_passwords, about_storage))
 }
 """every table that holds something sealed: one that is missing here is not sealed anew, and keeps no key alive"""
 

@@ -28,6 +28,7 @@ from codeb.drivers.store.schema import meta
 from codeb.drivers.store.seals import SqlSeals
 from codeb.drivers.store.session import Database, through
 from codeb.drivers.store.sqlite import open_sqlite
+from codeb.drivers.store.storages import SqlStorages
 from codeb.drivers.store.transaction import Transaction
 from codeb.errors import InternalFault, InvalidParams, PublicError, Unavailable
 from codeb.model.specs import Finding
@@ -58,6 +59,7 @@ class SqlRegistry:
         self.envs = SqlEnvs(tx)
         self.domains = SqlDomains(tx)
         self.maintenances = SqlMaintenances(tx)
+        self.storages = SqlStorages(tx)
 
 
 class SqlStore:

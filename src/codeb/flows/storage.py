@@ -1,0 +1,103 @@
+"""What all procedures on storage share: a part of a server by its kind, its passwords, and how it ends."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from codeb.contracts.databases import Caches, Databases
+from codeb.contracts.kit import Kit
+from codeb.contracts.store import Registry
+from codeb.errors import Conflict, NotFound
+from codeb.model.names import Place
+from codeb.model.sealed import about_storage
+from codeb.model.secret import Secret
+from codeb.model.storage import Holding, Kind, Password, Storage, generated_env
+from codeb.saga.step import Run
+
+DUMP_SECONDS = 3600.0
+"""the deadline of what makes a final dump: a large database takes longer than a deploy may"""
+
+
+@dataclass(frozen=True)
+class StorageInput:
+    """One part of a server, as the registry had it when the operation began."""
+
+    id: str
+    place: Place
+    kind: Kind
+    name: str
+    generation: int
+
+    @property
+    def holding(self) -> Holding:
+        return Holding(self.name, self.id)
+
+
+def input_of(storage: Storage) -> StorageInput:
+    return StorageInput(storage.id, storage.place, storage.kind, storage.name, storage.generation)
+
+
+def server_of(kit: Kit, kind: Kind) -> Databases | Caches:
+    return kit.databases if kind is Kind.POSTGRES else kit.caches
+
+
+async def new_password(kit: Kit, registry: Registry, storage_id: str, generation: int) -> None:
+    """Make one and keep it, sealed, in this transaction: no step's record ever holds it.
+
+    Raises `Unavailable` (`vault_closed`), `Conflict` (`rotation_pending`) where this generation has one.
+    """
+    kit.keyring.fits(await registry.seals.in_force())
+    sealed = kit.vault.seal(kit.world.new_secret(), about_storage(storage_id, generation))
+    await registry.storages.put_password(Password(storage_id, generation, sealed))
+
+
+async def passwords(kit: Kit, storage_id: str) -> Mapping[int, Secret]:
+    """All that are on record, by generation. Raises as `Vault.open` does."""
+    found = await kit.store.consult(lambda registry: registry.storages.passwords(storage_id))
+    return {each.generation: kit.vault.open(each.sealed, about_storage(storage_id, each.generation)) for each in found}
+
+
+async def password(kit: Kit, storage_id: str, generation: int) -> Secret:
+    """Raises `Conflict` (`password_gone`) when it is not on record."""
+    found = (await passwords(kit, storage_id)).get(generation)
+    if found is None:
+        raise Conflict("The password of this storage is not on record.", code="password_gone", hint="See db_list.")
+    return found
+
+
+async def admit(kit: Kit, value: StorageInput, generation: int) -> None:
+    """Let this generation in, and those that let in already."""
+    if value.kind is Kind.POSTGRES:
+        await kit.databases.admit(value.holding, generation, await password(kit, value.id, generation))
+        return
+    known = await passwords(kit, value.id)
+    await kit.caches.admit(value.holding, {number: word for number, word in known.items() if number <= generation})
+
+
+async def only(kit: Kit, value: StorageInput, generation: int) -> None:
+    """Let no other generation in than this one."""
+    if value.kind is Kind.POSTGRES:
+        await kit.databases.keep(value.holding, (generation,))
+    else:
+        await kit.caches.admit(value.holding, {generation: await password(kit, value.id, generation)})
+
+
+async def final_dump(run: Run[Any], value: StorageInput) -> str | None:
+    """Nothing writes to it any more; all of it is in a file. None, and a warning, where somebody removed it on the server.
+
+    Raises `StepFailed` (`dump_failed`).
+    """
+    server, at = server_of(run.kit, value.kind), run.operation.created_at
+    await server.allow(value.holding, entry=False)
+    try:
+        return await server.dump(value.holding, f"{value.kind}-{value.name}-{at:%Y%m%dT%H%M%SZ}")
+    except NotFound:
+        run.warn(f"{value.name} was not on the storage server any more, so there is no final dump of it.")
+        return None
+
+
+async def env_of(kit: Kit, place: Place) -> Mapping[str, Secret]:
+    """What an app in this environment is told of its storage, as of now: the join with the environment's versions."""
+    found = await kit.store.consult(lambda registry: registry.storages.all(place.project))
+    here = [each for each in found if each.place == place and each.ready]
+    return generated_env([(each, await password(kit, each.id, each.generation)) for each in here])

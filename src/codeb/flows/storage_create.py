@@ -1,0 +1,74 @@
+"""A database, or a part of a Redis, for one environment.
+
+PostgreSQL: role -> database -> RECORD        Redis: user -> RECORD
+
+The registry's row and the sealed password are made in the transaction that opens it, and go with one that fails.
+"""
+
+from typing import Any
+
+from codeb.contracts.store import Registry
+from codeb.errors import PublicError
+from codeb.flows.storage import StorageInput, admit, server_of
+from codeb.model.storage import ENV, Stage
+from codeb.saga.step import Run, Saga, Step
+
+
+async def _admit(run: Run[StorageInput]) -> None:
+    await admit(run.kit, run.input, run.input.generation)
+
+
+async def _database(run: Run[StorageInput]) -> None:
+    await run.kit.databases.make(run.input.holding)
+
+
+async def _gone(run: Run[StorageInput]) -> None:
+    """Nobody was told the password yet, so nothing of anybody's is in it."""
+    await server_of(run.kit, run.input.kind).drop(run.input.holding)
+
+
+async def _record(run: Run[StorageInput], registry: Registry) -> None:
+    await registry.storages.change(run.input.id, state=Stage.READY)
+
+
+async def _failed(run: Run[StorageInput], registry: Registry, fault: PublicError) -> None:
+    await registry.storages.remove(run.input.id)
+
+
+def _result(run: Run[StorageInput]) -> dict[str, Any]:
+    value = run.input
+    where = server_of(run.kit, value.kind).where
+    return {
+        "projectName": value.place.project, "environment": value.place.environment, "name": value.name,
+        "host": where.host if where else "", "port": where.port if where else 0, "created": True, "env": list(ENV[value.kind]),
+    }  # fmt: skip
+
+
+DATABASE: Saga[StorageInput] = Saga(
+    name="db_create",
+    version=1,
+    input=StorageInput,
+    steps=(
+        Step("role", "an owner that nobody logs in as, and a login that acts as it", do=_admit, undo=_gone),
+        Step("database", "a database that nobody else may enter", do=_database, undo=_gone),
+        Step("record", "it is the environment's", record=_record, commits=True),
+    ),
+    deadline=lambda policy: policy.deploy_seconds,
+    result=_result,
+    summary=lambda value: f"create database {value.name}",
+    failed=_failed,
+)
+
+REDIS: Saga[StorageInput] = Saga(
+    name="redis_create",
+    version=1,
+    input=StorageInput,
+    steps=(
+        Step("user", "a user that reaches keys and channels of its own prefix alone", do=_admit, undo=_gone),
+        Step("record", "it is the environment's", record=_record, commits=True),
+    ),
+    deadline=lambda policy: policy.deploy_seconds,
+    result=_result,
+    summary=lambda value: f"create Redis user {value.name}",
+    failed=_failed,
+)

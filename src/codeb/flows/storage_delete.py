@@ -1,0 +1,75 @@
+"""The end of a database or of a part of a Redis, never without a final dump.
+
+close -> dump -> RETIRE -> drop -> forget
+
+Nobody writes from `close` on, so the dump has everything. Before the commit point all goes back: a failed dump deletes
+nothing. A deletion whose later steps failed leaves it `deleting`; calling it again finishes it, with the dump it has.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from codeb.contracts.store import Registry
+from codeb.errors import StepFailed
+from codeb.flows.storage import DUMP_SECONDS, StorageInput, final_dump, server_of
+from codeb.model.storage import Stage
+from codeb.saga.step import Run, Saga, Step
+
+
+@dataclass(frozen=True)
+class EndInput:
+    part: StorageInput
+    backup: str | None
+    """the final dump of a deletion that stopped half way; None: it is still to be made"""
+
+
+async def _close(run: Run[EndInput]) -> None:
+    await server_of(run.kit, run.input.part.kind).allow(run.input.part.holding, entry=False)
+
+
+async def _open(run: Run[EndInput]) -> None:
+    if run.input.backup is None:
+        await server_of(run.kit, run.input.part.kind).allow(run.input.part.holding, entry=True)
+
+
+async def _dump(run: Run[EndInput]) -> dict[str, Any]:
+    return {"path": run.input.backup or await final_dump(run, run.input.part)}
+
+
+async def _retire(run: Run[EndInput], registry: Registry) -> None:
+    await registry.storages.change(run.input.part.id, state=Stage.DELETING, backup=run.outputs["dump"]["path"])
+
+
+async def _drop(run: Run[EndInput]) -> None:
+    await server_of(run.kit, run.input.part.kind).drop(run.input.part.holding)
+
+
+async def _forget(run: Run[EndInput], registry: Registry) -> None:
+    if "drop" not in run.outputs:
+        raise StepFailed("it is still on the server", code="not_all_gone", hint="Call it again.")
+    await registry.storages.remove(run.input.part.id)
+
+
+def _result(run: Run[EndInput]) -> dict[str, Any]:
+    part = run.input.part
+    return {
+        "projectName": part.place.project, "environment": part.place.environment, "name": part.name,
+        "backup": run.outputs["dump"]["path"], "deleted": "forget" in run.outputs,
+    }  # fmt: skip
+
+
+SAGA: Saga[EndInput] = Saga(
+    name="storage_delete",
+    version=1,
+    input=EndInput,
+    steps=(
+        Step("close", "nobody writes to it any more", do=_close, undo=_open),
+        Step("dump", "a final dump that can be read", do=_dump),
+        Step("retire", "it cannot be used any more", record=_retire, commits=True),
+        Step("drop", "it is gone from the server, with its logins", do=_drop),
+        Step("forget", "it is not on record any more", record=_forget),
+    ),
+    deadline=lambda policy: max(policy.deploy_seconds, DUMP_SECONDS),
+    result=_result,
+    summary=lambda value: f"delete {value.part.kind} {value.part.name}",
+)

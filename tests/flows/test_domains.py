@@ -285,6 +285,17 @@ async def test_deploys_and_promotes_keep_the_names() -> None:
         assert (await process.ok("slot_status", **WHERE))["domains"] == ["example.com", "www.example.com"]
 
 
+async def test_who_is_asked_to_agree_sees_which_names_it_is_about() -> None:
+    async with begin("named") as rig:
+        process = rig.boot()
+        await process.ok("deploy", **WHERE, image="shop:2")
+        plan = await process.ok("promote", **WHERE, dryRun=True)
+        assert plan["touches"]["hosts"] == ["example.com", "shop.localhost", "www.example.com"]
+        await process.ok("project_delete", projectName="shop", confirm="shop")
+        (document,) = rig.records.documents.values()
+        assert [each["host"] for each in document["domains"]] == ["example.com", "www.example.com"]
+
+
 # what somebody else does
 
 

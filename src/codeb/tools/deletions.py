@@ -14,6 +14,7 @@ from codeb.flows.storage import input_of
 from codeb.flows.storage_delete import EndInput
 from codeb.model.access import Role
 from codeb.model.deletion import DELETED, KEPT_DAYS, PURGING, is_deleted, purge_at
+from codeb.model.domains import Domain
 from codeb.model.journal import Operation
 from codeb.model.names import Place
 from codeb.model.slots import Pair, State, grace_expired
@@ -94,11 +95,12 @@ async def _there(registry: Registry, call: Call, name: str, locked: tuple[Place,
 # delete
 
 
-def _document(project: Project, pairs: list[Pair], history: list[Any]) -> dict[str, Any]:
+def _document(project: Project, pairs: list[Pair], history: list[Any], domains: list[Domain]) -> dict[str, Any]:
     return {
         "project": _plain(asdict(project)),
         "slots": [_plain(asdict(row)) for pair in pairs for row in pair.rows],
         "deployments": [_plain(asdict(each)) for each in history],
+        "domains": [_plain(asdict(each)) for each in domains],
     }
 
 
@@ -124,7 +126,8 @@ def _draft_delete(call: Call, project: Project, pairs: list[Pair], purge: bool) 
     else:
         changes += [f"remove the sites of {', '.join(environments) or 'no environment'}"]
     state: dict[str, Any] = {row.container: [row.state.value, row.deployment_id] for row in held}
-    touches = reach(held, call.kit.policy.base_domain, public=not purge, previews=not purge)
+    names = call.kit.store.snapshot.domains.values()
+    touches = reach(held, call.kit.policy.base_domain, public=not purge, previews=not purge, domains=names)
     return draft("project_delete", plan, changes, {**state, "project": [project.state, str(project.deleted_at)]}, touches)
 
 
@@ -175,12 +178,13 @@ async def _begin_delete(call: Call, project: Project, pairs: list[Pair], params:
         _refuse_wrong_end(found, purge=False)
         _draft_delete(call, found, pairs, purge=False).still_fits(params)
         rows = [row for pair in pairs for row in pair.rows]
+        named = [each for each in await registry.domains.all() if each.held and each.project == name]
         history = [each for pair in pairs for each in await registry.deployments.history(pair.place, 50)]
         return project_delete.DeleteInput(
             project=name, places=tuple(pair.place for pair in pairs),
             kept=tuple(row.container for row in rows if row.state is not State.EMPTY),
             unwanted=tuple(row.container for row in rows if row.state is State.EMPTY),
-            document=_document(found, pairs, history), stop_seconds=found.limits.stop_seconds,
+            document=_document(found, pairs, history, named), stop_seconds=found.limits.stop_seconds,
         )  # fmt: skip
 
     return await call.open(project_delete.SAGA, locked, decide)

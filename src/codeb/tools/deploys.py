@@ -131,7 +131,8 @@ def _draft(call: Call, value: deploy.DeployInput, pair: Pair) -> Draft:
     if value.auto_promote:
         changes.append(f"send all traffic to {value.version}")
     both = pair.rows if value.auto_promote else (pair[value.slot],)
-    touches = reach(both, call.kit.policy.base_domain, public=value.auto_promote, previews=True)
+    names = call.kit.store.snapshot.domains.values()
+    touches = reach(both, call.kit.policy.base_domain, public=value.auto_promote, previews=True, domains=names)
     return draft("deploy", plan, changes, facts_of(pair), touches)
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from codeb.errors import StalePlan
+from codeb.model.domains import Domain, DomainState
 from codeb.model.plans import plan_id
 from codeb.model.slots import Pair, SlotRow
 from codeb.tools.fields import Changing
@@ -37,10 +38,15 @@ def draft(
     return Draft(plan_id(tool, plan, state), plan, changes, touches or {})
 
 
-def reach(rows: Iterable[SlotRow], base_domain: str, *, public: bool = False, previews: bool = False) -> dict[str, list[Any]]:
-    """How far a plan on these slots reaches: their containers and ports, and which of their hosts."""
+def reach(
+    rows: Iterable[SlotRow], base_domain: str, *, public: bool = False, previews: bool = False, domains: Iterable[Domain] = ()
+) -> dict[str, list[Any]]:
+    """How far a plan on these slots reaches: their containers and ports, and which of their hosts; `domains`: all there are."""
     held = list(rows)
     hosts = {row.place.host(base_domain) for row in held} if public else set()
+    if public:
+        places = {row.place for row in held}
+        hosts |= {each.host for each in domains if each.state is DomainState.ACTIVE and each.place in places}
     hosts |= {row.place.preview_host(row.slot, base_domain) for row in held} if previews else set()
     return {
         "hosts": sorted(hosts), "containers": [row.container for row in held if row.deployment_id],

@@ -91,7 +91,9 @@ def _draft_promote(call: Call, pair: Pair, slot: Slot | None) -> Draft:
     if active:
         changes.append(f"keep {active.version} in {active.slot} warm for {call.kit.policy.grace_hours:g} hours")
     moved = [each for each in (row, active) if each]
-    return draft("promote", plan, changes, facts_of(pair), reach(moved, call.kit.policy.base_domain, public=True))
+    names = call.kit.store.snapshot.domains.values()
+    touches = reach(moved, call.kit.policy.base_domain, public=True, domains=names)
+    return draft("promote", plan, changes, facts_of(pair), touches)
 
 
 async def _promote(call: Call, params: PromoteParams) -> Outcome:
@@ -129,7 +131,9 @@ def _draft_rollback(call: Call, pair: Pair, value: promote.SwitchInput) -> Draft
     changes = [f"send all traffic back to {value.version} in {value.target}"]
     changes.append(f"keep {plan['fromVersion']} deployed, without traffic")
     moved = [each for each in (pair[value.target], active) if each]
-    return draft("rollback", plan, changes, facts_of(pair), reach(moved, call.kit.policy.base_domain, public=True))
+    names = call.kit.store.snapshot.domains.values()
+    touches = reach(moved, call.kit.policy.base_domain, public=True, domains=names)
+    return draft("rollback", plan, changes, facts_of(pair), touches)
 
 
 async def _way_back(call: Call, registry: Registry, place: Place, reason: str) -> tuple[Pair, promote.SwitchInput]:

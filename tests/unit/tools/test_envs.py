@@ -1,5 +1,6 @@
 """Environment variables as tools: masked and shown, versions, refusals, what a deploy and a rollback run with (S11, P8, P9)."""
 
+import asyncio
 import json
 from datetime import timedelta
 from typing import Any
@@ -92,6 +93,18 @@ async def test_a_bound_key_reveals_by_name_or_by_another_identity_once() -> None
         plan = {"planId": details["planId"]}
         assert (await process.ok("env_get", key=bound, **WHERE, reveal=True, **plan))["variables"]["TOKEN"] == CANARY
         await process.refused("env_get", 409, "approval_used", key=bound, **WHERE, reveal=True, **plan)
+
+
+async def test_of_two_reveals_by_one_yes_at_once_one_shows() -> None:
+    async with begin("active") as rig:
+        process, bound = rig.boot(), await add_key(rig, approval=Approval.HUMAN)
+        await put(process, TOKEN=CANARY)
+        details = (await process.refused("env_get", 409, "approval_needed", key=bound, **WHERE, reveal=True))["details"]
+        await process.ok("approve", approvalId=details["approvalId"])
+        call = {**WHERE, "reveal": True, "planId": details["planId"]}
+        said = await asyncio.gather(*(process.ask("env_get", key=bound, **call) for _ in range(4)))
+        assert sorted(each.status for each in said) == [200, 409, 409, 409]
+        assert [CANARY in json.dumps(each.body) for each in said].count(True) == 1
 
 
 async def test_every_write_is_one_more_version_with_author_and_time_and_nothing_is_overwritten() -> None:

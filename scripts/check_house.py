@@ -33,6 +33,7 @@ SQL_NAMES = {
     f"{STORE}/feed.py": {"table", "act", "when", "note", "values"},
     f"{STORE}/migrations/versions/0002_survival.py": {"table"},
     f"{STORE}/migrations/versions/0003_rights.py": {"table"},
+    f"{STORE}/migrations/versions/0007_servers.py": {"table"},
     f"{STORE}/schema.py": {"_state"},
     f"{STORE}/sqlite.py": {"pragma"},
     "src/codeb/entry/doctor/database.py": {"wrong"},

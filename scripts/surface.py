@@ -24,6 +24,8 @@ EXAMPLES = {
     "projectName": "shop", "environment": "production", "version": "1.4.2", "operationId": "op_0123456789abcdef", "port": 4100,
     "conflictId": "cf_0123456789abcdef0123456789ab", "approvalId": "ap_0123456789abcdef", "blue": 4100, "green": 4101,
     "team": "main", "name": "ana@example.com", "keyId": "key_0123456789abcdef0123456789ab",
+    "server": "storage-1", "roles": ["storage"],
+    "addresses": ["192.0.2.7"],
 }  # fmt: skip
 
 ENVELOPE = (

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from codeb.contracts.kit import Kit, Policy
+from codeb.drivers.firewall.memory import MemoryFirewall
+from codeb.drivers.reach.memory import MemoryReach
 from codeb.drivers.records.memory import MemoryLedger, MemoryRecords
 from codeb.drivers.runtime.memory import MemoryImages, MemoryLogs, MemoryPorts, MemoryRuntime
 from codeb.drivers.runtime.memory_machine import Behaviour, Machine
@@ -23,7 +25,7 @@ from codeb.drivers.store.schema import operation_locks
 from codeb.drivers.store.sql import SqlStore, open_store
 from codeb.drivers.store.sqlite import READERS, SqliteDatabase
 from codeb.drivers.vault.memory import MemoryKeyFile
-from codeb.flows import cleanup, deploy, mend, project_delete, project_purge, promote, restart, rollback, undelete
+from codeb.flows import cleanup, deploy, firewall, mend, project_delete, project_purge, promote, restart, rollback, undelete
 from codeb.gate import Answer as Said
 from codeb.gate import Asked, AuditLog, Gate
 from codeb.gate.authenticate import digest
@@ -35,7 +37,7 @@ from codeb.saga.engine import Engine
 from codeb.saga.step import Saga
 from codeb.tools.catalog import BY_NAME
 from codeb.tools.tool import Tool
-from tests.kit_parts import START, Clock, Died, WatchedProxy, WiredHealth, World, unlocked
+from tests.kit_parts import START, Clock, Died, WatchedProxy, WiredHealth, World, inline, machines, unlocked, wall_faults
 
 __all__ = ["OWNER", "PROD", "STAGE", "START", "Clock", "Died", "Process", "Rig", "Still", "World"]
 
@@ -49,7 +51,7 @@ def sagas() -> tuple[Saga[Any], ...]:
     """As the modules have them now, so that a test can put a broken one in its place."""
     return (
         deploy.SAGA, promote.SAGA, rollback.SAGA, cleanup.SAGA, project_delete.SAGA, undelete.SAGA, project_purge.SAGA,
-        restart.SAGA, mend.SAGA,
+        restart.SAGA, mend.SAGA, firewall.SAGA,
     )  # fmt: skip
 
 
@@ -95,6 +97,8 @@ class Rig:
     records: MemoryRecords = field(default_factory=MemoryRecords)
     keys: MemoryKeyFile = field(default_factory=MemoryKeyFile)
     ledger: MemoryLedger = field(default_factory=MemoryLedger)
+    wall: MemoryFirewall = field(default_factory=MemoryFirewall)
+    reach: MemoryReach = field(default_factory=MemoryReach)
     boots: int = 0
     home: str = "house"
     world_of: Callable[[Clock], World] = World
@@ -112,6 +116,7 @@ class Rig:
                 networks=runtime, upkeep=runtime, proxy_upkeep=self.proxy, logs=MemoryLogs(self.machine),
                 images=MemoryImages(self.machine), ports=MemoryPorts(self.machine), proxy=self.proxy,
                 health=self.health, records=self.records, ledger=self.ledger, policy=self.policy, vault=vault, keyring=vault,
+                firewall=self.wall, reach=self.reach,
                 checks={"store": self.store, "docker": runtime, "proxy": self.proxy, "clock": world},
             )
         )  # fmt: skip
@@ -156,6 +161,7 @@ class Rig:
             },
             "switch": dict(self.proxy.switch), "held": set(self.proxy.held), "sites": dict(self.proxy.loaded),
             "spoilt": self.proxy.spoilt(),
+            "wall": sorted(map(str, self.wall.ours)), **machines(self.store),
             # a project's own may stay when its first deploy failed: the next one uses it
             "networks": sorted(name for name, (_, owner) in self.machine.networks.items() if owner not in found.projects),
         }  # fmt: skip
@@ -178,7 +184,7 @@ class Rig:
             found.append("leases and slots differ")
         known = set(snapshot.projects)
         found += [f"network {name} of nobody" for name, (_, owner) in self.machine.networks.items() if owner not in known]
-        return found
+        return found + await wall_faults(self.store, self.wall)
 
     async def _open(self) -> list[Any]:
         async with self.store.read() as registry:
@@ -227,17 +233,6 @@ class Rig:
         return found + [f"{each.id} is {each.status}" for each in past if each.status == "pending"]
 
 
-def _inline(database: SqliteDatabase) -> SqliteDatabase:
-    """The same database without a thread per connection: memory answers at once, and a thousand cells stay quick."""
-
-    async def here(act: Callable[..., Any], *args: Any) -> Any:
-        return act(*args)
-
-    for line in database._lines:
-        line._in_thread = here  # type: ignore[method-assign]
-    return database
-
-
 async def _seed(store: SqlStore) -> None:
     async with store.write() as registry:
         await registry.teams.ensure(TEAM)
@@ -250,7 +245,7 @@ async def rig(home: Path, **policy: Any) -> AsyncIterator[Rig]:
     clock = Clock()
     store = await open_store("sqlite://", mirror=None, now=clock.now)
     assert isinstance(store._database, SqliteDatabase)
-    _inline(store._database)
+    inline(store._database)
     try:
         await _seed(store)
         yield Rig(store, Policy(home=home, image_registry="reg.test:5000", **policy), clock)
@@ -276,18 +271,19 @@ class Still:
     proxy: tuple[dict[Place, Site], dict[Place, Live], set[Place], set[str]]
     boots: int
     spoilt: dict[str, Any]
+    wall: MemoryFirewall
 
     @asynccontextmanager
     async def again(self) -> AsyncIterator[Rig]:
         clock = copy.copy(self.clock)
         clock.follow(asyncio.get_running_loop())
-        database = _FREE.pop() if _FREE else _inline(SqliteDatabase(None))
+        database = _FREE.pop() if _FREE else inline(SqliteDatabase(None))
         database.path.write_bytes(self.data)
         store = SqlStore(database, None, clock.now)
         try:
             await store.refresh()
             fresh = Rig(store, self.policy, clock, copy.deepcopy(self.machine), copy.deepcopy(self.records), copy.copy(self.keys))
-            fresh.ledger = copy.deepcopy(self.ledger)
+            fresh.ledger, fresh.wall = copy.deepcopy(self.ledger), copy.deepcopy(self.wall)
             fresh.proxy.loaded, fresh.proxy.switch, fresh.proxy.held, fresh.health.broken = (copy.copy(x) for x in self.proxy)
             fresh.proxy.spoil(**self.spoilt)
             fresh.boots = self.boots
@@ -325,6 +321,7 @@ def still(of: Rig) -> Still:
         proxy,
         of.boots,
         of.proxy.spoilt(),
+        copy.deepcopy(of.wall),
     )
 
 

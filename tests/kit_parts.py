@@ -3,21 +3,28 @@
 import asyncio
 import contextlib
 import copy
+import sqlite3
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from codeb.drivers.firewall.memory import MemoryFirewall
 from codeb.drivers.health.memory import MemoryHealth
 from codeb.drivers.proxy.memory import MemoryProxy
 from codeb.drivers.runtime.memory_machine import Machine
+from codeb.drivers.store.sql import SqlStore
+from codeb.drivers.store.sqlite import SqliteDatabase
 from codeb.drivers.vault.aesgcm import AesGcmVault
 from codeb.drivers.vault.memory import MemoryKeyFile
+from codeb.flows import firewall
+from codeb.model.firewall import wanted
 from codeb.model.names import Place, Slot
 from codeb.model.specs import Address, Answer, Finding, Live, Site
 from tests.virtual_time import VirtualLoop
 
 SPOILT = ("lost", "edited", "strange", "foreign", "dead", "stuck")
+RULES = "SELECT server, transport, port, cidr, project FROM firewall_rules"
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
@@ -192,3 +199,33 @@ class WiredHealth(MemoryHealth):
 
 def _hosts(site: Site) -> list[str]:
     return [*site.hosts, *(host for _, host in site.preview_hosts)]
+
+
+def inline(database: SqliteDatabase) -> SqliteDatabase:
+    """The same database without a thread per connection: memory answers at once, and a thousand cells stay quick."""
+
+    async def here(act: Callable[..., Any], *args: Any) -> Any:
+        return act(*args)
+
+    for line in database._lines:
+        line._in_thread = here  # type: ignore[method-assign]
+    return database
+
+
+def machines(store: SqlStore) -> dict[str, Any]:
+    """Servers and firewall rules on record, without times."""
+    assert isinstance(store._database, SqliteDatabase)
+    with contextlib.closing(sqlite3.connect(store._database.path)) as database:
+        return {
+            "servers": database.execute("SELECT name, roles, addresses, docker_host FROM servers ORDER BY 1").fetchall(),
+            "rules": database.execute(f"{RULES} ORDER BY 1, 2, 3, 4, 5").fetchall(),
+        }
+
+
+async def wall_faults(store: SqlStore, wall: MemoryFirewall) -> list[str]:
+    """Where the firewall is not what the rules of projects that are not deleted say."""
+    async with store.read() as registry:
+        rules, live = await firewall.rows(registry)
+    want = {str(each) for each in wanted(rules, None, live)}
+    found = [] if wall.unproven is None else ["a change of the firewall is not proven"]
+    return found + [f"{each} is open and not asked for, or the reverse" for each in sorted(want ^ set(map(str, wall.ours)))]

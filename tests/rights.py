@@ -51,6 +51,14 @@ ROLES = {
         "conflict_list",
         "conflict_settle",
         "audit_verify",
+        "server_list",
+        "server_add",
+        "server_remove",
+        "server_check",
+        "firewall_list",
+        "firewall_allow",
+        "firewall_deny",
+        "firewall_sync",
         "team_settings",
         "member_invite",
         "member_remove",
@@ -58,6 +66,9 @@ ROLES = {
     "owner": {"keys_rotate", "team_create", "team_delete"},
 }
 """the table a person reviews; the catalogue has to agree"""
+
+OPERATORS = {"server_list", "server_add", "server_remove", "server_check", "firewall_sync"}
+"""what is about the machines that all teams share: for whole keys of the team that runs this installation"""
 
 EXAMPLES: dict[str, dict[str, Any]] = {
     "project_create": {"projectName": "blog"},
@@ -88,6 +99,10 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "token_create": {"role": "viewer"},
     "token_revoke": {"keyId": "key_" + "0" * 28},
     "token_rotate": {"keyId": "key_" + "0" * 28},
+    "server_add": {"server": "storage-1", "roles": ["storage"], "addresses": ["192.0.2.7"]},
+    "server_remove": {"server": "local"},
+    "firewall_allow": {"projectName": "shop", "port": 4100, "cidr": "192.0.2.0/24"},
+    "firewall_deny": {"projectName": "shop", "port": 4100},
     "approval_get": {"approvalId": "ap_" + "0" * 26},
     "approve": {"approvalId": "ap_" + "0" * 26},
     "reject": {"approvalId": "ap_" + "0" * 26},

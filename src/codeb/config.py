@@ -12,6 +12,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from codeb.errors import InvalidParams
 from codeb.model import grammar, limits
+from codeb.model.firewall import Gates, Transport
 from codeb.model.limits import Rate
 from codeb.model.ports import Range, Ranges
 from codeb.model.secret import Secret
@@ -83,6 +84,28 @@ def _loopback(host: str) -> bool:
         return host == "localhost"
 
 
+def _secret(said: Any) -> Secret:
+    """What is refused is not in the refusal."""
+    text = said.reveal() if isinstance(said, Secret) else said
+    if not isinstance(text, str) or not re.fullmatch(r"[!-~]{0,512}", text):
+        raise ValueError("it is printable ASCII without spaces")
+    return Secret(text)
+
+
+def _group(text: str) -> str:
+    if not re.fullmatch(r"([0-9a-f-]{36})?", text):
+        raise ValueError("a firewall group is the id that the vendor gives it: 36 lower-case hexadecimal digits and hyphens")
+    return text
+
+
+def _api(text: str) -> str:
+    if not re.fullmatch(
+        r"https://[A-Za-z0-9.-]{1,253}(:[0-9]{1,5})?(/[A-Za-z0-9._-]+)*|http://127\.0\.0\.1:[0-9]{1,5}(/[A-Za-z0-9._-]+)*", text
+    ):
+        raise ValueError("it is https://host/path; plain http only on 127.0.0.1")
+    return text
+
+
 Limit = Annotated[str, AfterValidator(_rate)]
 
 
@@ -137,6 +160,12 @@ class Settings(BaseSettings):
     tls: Literal["auto", "internal", "off"] | None = None
     base_domain: Annotated[str, AfterValidator(_base)] = "localhost"
     image_registry: str = "127.0.0.1:5000"
+    firewall: Literal["nftables", "vultr", "none"] = "none"
+    ssh_port: TcpPort = 22
+    """which no firewall of ours ever closes"""
+    vultr_api_key: Annotated[Secret, BeforeValidator(_secret)] = Secret("")
+    vultr_firewall_group: Annotated[str, AfterValidator(_group)] = ""
+    vultr_url: Annotated[str, AfterValidator(_api)] = "https://api.vultr.com/v2"
     grace_hours: float = Field(48, gt=0, le=24 * 365)
     health_timeout: float = Field(60, ge=1, le=540)
     deploy_timeout: float = Field(600, ge=1, le=840)
@@ -187,6 +216,12 @@ class Settings(BaseSettings):
         if path is not None and not path.is_absolute():
             raise ValueError("the path of the master key is an absolute one")
         return path
+
+    @model_validator(mode="after")
+    def _vultr_is_whole(self) -> "Settings":
+        if self.firewall == "vultr" and not (self.vultr_api_key.reveal() and self.vultr_firewall_group):
+            raise ValueError("CODEB_FIREWALL=vultr needs CODEB_VULTR_API_KEY and CODEB_VULTR_FIREWALL_GROUP")
+        return self
 
     @model_validator(mode="after")
     def _development_stays_here(self) -> "Settings":
@@ -263,6 +298,13 @@ class Settings(BaseSettings):
         return "http://{host}" if self.http_port == 80 else f"http://{{host}}:{self.http_port}"
 
     @property
+    def gates(self) -> Gates:
+        """What a firewall leaves open: the way in for people, the proxy, and CodeB itself where it serves others."""
+        web = [(Transport.TCP, self.http_port), (Transport.TCP, self.https_port), (Transport.UDP, self.https_port)]
+        own = [] if _loopback(self.host) else [(Transport.TCP, self.port)]
+        return Gates(self.ssh_port, (*web, *own))
+
+    @property
     def ranges(self) -> Ranges:
         def span(text: str) -> Range:
             first, _, last = text.partition("-")
@@ -316,6 +358,7 @@ def _effective(settings: Settings, name: str) -> Any:
         "caddy_dir": settings.proxy_dir,
         "master_key_file": settings.master_key,
         "tls": settings.tls_mode,
+        "vultr_api_key": "…" if settings.vultr_api_key.reveal() else "",
     }
     value = otherwise.get(name, getattr(settings, name))
     return "" if value is None else value

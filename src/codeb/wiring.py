@@ -4,21 +4,25 @@ import contextlib
 import logging
 import secrets
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from codeb.config import Settings
+from codeb.contracts.firewall import Firewall
 from codeb.contracts.kit import Kit, Policy
 from codeb.contracts.store import Registry
 from codeb.drivers.files import atomic_write, make_way, sweep
+from codeb.drivers.firewall.nftables import NftablesFirewall
+from codeb.drivers.firewall.none import NoFirewall
 from codeb.drivers.health.http import HttpHealth
 from codeb.drivers.identity import keep_instance, only_server, probe_key
 from codeb.drivers.images.docker import DockerImages
 from codeb.drivers.proxy.caddy import CaddyProxy
 from codeb.drivers.proxy.caddyfile import CaddySettings
 from codeb.drivers.proxy.process import embedded_binary
+from codeb.drivers.reach.sockets import SocketReach
 from codeb.drivers.records.files import FileRecords
 from codeb.drivers.records.ledger import FileLedger
 from codeb.drivers.runtime.docker import DockerRuntime
@@ -75,6 +79,17 @@ def caddy_settings(settings: Settings) -> CaddySettings:
     )  # fmt: skip
 
 
+def firewall_of(settings: Settings, permit: Callable[[], None]) -> Firewall:
+    if settings.firewall == "nftables":
+        return NftablesFirewall(settings.home / "firewall", settings.gates, permit)
+    if settings.firewall == "vultr":
+        # its HTTP client costs start-up time that others do not pay
+        from codeb.drivers.firewall.vultr import VultrFirewall
+
+        return VultrFirewall(settings.vultr_url, settings.vultr_api_key, settings.vultr_firewall_group, settings.gates, permit)
+    return NoFirewall()
+
+
 def policy_of(settings: Settings) -> Policy:
     return Policy(
         home=settings.home, base_domain=settings.base_domain, image_registry=settings.image_registry,
@@ -109,14 +124,14 @@ async def build(settings: Settings) -> AsyncIterator[House]:
         docker = DockerClient(settings.docker_host, permit)
         runtime = DockerRuntime(docker, instance)
         proxy = CaddyProxy(caddy_settings(settings), permit)
-        health = HttpHealth()
+        health, firewall = HttpHealth(), await _firewall(settings, permit)
         vault = AesGcmVault(KeyFile(settings.home, settings.master_key_file))
         kit = Kit(
             world=world, store=store, runtime=runtime, restarter=runtime, sight=CachedSight(runtime, world), networks=runtime,
             upkeep=DockerUpkeep(docker, instance), proxy_upkeep=proxy,
             logs=DockerLogs(docker, instance), images=DockerImages(docker), ports=DockerPorts(docker), proxy=proxy,
             health=health, records=FileRecords(settings.home), ledger=FileLedger(settings.home),
-            vault=vault, keyring=vault, policy=policy_of(settings),
+            firewall=firewall, reach=SocketReach(), vault=vault, keyring=vault, policy=policy_of(settings),
             checks={"store": store, "docker": runtime, "proxy": proxy, "vault": vault, "clock": world},
         )  # fmt: skip
         try:
@@ -170,6 +185,17 @@ async def _store(settings: Settings, mirror: Mirror, world: SystemWorld, home_id
         settings.store_url.reveal(), home=settings.home, fence=settings.proxy_dir / "leader", owner=owner,
         address=f"http://{settings.host}:{settings.port}", mirror=mirror, now=world.now, new_id=world.new_id, instance=home_id,
     )  # fmt: skip
+
+
+async def _firewall(settings: Settings, permit: Callable[[], None]) -> Firewall:
+    """A change that a process began and did not live to prove is taken back before anything else is done."""
+    firewall = firewall_of(settings, permit)
+    try:
+        if await firewall.settle():
+            log.warning("a change of the firewall that was not proven was taken back")
+    except PublicError as fault:
+        log.error("the firewall: %s %s", fault.message, fault.hint)
+    return firewall
 
 
 async def _start_proxy(proxy: CaddyProxy) -> None:

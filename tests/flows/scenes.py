@@ -9,6 +9,7 @@ from typing import Any
 from codeb.drivers.runtime.memory_machine import Behaviour
 from codeb.model.access import Approval
 from codeb.model.events import Unreplayed
+from codeb.model.firewall import Opening, Transport
 from codeb.model.secret import Secret
 from tests.flows.crash import SCENES, SITE, WHERE, Scene
 from tests.kit import Process, Rig, add_key
@@ -84,6 +85,26 @@ async def _asked(process: Process, rig: Rig) -> dict[str, Any]:
     return {"approvalId": said.body["details"]["approvalId"]}
 
 
+STORAGE = {"server": "storage-1", "roles": ["storage"], "addresses": ["192.0.2.7"]}
+DATABASE = {"projectName": "shop", "port": 4100, "cidr": "192.0.2.0/24", "purpose": "database"}
+
+
+async def _server(process: Process, rig: Rig) -> dict[str, Any]:
+    await process.ok("server_add", **STORAGE)
+    return {"server": "storage-1"}
+
+
+async def _open(process: Process, rig: Rig) -> dict[str, Any]:
+    await process.ok("firewall_allow", **DATABASE)
+    return {}
+
+
+def _wall(rig: Rig) -> None:
+    """Somebody let in a stranger, and changed what stays open."""
+    stranger = Opening(Transport.TCP, 8080, "0.0.0.0/0", "codeb:ghost:web")
+    rig.wall.ours[stranger], rig.wall.edited = stranger, "by hand"
+
+
 STAGING = {"projectName": "shop", "environment": "staging"}
 CREATE = {"projectName": "shop", "containerPort": 8080, "environments": ["production", "staging"]}
 
@@ -109,6 +130,14 @@ MORE: dict[str, Scene] = {
     "operation_cancel, during the switch": Led("ready", "operation_cancel", {}, spoil=_nobody, lead=_begun("promote", 1)),
     "operation_cancel, ended": Led("active", "operation_cancel", {}, lead=_ended),
     "keys_rotate": Scene("active", "keys_rotate", {}),
+    "server_add": Scene("active", "server_add", STORAGE),
+    "server_remove": Led("active", "server_remove", {}, lead=_server),
+    "firewall_allow": Scene("active", "firewall_allow", DATABASE),
+    "firewall_deny": Led("active", "firewall_deny", {"projectName": "shop", "port": 4100}, lead=_open),
+    "firewall_sync": Scene("active", "firewall_sync", {"fix": True}, spoil=_wall, again=True),
+    "project_delete, with what is open for it": Led(
+        "grace", "project_delete", {"projectName": "shop", "confirm": "shop"}, lead=_open
+    ),
     "team_create": Scene("active", "team_create", {"team": "other", "displayName": "Other"}),
     "team_settings": Scene("active", "team_settings", {"displayName": "Main", "approval": "name"}),
     # the key that asks ends with its team, so asked again it is refused

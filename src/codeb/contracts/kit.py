@@ -4,8 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from codeb.contracts.firewall import Firewall
 from codeb.contracts.health import Health
 from codeb.contracts.ledger import Ledger
+from codeb.contracts.machines import Reach
 from codeb.contracts.proxy import Proxy, ProxyUpkeep
 from codeb.contracts.records import Records
 from codeb.contracts.runtime import Checked, Images, Logs, Networks, Ports, Restarter, Runtime, Upkeep
@@ -71,6 +73,8 @@ class Kit:
     vault: Vault
     keyring: Keyring
     ledger: Ledger
+    firewall: Firewall
+    reach: Reach
     policy: Policy
     checks: Mapping[str, Checked] = field(default_factory=dict)
     drift: LastRound = field(default_factory=LastRound)

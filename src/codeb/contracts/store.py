@@ -14,6 +14,7 @@ from typing import Any, Protocol, TypeVar
 
 from codeb.contracts.approvals import Approvals
 from codeb.contracts.audit import Audit
+from codeb.contracts.machines import Rules, Servers
 from codeb.contracts.people import Keys, Members, Teams
 from codeb.model.access import Key, Member, Team
 from codeb.model.events import Event, Unreplayed
@@ -255,6 +256,12 @@ class Registry(Protocol):
 
     @property
     def approvals(self) -> Approvals: ...
+
+    @property
+    def servers(self) -> Servers: ...
+
+    @property
+    def rules(self) -> Rules: ...
 
 
 @dataclass(frozen=True)

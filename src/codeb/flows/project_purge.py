@@ -1,6 +1,6 @@
 """Project purge: everything that a deleted project still has goes for good, forward only. Its final record stays.
 
-RETIRE -> sites -> containers -> network -> erase
+RETIRE -> sites -> firewall -> containers -> network -> erase
 
 A purge whose later steps failed leaves the project `purging`; the timer, or a call, finishes it.
 """
@@ -10,6 +10,7 @@ from typing import Any
 
 from codeb.contracts.store import Registry
 from codeb.errors import StepFailed
+from codeb.flows import firewall
 from codeb.model import deletion, names
 from codeb.model.events import Event, Severity
 from codeb.model.names import Place, Slot
@@ -39,6 +40,11 @@ async def _sites(run: Run[PurgeInput]) -> None:
         await run.kit.proxy.remove_site(place)
 
 
+async def _firewall(run: Run[PurgeInput]) -> None:
+    """Closed since the deletion; one that somebody opened again must not outlive its row."""
+    await firewall.of_project(run.kit, run.input.project)
+
+
 async def _containers(run: Run[PurgeInput]) -> None:
     for name in run.input.containers:
         await run.kit.runtime.remove(name, run.input.stop_seconds)
@@ -51,9 +57,10 @@ async def _network(run: Run[PurgeInput]) -> None:
 
 async def _erase(run: Run[PurgeInput], registry: Registry) -> None:
     value = run.input
-    left = [name for name in ("sites", "containers", "network") if name not in run.outputs]
+    left = [name for name in ("sites", "firewall", "containers", "network") if name not in run.outputs]
     if left:
         raise StepFailed(f"not erased, because of: {', '.join(left)}", code="not_all_gone", hint="It is tried again by itself.")
+    await registry.rules.remove_of(value.project)
     await registry.projects.remove(value.project)
     await registry.events.add(
         Event(
@@ -74,11 +81,12 @@ def _result(run: Run[PurgeInput]) -> dict[str, Any]:
 
 SAGA: Saga[PurgeInput] = Saga(
     name="project_purge",
-    version=1,
+    version=2,
     input=PurgeInput,
     steps=(
         Step("retire", "it cannot be brought back any more", record=_retire, commits=True),
         Step("sites", "no site of it is in the proxy", do=_sites),
+        Step("firewall", "nothing is open for it", do=_firewall),
         Step("containers", "remove its containers", do=_containers),
         Step("network", "remove its network", do=_network),
         Step("erase", "free its ports and its name", record=_erase),

@@ -19,6 +19,7 @@ from codeb.drivers.store.audit import SqlAudit
 from codeb.drivers.store.faults import translated
 from codeb.drivers.store.happenings import SqlConflicts, SqlEvents
 from codeb.drivers.store.journal import SqlJournal
+from codeb.drivers.store.machines import SqlRules, SqlServers
 from codeb.drivers.store.mirror import Mirror
 from codeb.drivers.store.people import SqlAnswers, SqlKeys, SqlMembers, SqlTeams
 from codeb.drivers.store.registry import SqlDeployments, SqlLeases, SqlProjects, SqlSlots
@@ -53,6 +54,8 @@ class SqlRegistry:
         self.events = SqlEvents(tx)
         self.conflicts = SqlConflicts(tx)
         self.approvals = SqlApprovals(tx)
+        self.servers = SqlServers(tx)
+        self.rules = SqlRules(tx)
 
 
 class SqlStore:

@@ -1,12 +1,15 @@
 """What the fault sweep interrupts: at least one scene per tool that changes something, most tools from several states."""
 
 import asyncio
+import sqlite3
 from collections.abc import Awaitable, Callable
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 from codeb.drivers.runtime.memory_machine import Behaviour
+from codeb.drivers.store.sqlite import SqliteDatabase
 from codeb.model.access import Approval
 from codeb.model.events import Unreplayed
 from codeb.model.firewall import Opening, Transport
@@ -94,9 +97,16 @@ async def _server(process: Process, rig: Rig) -> dict[str, Any]:
     return {"server": "storage-1"}
 
 
-async def _open(process: Process, rig: Rig) -> dict[str, Any]:
-    await process.ok("firewall_allow", **DATABASE)
-    return {}
+def _open(rig: Rig) -> None:
+    """As `firewall_allow` left it some time ago."""
+    assert isinstance(rig.store._database, SqliteDatabase)
+    columns = "server, transport, port, cidr, project, purpose, created_by"
+    values = ("local", "tcp", 4100, "192.0.2.0/24", "shop", "database", "main/owner/key_owner")
+    with closing(sqlite3.connect(rig.store._database.path)) as database:
+        database.execute(f"INSERT INTO firewall_rules ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?)", values)
+        database.commit()
+    opening = Opening(Transport.TCP, 4100, "192.0.2.0/24", "codeb:shop:database")
+    rig.wall.ours[opening] = opening
 
 
 def _wall(rig: Rig) -> None:
@@ -133,10 +143,10 @@ MORE: dict[str, Scene] = {
     "server_add": Scene("active", "server_add", STORAGE),
     "server_remove": Led("active", "server_remove", {}, lead=_server),
     "firewall_allow": Scene("active", "firewall_allow", DATABASE),
-    "firewall_deny": Led("active", "firewall_deny", {"projectName": "shop", "port": 4100}, lead=_open),
+    "firewall_deny": Scene("active", "firewall_deny", {"projectName": "shop", "port": 4100}, spoil=_open),
     "firewall_sync": Scene("active", "firewall_sync", {"fix": True}, spoil=_wall, again=True),
-    "project_delete, with what is open for it": Led(
-        "grace", "project_delete", {"projectName": "shop", "confirm": "shop"}, lead=_open
+    "project_delete, with what is open for it": Scene(
+        "grace", "project_delete", {"projectName": "shop", "confirm": "shop"}, spoil=_open
     ),
     "team_create": Scene("active", "team_create", {"team": "other", "displayName": "Other"}),
     "team_settings": Scene("active", "team_settings", {"displayName": "Main", "approval": "name"}),

@@ -19,7 +19,7 @@ log = logging.getLogger("codeb.firewall")
 
 REVERT_SECONDS = 30.0
 """after which a change that nobody proved is taken back, whatever became of CodeB"""
-ARM_SECONDS = 15.0
+ARM_SECONDS = 20.0
 """how long the guard may take to be there; without it nothing is changed"""
 SOURCE = Path(__file__).resolve().parents[3]
 
@@ -143,7 +143,7 @@ class NftablesFirewall:
                 raise
             raise Unavailable(
                 "The guard that takes back a bad change of the firewall did not start; nothing was changed.",
-                hint=f"See {self._folder / 'guard.log'}.",
+                hint=f"See {self._folder / 'guard.log'}; the machine may be overloaded.",
             ) from fault
         return token
 

@@ -1,6 +1,7 @@
 """Reaching other machines by their sockets."""
 
 import asyncio
+import os
 
 import httpx2
 
@@ -14,7 +15,7 @@ class SocketReach:
         except TimeoutError:
             return f"no answer within {seconds:g} s"
         except OSError as fault:
-            return (fault.strerror or str(fault) or "no connection").lower()
+            return (os.strerror(fault.errno) if fault.errno else "no connection").lower()
         finally:
             if writer is not None:
                 writer.close()

@@ -69,7 +69,7 @@ async def test_an_address_is_of_one_server() -> None:
         {"roles": []}, {"roles": ["app", "app"]}, {"roles": ["App"]}, {"roles": "app"}, {"addresses": []},
         {"addresses": ["192.0.2.007"]},
         {"addresses": ["192.0.2.7", "192.0.2.7"]}, {"addresses": ["storage.example.com"]}, {"addresses": ["0.0.0.0"]},
-        {"addresses": ["2001:DB8::7"]}, {"addresses": ["fe80::1%eth0"]}, {"addresses": ["224.0.0.1"]},
+        {"addresses": ["2001:DB8::7"]}, {"addresses": ["fe80::1%eth0"]}, {"addresses": ["ff02::1"]},
         {"dockerHost": "192.0.2.7:2375"},
         {"server": "Storage"}, {"server": "-x"},
     ],

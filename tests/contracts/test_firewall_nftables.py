@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from codeb.drivers.firewall import ruleset
+from codeb.drivers.firewall import pending, ruleset
 from codeb.drivers.firewall.nftables import SOURCE, NftablesFirewall
 from codeb.errors import FenceLost, StepFailed, Unavailable
 from codeb.model.firewall import Gates, Opening, Transport
@@ -132,7 +132,7 @@ async def test_the_same_again_changes_nothing(machine: Net, tmp_path: Path) -> N
 async def test_what_nft_refuses_changes_nothing(machine: Net, tmp_path: Path) -> None:
     firewall = wall(machine, tmp_path)
     await firewall.change([LAN], [], proven)
-    before = ruleset_of(machine)
+    before, guarded = ruleset_of(machine), (tmp_path / "firewall" / "guard.log").stat().st_ctime_ns
     for bad in (
         Opening(Transport.TCP, 99999, "0.0.0.0/0", "codeb:shop:web"),
         Opening(Transport.TCP, 80, "10.0.0.0/8", 'a"; drop; "'),
@@ -141,6 +141,7 @@ async def test_what_nft_refuses_changes_nothing(machine: Net, tmp_path: Path) ->
             await firewall.change([bad], [], proven)
         assert refused.value.code == "firewall_refused"
         assert ruleset_of(machine) == before
+        assert (tmp_path / "firewall" / "guard.log").stat().st_ctime_ns == guarded, "it was only rehearsed"
 
 
 async def test_tables_of_others_are_not_touched(machine: Net, tmp_path: Path) -> None:
@@ -263,6 +264,23 @@ async def test_one_that_slept_too_long_proves_nothing(machine: Net, tmp_path: Pa
             await asyncio.sleep(0.1)
         child.send_signal(signal.SIGCONT)
         assert child.wait(20) == 1, "its change failed"
+    assert ruleset_of(machine) == before
+    assert (await firewall.look()).edited == ""
+
+
+async def test_what_was_taken_back_meanwhile_is_not_kept(machine: Net, tmp_path: Path) -> None:
+    """P6: whoever renames the file first decides, and the proof came too late."""
+    firewall, folder = wall(machine, tmp_path), tmp_path / "firewall"
+    await firewall.change([ONE], [], proven)
+    before = ruleset_of(machine)
+
+    async def late() -> None:
+        (token,) = pending.left(folder)
+        assert await pending.take_back(folder, token, ("ip", "netns", "exec", machine.machine, "nft"))
+
+    with pytest.raises(StepFailed) as refused:
+        await firewall.change([WEB], [], late)
+    assert refused.value.code == "firewall_unproven"
     assert ruleset_of(machine) == before
     assert (await firewall.look()).edited == ""
 

@@ -109,6 +109,8 @@ class Rig:
 
     def boot(self, change: Callable[[Kit], Kit] = lambda kit: kit, tools: dict[str, Tool[Any]] | None = None) -> Process:
         self.boots += 1
+        self.wall.take_back()
+        self.wall.see = lambda point: self.machine.trap(point) if self.machine.trap else None
         world, runtime, vault = self.world_of(self.clock), MemoryRuntime(self.machine), unlocked(self.keys)
         kit = change(
             Kit(
@@ -161,7 +163,7 @@ class Rig:
             },
             "switch": dict(self.proxy.switch), "held": set(self.proxy.held), "sites": dict(self.proxy.loaded),
             "spoilt": self.proxy.spoilt(),
-            "wall": sorted(map(str, self.wall.ours)), **machines(self.store),
+            "wall": (sorted(map(str, self.wall.ours)), self.wall.unproven is None), **machines(self.store),
             # a project's own may stay when its first deploy failed: the next one uses it
             "networks": sorted(name for name, (_, owner) in self.machine.networks.items() if owner not in found.projects),
         }  # fmt: skip

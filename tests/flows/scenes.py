@@ -89,6 +89,8 @@ async def _asked(process: Process, rig: Rig) -> dict[str, Any]:
 
 
 STORAGE = {"server": "storage-1", "roles": ["storage"], "addresses": ["192.0.2.7"]}
+GONE = {"projectName": "shop", "confirm": "shop"}
+CLOSE = {"projectName": "shop", "port": 4100}
 DATABASE = {"projectName": "shop", "port": 4100, "cidr": "192.0.2.0/24", "purpose": "database"}
 
 
@@ -107,6 +109,12 @@ def _open(rig: Rig) -> None:
         database.commit()
     opening = Opening(Transport.TCP, 4100, "192.0.2.0/24", "codeb:shop:database")
     rig.wall.ours[opening] = opening
+
+
+def _closed(rig: Rig) -> None:
+    """As `project_delete` left it: on record, and not in force."""
+    _open(rig)
+    rig.wall.ours.clear()
 
 
 def _wall(rig: Rig) -> None:
@@ -143,11 +151,12 @@ MORE: dict[str, Scene] = {
     "server_add": Scene("active", "server_add", STORAGE),
     "server_remove": Led("active", "server_remove", {}, lead=_server),
     "firewall_allow": Scene("active", "firewall_allow", DATABASE),
-    "firewall_deny": Scene("active", "firewall_deny", {"projectName": "shop", "port": 4100}, spoil=_open),
+    "firewall_deny": Scene("active", "firewall_deny", CLOSE, spoil=_open, parts=({**CLOSE, "dryRun": True},)),
     "firewall_sync": Scene("active", "firewall_sync", {"fix": True}, spoil=_wall, again=True),
     "project_delete, with what is open for it": Scene(
-        "grace", "project_delete", {"projectName": "shop", "confirm": "shop"}, spoil=_open
+        "grace", "project_delete", GONE, spoil=_open, parts=({**GONE, "dryRun": True},)
     ),
+    "undelete, with what was open for it": Scene("gone", "undelete", {"projectName": "shop"}, spoil=_closed),
     "team_create": Scene("active", "team_create", {"team": "other", "displayName": "Other"}),
     "team_settings": Scene("active", "team_settings", {"displayName": "Main", "approval": "name"}),
     # the key that asks ends with its team, so asked again it is refused

@@ -12,7 +12,9 @@ from codeb.flows import firewall
 from codeb.model.access import Role
 from codeb.model.firewall import Opening, Transport
 from codeb.model.specs import Finding
-from tests.kit import Died, Process, Rig, add_key, begin
+from tests.flows.crash import Sweep
+from tests.flows.scenes import ALL
+from tests.kit import Process, Rig, add_key, begin
 
 pytestmark = pytest.mark.anyio
 
@@ -138,29 +140,38 @@ async def test_what_the_firewall_refuses_is_not_on_record() -> None:
         assert (wall(rig), await rules(process)) == ({}, [])
 
 
-@pytest.mark.parametrize("step", ["apply", "record", "settle"])
-@pytest.mark.parametrize("moment", ["before", "effect", "record"])
-async def test_a_death_anywhere(step: str, moment: str) -> None:
-    """P2: nothing or all of it, on record and in force."""
+@pytest.mark.parametrize(
+    ("name", "deaths", "states"),
+    [
+        ("firewall_allow", 46, 10), ("firewall_deny", 46, 10), ("project_delete, with what is open for it", 170, 14),
+        ("undelete, with what was open for it", 700, 55),
+    ],
+)  # fmt: skip
+async def test_a_death_anywhere(name: str, deaths: int, states: int) -> None:
+    """P2: nothing or all of it, on record and in force; also in the middle of a proof, and in the recovery from a death."""
+    scene = ALL[name]
+    sweep = await Sweep(replace(scene, parts=({**scene.params, "dryRun": True},))).run()
+    assert sweep.faults == []
+    assert (sweep.deaths >= deaths, sweep.states >= states) == (True, True), (sweep.deaths, sweep.states)
+
+
+async def test_the_sweep_of_deaths_can_fail(monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = tuple(replace(each, undo=None) for each in firewall.SAGA.steps)
+    monkeypatch.setattr(firewall, "SAGA", replace(firewall.SAGA, steps=broken))
+    assert (await Sweep(ALL["firewall_allow"]).run()).faults
+
+
+async def test_what_another_one_closed_meanwhile_is_open_in_the_end() -> None:
+    """As the deletion of a project may, which had the same opening and did not know of the new rule yet."""
     async with begin("active") as rig:
         process = rig.boot()
-        point = f"firewall.{step}.do.{moment}"
 
-        def die(reached: str) -> None:
-            if reached == point:
-                raise Died(point)
+        def close(point: str) -> None:
+            if point == "firewall.record.do.before":
+                rig.wall.ours.clear()
 
-        process.world.at_point = die
-        await process.ask("firewall_allow", **OPEN, wait=False)
-        await process.settle()
-        # a death while it is being proven leaves what the firewall itself takes back at the next start
-        await rig.wall.settle()
-        fresh = rig.boot()
-        await fresh.engine.resume(lease_seconds=0)
-        await fresh.settle()
-        assert await rig.faults() == []
-        assert len(await rules(fresh)) == len(wall(rig))
-        await fresh.ok("firewall_allow", **OPEN)
+        process.world.at_point = close
+        await process.ok("firewall_allow", **OPEN)
         assert list(wall(rig)) == [f"4100/tcp from {CIDR}"]
 
 

@@ -1,7 +1,6 @@
 """The firewall in memory: the same promises, for tests of flows."""
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 
 from codeb.contracts.firewall import Proof
 from codeb.errors import StepFailed
@@ -12,7 +11,7 @@ class MemoryFirewall:
     """`Firewall`: openings as plain values.
 
     `provider` and `everywhere` as a test needs them. What somebody else did: `others`, `edited`, `off`. `refused` are
-    ports that the firewall does not take.
+    ports that the firewall does not take. `see` is told of every instant at which the process could die in the middle.
     """
 
     def __init__(self) -> None:
@@ -22,6 +21,7 @@ class MemoryFirewall:
         self.refused: set[int] = set()
         self.edited = ""
         self.off = False
+        self.see: Callable[[str], None] = lambda point: None
         self.unproven: dict[Opening, Opening] | None = None
         """what was in force before a change that is not proven yet"""
 
@@ -35,21 +35,23 @@ class MemoryFirewall:
         after |= {each: each for each in add if each not in self.ours and each not in self.others}
         if after == self.ours and not self.edited and not self.off:
             return False
+        self.see("before firewall change")
         self.unproven, self.ours = dict(self.ours), after
+        self.see("within firewall change")
         try:
             await proof()
-        except BaseException:
-            await self.settle()
+        except Exception:
+            self.take_back()
             raise
         self.unproven, self.edited, self.off = None, "", False
+        self.see("after firewall change")
         return True
 
     async def settle(self) -> bool:
+        return self.take_back()
+
+    def take_back(self) -> bool:
         if self.unproven is None:
             return False
         self.ours, self.unproven = self.unproven, None
         return True
-
-    def without(self, opening: Opening) -> None:
-        """Somebody takes it away."""
-        self.ours = {key: replace(each) for key, each in self.ours.items() if key != opening}

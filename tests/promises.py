@@ -126,6 +126,7 @@ SHOWN: dict[str, tuple[str, ...]] = {
         "flows/test_master_key.py",
         "flows/test_sealed_answers.py",
         "unit/test_config_database.py",
+        "unit/test_config_firewall.py",
         "unit/gate/test_misplaced_keys.py",
         "unit/drivers/test_caddyfile.py",
         "unit/entry/doctor/test_vault.py",

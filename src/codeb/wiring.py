@@ -12,8 +12,10 @@ from pathlib import Path
 from codeb.config import Settings
 from codeb.contracts.firewall import Firewall
 from codeb.contracts.kit import Kit, Policy
+from codeb.contracts.runtime import Checked
 from codeb.contracts.store import Registry
 from codeb.drivers.files import atomic_write, make_way, sweep
+from codeb.drivers.firewall.condition import Condition
 from codeb.drivers.firewall.nftables import NftablesFirewall
 from codeb.drivers.firewall.none import NoFirewall
 from codeb.drivers.health.http import HttpHealth
@@ -132,7 +134,7 @@ async def build(settings: Settings) -> AsyncIterator[House]:
             logs=DockerLogs(docker, instance), images=DockerImages(docker), ports=DockerPorts(docker), proxy=proxy,
             health=health, records=FileRecords(settings.home), ledger=FileLedger(settings.home),
             firewall=firewall, reach=SocketReach(), vault=vault, keyring=vault, policy=policy_of(settings),
-            checks={"store": store, "docker": runtime, "proxy": proxy, "vault": vault, "clock": world},
+            checks={"store": store, "docker": runtime, "proxy": proxy, "vault": vault, "clock": world} | _guarding(firewall),
         )  # fmt: skip
         try:
             engine = Engine(kit, SAGAS, owner)
@@ -196,6 +198,10 @@ async def _firewall(settings: Settings, permit: Callable[[], None]) -> Firewall:
     except PublicError as fault:
         log.error("the firewall: %s %s", fault.message, fault.hint)
     return firewall
+
+
+def _guarding(firewall: Firewall) -> dict[str, Checked]:
+    return {} if firewall.provider == "none" else {"firewall": Condition(firewall)}
 
 
 async def _start_proxy(proxy: CaddyProxy) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from codeb.drivers.firewall.condition import Condition
 from codeb.drivers.firewall.memory import MemoryFirewall
 from codeb.drivers.firewall.nftables import NftablesFirewall
 from codeb.drivers.firewall.none import NoFirewall
@@ -116,6 +117,18 @@ async def test_a_port_that_is_none_is_refused(wall: Any) -> None:
         await wall.change([opening(99999)], [A], proven)
     assert refused.value.code == "firewall_refused"
     assert (await wall.look()).ours == {A}
+
+
+async def test_how_it_is_in_one_line(wall: Any) -> None:
+    await wall.change([A], [], proven)
+    said = await Condition(wall).check()
+    assert (said.name, said.status) == ("firewall", "pass")
+    assert "1 openings" in said.text
+    if wall.provider == "memory":
+        wall.edited = "somebody was here"
+        assert ((await Condition(wall).check()).status, "somebody" in (await Condition(wall).check()).text) == ("warn", True)
+        wall.off = True
+        assert "every port is open" in (await Condition(wall).check()).text
 
 
 async def test_without_a_firewall_nothing_is_opened() -> None:

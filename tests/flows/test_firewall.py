@@ -70,6 +70,10 @@ async def test_a_storage_port_is_for_the_app_servers_unless_somebody_says_otherw
         said = await process.ok("firewall_allow", projectName="shop", port=5432, purpose="database")
         assert said["opened"] == ["5432/tcp from 192.0.2.1/32", "5432/tcp from 2001:db8::2/128"]
         await process.refused("firewall_allow", 400, "invalid_params", projectName="shop", port=4100)
+        late = await process.ok("server_add", server="app-3", roles=["app"], addresses=["192.0.2.3"])
+        assert "5432 of local" in late["warnings"][0]
+        await process.ok("firewall_allow", projectName="shop", port=5432, purpose="database")
+        assert (await process.ok("server_add", server="app-3", roles=["app"], addresses=["192.0.2.3"]))["warnings"] == []
 
 
 async def test_rules_go_and_come_with_the_project() -> None:

@@ -10,6 +10,7 @@ from codeb.contracts.store import Registry
 from codeb.errors import Conflict, InvalidParams, NotFound
 from codeb.model import servers
 from codeb.model.access import Role
+from codeb.model.firewall import is_storage
 from codeb.model.names import did_you_mean
 from codeb.model.servers import By, Look, Server, ServerRole
 from codeb.model.specs import Address
@@ -168,11 +169,23 @@ async def _add(call: Call, params: AddParams) -> Outcome:
         return drafted.shown(f"Would have {params.server} on record." if drafted.changes else "It is on record just so.", apply)
     done = await call.change(act, lambda result: result.model_dump(by_alias=True, mode="json"))
     said = "is added" if done.created else "is changed" if done.changed else "was on record just so already"
-    return Outcome(
-        done,
-        f"Server {params.server} {said}.",
-        (NextCall("server_check", {"server": params.server}, "see whether it is reached"),),
-    )
+    look = NextCall("server_check", {"server": params.server}, "see whether it is reached")
+    return Outcome(done, f"Server {params.server} {said}.", (look,), await _not_let_in(call, params.server))
+
+
+async def _not_let_in(call: Call, name: str) -> tuple[str, ...]:
+    """Storage ports are open to the app servers there were: a new one, or a new address, is told, not let in unasked."""
+
+    async def look(registry: Registry) -> list[str]:
+        own = set(servers.app_networks([one(await every(registry, call), name)]))
+        open_to = dict[tuple[str, int], set[str]]()
+        for rule in await registry.rules.all():
+            if is_storage(rule.port):
+                open_to.setdefault((rule.server, rule.port), set()).add(rule.cidr)
+        return [f"{port} of {server}" for (server, port), cidrs in sorted(open_to.items()) if own - cidrs]
+
+    left = await call.kit.store.consult(look)
+    return (f"Not open to {name} yet: {', '.join(left)}. Call firewall_allow for each, without cidr.",) if left else ()
 
 
 # remove

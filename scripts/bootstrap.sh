@@ -8,7 +8,7 @@
 #   scripts/bootstrap.sh docker-stop FOLDER   stop the Engine remembered in FOLDER, never another one
 #   scripts/bootstrap.sh with-docker CMD...   run CMD as this user, with the right to use Docker's socket
 #   scripts/bootstrap.sh parts                what else the tests use: Debian's Caddy, PostgreSQL's programs, a static busybox,
-#                                             nftables and iproute2
+#                                             nftables, iproute2 and iptables
 #
 # CODEB_PYTHON: the interpreter to use. CODEB_DOCKER_HOST, DOCKER_HOST: unix:///path of the Engine's socket.
 # CODEB_DOCKERD_ARGS: more arguments for a dockerd that we start (then also without systemd, where systemd runs).
@@ -344,6 +344,7 @@ missing_parts() {
     command -v ldd >/dev/null || echo libc-bin
     command -v nft >/dev/null || echo nftables
     command -v ip >/dev/null || echo iproute2
+    command -v iptables >/dev/null || echo iptables
 }
 
 # Prints which tests cannot pass without this package.
@@ -351,7 +352,7 @@ tests_with() { # PACKAGE
     case $1 in
     caddy) echo "those on Debian's Caddy, the second version of the proxy (marker: proxy)" ;;
     postgresql) echo "those of the store on PostgreSQL (marker: postgres)" ;;
-    nftables | iproute2) echo "those of the firewall on real nftables (marker: netns)" ;;
+    nftables | iproute2 | iptables) echo "those of the firewall on real nftables (marker: netns)" ;;
     *) echo "those that make images and run containers (marker: docker)" ;;
     esac
 }

@@ -19,7 +19,7 @@ if ((missing)) && [[ -z ${CODEB_ALLOW_MISSING:-} ]]; then
 fi
 [[ $said != *"MISSING: caddy"* ]] || left_out+=(proxy)
 [[ $said != *"MISSING: postgresql"* ]] || left_out+=(postgres)
-[[ $said != *"MISSING: nftables"* && $said != *"MISSING: iproute2"* && $EUID == 0 ]] || left_out+=(netns)
+[[ $said != *"MISSING: nftables"* && $said != *"MISSING: ip"* && $EUID == 0 ]] || left_out+=(netns)
 [[ $said != *"MISSING: busybox"* && $said != *"MISSING: libc"* ]] || left_out+=(docker)
 
 trap 'scripts/bootstrap.sh docker-stop "$engine" >/dev/null' EXIT

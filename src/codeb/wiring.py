@@ -134,7 +134,7 @@ async def build(settings: Settings) -> AsyncIterator[House]:
             logs=DockerLogs(docker, instance), images=DockerImages(docker), ports=DockerPorts(docker), proxy=proxy,
             health=health, records=FileRecords(settings.home), ledger=FileLedger(settings.home),
             firewall=firewall, reach=SocketReach(), vault=vault, keyring=vault, policy=policy_of(settings),
-            checks={"store": store, "docker": runtime, "proxy": proxy, "vault": vault, "clock": world} | _guarding(firewall),
+            checks={"store": store, "docker": runtime, "proxy": proxy, "vault": vault, "clock": world, **_guarding(firewall)},
         )  # fmt: skip
         try:
             engine = Engine(kit, SAGAS, owner)

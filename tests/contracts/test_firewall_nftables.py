@@ -80,10 +80,11 @@ async def test_it_is_closed_but_for_what_is_opened(machine: Net, servers: dict[i
     assert list((tmp_path / "firewall").glob("*.pending")) == []
 
 
-async def test_a_published_port_is_closed_in_the_forward_chain(machine: Net, tmp_path: Path) -> None:
+@pytest.mark.parametrize("by", ["nft", "iptables"])
+async def test_a_published_port_is_closed_in_the_forward_chain(machine: Net, tmp_path: Path, by: str) -> None:
     """Finding 5: it never passes the input hook."""
     box = machine.listen(machine.box, 80)
-    machine.publish(5440, 80)
+    machine.publish(5440, 80, by)
     firewall = wall(machine, tmp_path)
     assert machine.opens(5440)
     await firewall.change([], [], proven)

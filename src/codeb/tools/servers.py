@@ -45,10 +45,13 @@ class ListResult(fields.Result):
 class AddParams(fields.Changing):
     server: fields.ServerName
     roles: list[fields.ServerRoleName] = Field(
-        min_length=1, max_length=5, description="what it is for: app, storage, dns, streaming, backup"
+        min_length=1, max_length=5, description="what it is for: app, storage, dns, streaming, backup", examples=[["storage"]]
     )
     addresses: list[fields.ServerAddress] = Field(
-        min_length=1, max_length=8, description="where it is reached; the first one is the one CodeB uses"
+        min_length=1,
+        max_length=8,
+        description="where it is reached; the first one is the one CodeB uses",
+        examples=[["192.0.2.7"]],
     )
     docker_host: fields.DockerHost | None = Field(None, description="its Docker Engine, where CodeB is to speak to it")
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 LIBC = ctypes.CDLL(None, use_errno=True)
 CLONE_NEWNET = 0x40000000
 COUNT = itertools.count()
+INSIDE6, OUTSIDE6 = "2001:db8::1", "2001:db8::2"
 INSIDE, OUTSIDE, STRANGER, BOX = "192.0.2.1", "192.0.2.2", "192.0.2.130", "198.51.100.2"
 """the machine, one who may be let in, one of another network (same wire), and a container behind the machine"""
 
@@ -111,6 +112,8 @@ def net() -> Iterator[Net]:
                 ip("-n", name, "link", "set", link, "up")
         ip("-n", made.street, "addr", "add", f"{STRANGER}/24", "dev", f"ctw1{short}"[:15])
         ip("-n", made.box, "route", "add", "default", "via", "198.51.100.1")
+        for name, link, address in ((made.machine, "ctw0", INSIDE6), (made.street, "ctw1", OUTSIDE6)):
+            ip("-n", name, "addr", "add", f"{address}/64", "dev", f"{link}{short}"[:15], "nodad")
         inside(made.machine, "sysctl", "-qw", "net.ipv4.ip_forward=1")
         yield made
     finally:

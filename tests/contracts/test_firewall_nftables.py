@@ -21,7 +21,7 @@ from codeb.drivers.firewall import pending, ruleset
 from codeb.drivers.firewall.nftables import SOURCE, NftablesFirewall
 from codeb.errors import FenceLost, StepFailed, Unavailable
 from codeb.model.firewall import Gates, Opening, Transport
-from tests.contracts.netns import OUTSIDE, STRANGER, Net, inside, net
+from tests.contracts.netns import INSIDE, INSIDE6, OUTSIDE, OUTSIDE6, STRANGER, Net, entered, inside, net
 
 pytestmark = [pytest.mark.anyio, pytest.mark.netns]
 
@@ -78,6 +78,47 @@ async def test_it_is_closed_but_for_what_is_opened(machine: Net, servers: dict[i
     assert (standing.ours, standing.edited) == (frozenset({WEB}), "")
     assert [each.comment for each in standing.ours] == ["codeb:shop:web"]
     assert list((tmp_path / "firewall").glob("*.pending")) == []
+
+
+def talks(machine: Net, kind: socket.SocketKind, family: socket.AddressFamily, port: int) -> bool:
+    """Whether a word from outside comes to somebody who listens inside."""
+    here, there = (INSIDE, OUTSIDE) if family == socket.AF_INET else (INSIDE6, OUTSIDE6)
+    with entered(machine.machine):
+        server = socket.socket(family, kind)
+    with entered(machine.street):
+        line = socket.socket(family, kind)
+    with server, line:
+        server.settimeout(0.8)
+        line.settimeout(0.8)
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        server.bind((here, port))
+        line.bind((there, 0))
+        try:
+            if kind == socket.SOCK_DGRAM:
+                line.sendto(b"word", (here, port))
+                return server.recvfrom(16)[0] == b"word"
+            server.listen()
+            line.connect((here, port))
+        except OSError:
+            return False
+        return True
+
+
+@pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_DGRAM])
+@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])
+async def test_each_family_and_transport(
+    machine: Net, tmp_path: Path, family: socket.AddressFamily, kind: socket.SocketKind
+) -> None:
+    """Also that neighbours go on finding each other: IPv6 has nothing but ICMP for it."""
+    firewall = wall(machine, tmp_path)
+    source = f"{OUTSIDE}/32" if family == socket.AF_INET else f"{OUTSIDE6}/128"
+    right, other = (Transport.TCP, Transport.UDP) if kind == socket.SOCK_STREAM else (Transport.UDP, Transport.TCP)
+    await firewall.change([Opening(other, 9000, source, "codeb:shop:web")], [], proven)
+    assert not talks(machine, kind, family, 9000)
+    await firewall.change([Opening(right, 9000, source, "codeb:shop:web")], [], proven)
+    inside(machine.machine, "ip", "neigh", "flush", "all")
+    assert talks(machine, kind, family, 9000)
+    assert not talks(machine, kind, family, 9001)
 
 
 @pytest.mark.parametrize("by", ["nft", "iptables"])

@@ -7,7 +7,8 @@
 #   scripts/bootstrap.sh docker FOLDER        a Docker Engine that answers; one that we start is remembered in FOLDER
 #   scripts/bootstrap.sh docker-stop FOLDER   stop the Engine remembered in FOLDER, never another one
 #   scripts/bootstrap.sh with-docker CMD...   run CMD as this user, with the right to use Docker's socket
-#   scripts/bootstrap.sh parts                what else the tests use: Debian's Caddy, programs of PostgreSQL and PowerDNS, Redis, busybox
+#   scripts/bootstrap.sh parts                what else the tests use: Debian's Caddy, programs of PostgreSQL and PowerDNS, Redis, busybox,
+#                                             nftables, iproute2 and iptables
 #
 # CODEB_PYTHON: the interpreter to use. CODEB_DOCKER_HOST, DOCKER_HOST: unix:///path of the Engine's socket.
 # CODEB_DOCKERD_ARGS: more arguments for a dockerd that we start (then also without systemd, where systemd runs).
@@ -344,6 +345,9 @@ missing_parts() {
     command -v redis-server >/dev/null || echo redis-server
     is_static /bin/busybox || echo busybox-static
     command -v ldd >/dev/null || echo libc-bin
+    command -v nft >/dev/null || echo nftables
+    command -v ip >/dev/null || echo iproute2
+    command -v iptables >/dev/null || echo iptables
 }
 
 # Prints which tests cannot pass without this package.
@@ -353,6 +357,7 @@ tests_with() { # PACKAGE
     postgresql) echo "those of the store on PostgreSQL (marker: postgres)" ;;
     pdns-server | pdns-backend-sqlite3) echo "those of domains on a real PowerDNS (marker: dns)" ;;
     redis-server) echo "those of Redis users (marker: redis)" ;;
+    nftables | iproute2 | iptables) echo "those of the firewall on real nftables (marker: netns)" ;;
     *) echo "those that make images and run containers (marker: docker)" ;;
     esac
 }
@@ -386,7 +391,7 @@ docker-stop) docker_stop "${2:?the folder of the Engine to stop}" ;;
 with-docker) shift && with_docker "$@" ;;
 parts) parts ;;
 *)
-    sed -n '2,14s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2
+    sed -n '2,15s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2
     exit 2
     ;;
 esac

@@ -26,6 +26,8 @@ EXAMPLES = {
     "domain": "shop.example.com",
     "team": "main", "name": "ana@example.com", "keyId": "key_0123456789abcdef0123456789ab",
     "content": '{"projects": {"shop": {"ports": {"production": {"blue": 4100, "green": 4101}}}}}',
+    "server": "storage-1", "roles": ["storage"],
+    "addresses": ["192.0.2.7"],
 }  # fmt: skip
 
 ENVELOPE = (

@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from codeb.contracts.kit import Kit, Policy
+from codeb.drivers.firewall.memory import MemoryFirewall
 from codeb.drivers.outside.memory import MemoryOutside
+from codeb.drivers.reach.memory import MemoryReach
 from codeb.drivers.records.memory import MemoryLedger, MemoryRecords
 from codeb.drivers.runtime.memory import MemoryImages, MemoryLogs, MemoryPorts, MemoryRuntime
 from codeb.drivers.runtime.memory_machine import Behaviour, Machine
@@ -34,6 +36,7 @@ from codeb.model.specs import Live, Site
 from codeb.saga.engine import Engine
 from codeb.tools.catalog import BY_NAME
 from codeb.tools.tool import Tool
+from tests.kit_firewall import machines, wall_faults
 from tests.kit_parts import (
     START,
     TEAM,
@@ -107,6 +110,8 @@ class Rig:
     keys: MemoryKeyFile = field(default_factory=MemoryKeyFile)
     ledger: MemoryLedger = field(default_factory=MemoryLedger)
     servers: Servers = field(default_factory=Servers)
+    wall: MemoryFirewall = field(default_factory=MemoryFirewall)
+    reach: MemoryReach = field(default_factory=MemoryReach)
     boots: int = 0
     home: str = "house"
     foreign: set[tuple[str, str]] = field(default_factory=set)
@@ -122,6 +127,8 @@ class Rig:
 
     def boot(self, change: Callable[[Kit], Kit] = lambda kit: kit, tools: dict[str, Tool[Any]] | None = None) -> Process:
         self.boots += 1
+        self.wall.take_back()
+        self.wall.see = lambda point: self.machine.trap(point) if self.machine.trap else None
         world, runtime, vault = self.world_of(self.clock), MemoryRuntime(self.machine), unlocked(self.keys)
         kit = change(
             Kit(
@@ -129,8 +136,8 @@ class Rig:
                 networks=runtime, upkeep=runtime, proxy_upkeep=self.proxy, curtain=self.proxy,
                 dns=self.dns, outside=self.outside, logs=MemoryLogs(self.machine),
                 images=MemoryImages(self.machine), ports=MemoryPorts(self.machine), proxy=self.proxy,
-                health=self.health, records=self.records, ledger=self.ledger, **vars(self.servers),
-                policy=self.policy, vault=vault, keyring=vault, env_files=self.env_files,
+                health=self.health, records=self.records, ledger=self.ledger, **vars(self.servers), env_files=self.env_files,
+                policy=self.policy, vault=vault, keyring=vault, firewall=self.wall, reach=self.reach,
                 checks={"store": self.store, "docker": runtime, "proxy": self.proxy, "clock": world},
             )
         )  # fmt: skip
@@ -175,6 +182,7 @@ class Rig:
             "switch": dict(self.proxy.switch), "held": set(self.proxy.held), "sites": dict(self.proxy.loaded),
             "spoilt": self.proxy.spoilt(), "curtains": set(self.proxy.curtains),
             **names_of(found, self.dns), "storage": storage_print(self),
+            "wall": (sorted(map(str, self.wall.ours)), self.wall.unproven is None), **machines(self.store),
             # a project's own may stay when its first deploy failed: the next one uses it
             "networks": sorted(name for name, (_, owner) in self.machine.networks.items() if owner not in found.projects),
         }  # fmt: skip
@@ -199,7 +207,7 @@ class Rig:
         known = set(snapshot.projects)
         found += names_at_odds(snapshot, self.proxy, self.dns, self.foreign, self.policy.base_domain)
         found += [f"network {name} of nobody" for name, (_, owner) in self.machine.networks.items() if owner not in known]
-        return found
+        return found + await wall_faults(self.store, self.wall)
 
     async def _open(self) -> list[Any]:
         async with self.store.read() as registry:
@@ -290,6 +298,7 @@ class Still:
     boots: int
     spoilt: dict[str, Any]
     names: tuple[Any, ...]
+    wall: MemoryFirewall
 
     @asynccontextmanager
     async def again(self) -> AsyncIterator[Rig]:
@@ -301,7 +310,7 @@ class Still:
         try:
             await store.refresh()
             fresh = Rig(store, self.policy, clock, copy.deepcopy(self.machine), copy.deepcopy(self.records), copy.copy(self.keys))
-            fresh.ledger, fresh.servers = copy.deepcopy((self.ledger, self.servers))
+            fresh.ledger, fresh.servers, fresh.wall = copy.deepcopy((self.ledger, self.servers, self.wall))
             fresh.boots = self.boots
             fresh.env_files.files, fresh.env_files.at = (dict(each) for each in self.env_files)
             fresh.proxy.loaded, fresh.proxy.switch, fresh.proxy.held, fresh.health.broken = (copy.copy(x) for x in self.proxy)
@@ -346,6 +355,7 @@ def still(of: Rig) -> Still:
         of.boots,
         of.proxy.spoilt(),
         copy.deepcopy((of.dns.zones, of.proxy.curtains, of.foreign, of.outside.names, of.outside.silent)),
+        copy.deepcopy(of.wall),
     )
 
 

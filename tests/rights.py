@@ -70,6 +70,14 @@ ROLES = {
         "conflict_list",
         "conflict_settle",
         "audit_verify",
+        "server_list",
+        "server_add",
+        "server_remove",
+        "server_check",
+        "firewall_list",
+        "firewall_allow",
+        "firewall_deny",
+        "firewall_sync",
         "team_settings",
         "member_invite",
         "member_remove",
@@ -80,8 +88,8 @@ ROLES = {
 }
 """the table a person reviews; the catalogue has to agree"""
 
-OPERATORS = {"keys_rotate"}
-"""of all teams' concern: whatever the role, only for the team that operates the installation"""
+OPERATORS = {"keys_rotate", "server_list", "server_add", "server_remove", "server_check", "firewall_sync"}
+"""of all teams' concern: whatever the role, only for whole keys of the team that operates the installation"""
 
 RECORDS = {"audit_list", "event_list", "operation_list", "approval_list"}
 """what is found by the team of the record, whatever became of the project: unknown and foreign names find nothing, alike"""
@@ -135,6 +143,10 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "token_create": {"role": "viewer"},
     "token_revoke": {"keyId": "key_" + "0" * 28},
     "token_rotate": {"keyId": "key_" + "0" * 28},
+    "server_add": {"server": "storage-1", "roles": ["storage"], "addresses": ["192.0.2.7"]},
+    "server_remove": {"server": "local"},
+    "firewall_allow": {"projectName": "shop", "port": 4100, "cidr": "192.0.2.0/24"},
+    "firewall_deny": {"projectName": "shop", "port": 4100},
     "approval_get": {"approvalId": "ap_" + "0" * 26},
     "approve": {"approvalId": "ap_" + "0" * 26},
     "reject": {"approvalId": "ap_" + "0" * 26},

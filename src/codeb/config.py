@@ -2,9 +2,7 @@
 
 import ipaddress
 import os
-import re
 import tomllib
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,26 +10,15 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, fi
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from codeb.errors import InvalidParams
-from codeb.model import endpoints, grammar, limits
+from codeb.model import endpoints, grammar, limits, settings
 from codeb.model.endpoints import each_of, endpoint, is_loopback
+from codeb.model.firewall import Gates, Transport
 from codeb.model.limits import Rate
 from codeb.model.ports import Range, Ranges
 from codeb.model.secret import Secret
-
-SPAN = re.compile(r"([0-9]{1,5})-([0-9]{1,5})")
-HOST = re.compile(r"(?:[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?|\[[0-9a-f:.]{2,45}\])(?::[0-9]{1,5})?")
-ORIGIN = re.compile(rf"https?://{HOST.pattern}")
-
-KEY = re.compile(r"[!-~]{0,256}")
+from codeb.model.settings import shown
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-ADDRESS = re.compile(
-    r"(?P<kind>[a-z][a-z0-9+]{0,30})://(?:(?P<user>[^:/@?#]*)(?::(?P<password>[^@]*))?@)?"
-    r"(?P<where>(?:\[[0-9A-Fa-f:.%]+\]|[^\s:/@?#]*)(?::[0-9]{1,5})?(?:/[^\s@?#]*)?)(?:\?(?P<more>[^\s@]*))?"
-)
-"""of a database, split as its driver splits it"""
-PLAIN = frozenset({"host", "port", "sslmode", "connect_timeout", "application_name", "target_session_attrs"})
-"""what after the `?` of an address is shown; anything else may be a password"""
 
 
 def default_home() -> Path:
@@ -39,94 +26,11 @@ def default_home() -> Path:
     return Path("/opt/codeb") if os.geteuid() == 0 else Path.home() / ".codeb"
 
 
-def _span(text: str) -> str:
-    match = SPAN.fullmatch(text)
-    if not match or not 1024 <= int(match[1]) < int(match[2]) <= 65535:
-        raise ValueError("a range of ports is FIRST-LAST, such as 4100-4499")
-    return text
-
-
-def _base(text: str) -> str:
-    if text == "localhost":
-        return text
-    return grammar.domain(text, text)
-
-
-def _rate(text: str) -> str:
-    limits.rate(text)
-    return text
-
-
-def _hosts(text: str) -> str:
-    if bad := [each for each in each_of(text) if not HOST.fullmatch(each)]:
-        raise ValueError(f"{bad[0]!r} is no host; such as codeb.example.com, or 192.0.2.7:9101, parted by commas")
-    return text
-
-
-def _origins(text: str) -> str:
-    if bad := [each for each in each_of(text) if not ORIGIN.fullmatch(each)]:
-        raise ValueError(f"{bad[0]!r} is no origin; such as https://board.example.com, parted by commas, never * or null")
-    return text
-
-
-def _networks(text: str) -> str:
-    for each in each_of(text):
-        if ipaddress.ip_network(each).prefixlen == 0:
-            raise ValueError(f"{each} is everybody; a trusted proxy has an address, or a network of its own")
-    return text
-
-
-def _secret(said: Any) -> Secret:
-    text = said.reveal() if isinstance(said, Secret) else said
-    if not isinstance(text, str) or not KEY.fullmatch(text):
-        raise ValueError("a key is up to 256 printable ASCII characters without spaces")
-    return Secret(text)
-
-
-Limit = Annotated[str, AfterValidator(_rate)]
-
-
-def _database(said: Any) -> Secret:
-    """What is refused is not in the refusal."""
-    text = said.reveal() if isinstance(said, Secret) else said
-    if not isinstance(text, str):
-        raise ValueError("the address of a database is a text")
-    if text and not text.startswith("sqlite:") and not ADDRESS.fullmatch(text):
-        raise ValueError("it is postgresql://user:password@host:5432/name; within a password @ is %40 and % is %25")
-    return Secret(text)
-
-
-def shown(address: Secret) -> str:
-    """The address of a database, with `…` for its password and for whatever might be one."""
-    text = address.reveal()
-    if text.startswith("sqlite:"):
-        return text
-    if not (found := ADDRESS.fullmatch(text)):
-        return "…"
-    user = found["user"] or ""
-    who = f"{user}:…@" if found["password"] is not None else f"{user}@" if found["user"] is not None else ""
-    said = [part.partition("=") for part in (found["more"] or "").split("&") if part]
-    more = "&".join(f"{name}={value}" if name in PLAIN else f"{name}=…" if mark else "…" for name, mark, value in said)
-    return f"{found['kind']}://{who}{found['where']}{'?' + more if more else ''}"
-
-
-def _storage(kinds: str) -> Callable[[Any], Secret]:
-    """A storage server's address; what is refused is not in the refusal."""
-
-    def read(said: Any) -> Secret:
-        text = said.reveal() if isinstance(said, Secret) else said
-        found = ADDRESS.fullmatch(text) if isinstance(text, str) else None
-        if text != "" and (found is None or not re.fullmatch(kinds, found["kind"])):
-            raise ValueError(f"it is an address such as {kinds.partition('|')[0]}://user:password@host:port")
-        return Secret(text)
-
-    return read
-
-
-Database = Annotated[Secret, BeforeValidator(_database)]
-StorageDatabase = Annotated[Secret, BeforeValidator(_storage("postgresql|postgres"))]
-StorageRedis = Annotated[Secret, BeforeValidator(_storage("redis|rediss"))]
-Span = Annotated[str, AfterValidator(_span)]
+Limit = Annotated[str, AfterValidator(settings.rate)]
+Database = Annotated[Secret, BeforeValidator(settings.database)]
+StorageDatabase = Annotated[Secret, BeforeValidator(settings.storage("postgresql|postgres"))]
+StorageRedis = Annotated[Secret, BeforeValidator(settings.storage("redis|rediss"))]
+Span = Annotated[str, AfterValidator(settings.span)]
 TcpPort = Annotated[int, Field(ge=1, le=65535)]
 
 
@@ -152,8 +56,14 @@ class Settings(BaseSettings):
     http_port: TcpPort = Field(default_factory=lambda: 80 if os.geteuid() == 0 else 8080)
     https_port: TcpPort = Field(default_factory=lambda: 443 if os.geteuid() == 0 else 8443)
     tls: Literal["auto", "internal", "off"] | None = None
-    base_domain: Annotated[str, AfterValidator(_base)] = "localhost"
+    base_domain: Annotated[str, AfterValidator(settings.base)] = "localhost"
     image_registry: str = "127.0.0.1:5000"
+    firewall: Literal["nftables", "vultr", "none"] = "none"
+    ssh_port: TcpPort = 22
+    """which no firewall of ours ever closes"""
+    vultr_api_key: Annotated[Secret, BeforeValidator(settings.secret)] = Secret("")
+    vultr_firewall_group: Annotated[str, AfterValidator(settings.group)] = ""
+    vultr_url: Annotated[str, AfterValidator(settings.api)] = "https://api.vultr.com/v2"
     grace_hours: float = Field(48, gt=0, le=24 * 365)
     health_timeout: float = Field(60, ge=1, le=540)
     deploy_timeout: float = Field(600, ge=1, le=840)
@@ -166,11 +76,11 @@ class Settings(BaseSettings):
     ports_preview: Span = "5000-5499"
     rate_limit: Limit = "100/60"
     auth_failures: Limit = "20/60"
-    trusted_proxies: Annotated[str, AfterValidator(_networks)] = ""
-    allowed_hosts: Annotated[str, AfterValidator(_hosts)] = ""
-    allowed_origins: Annotated[str, AfterValidator(_origins)] = ""
+    trusted_proxies: Annotated[str, AfterValidator(settings.networks)] = ""
+    allowed_hosts: Annotated[str, AfterValidator(settings.hosts)] = ""
+    allowed_origins: Annotated[str, AfterValidator(settings.origins)] = ""
     pdns_url: Annotated[str, AfterValidator(endpoints.api_url)] = ""
-    pdns_api_key: Annotated[Secret, BeforeValidator(_secret)] = Secret("")
+    pdns_api_key: Annotated[Secret, BeforeValidator(settings.secret)] = Secret("")
     pdns_server: Annotated[str, AfterValidator(endpoints.endpoints)] = ""
     """where PowerDNS answers queries, `address[:port]`; else port 53 of the host in `pdns_url`, which is an address then"""
     pdns_nameservers: Annotated[str, AfterValidator(endpoints.names)] = ""
@@ -214,6 +124,12 @@ class Settings(BaseSettings):
         if path is not None and not path.is_absolute():
             raise ValueError("the path of the master key is an absolute one")
         return path
+
+    @model_validator(mode="after")
+    def _vultr_is_whole(self) -> "Settings":
+        if self.firewall == "vultr" and not (self.vultr_api_key.reveal() and self.vultr_firewall_group):
+            raise ValueError("CODEB_FIREWALL=vultr needs CODEB_VULTR_API_KEY and CODEB_VULTR_FIREWALL_GROUP")
+        return self
 
     @model_validator(mode="after")
     def _development_stays_here(self) -> "Settings":
@@ -314,6 +230,13 @@ class Settings(BaseSettings):
         return "http://{host}" if self.http_port == 80 else f"http://{{host}}:{self.http_port}"
 
     @property
+    def gates(self) -> Gates:
+        """What a firewall leaves open: the way in for people, the proxy, and CodeB itself where it serves others."""
+        web = [(Transport.TCP, self.http_port), (Transport.TCP, self.https_port), (Transport.UDP, self.https_port)]
+        own = [] if is_loopback(self.host) else [(Transport.TCP, self.port)]
+        return Gates(self.ssh_port, (*web, *own))
+
+    @property
     def ranges(self) -> Ranges:
         def span(text: str) -> Range:
             first, _, last = text.partition("-")
@@ -370,6 +293,7 @@ def _effective(settings: Settings, name: str) -> Any:
         "master_key_file": settings.master_key,
         "tls": settings.tls_mode,
         "pdns_api_key": "…" if settings.pdns_api_key.reveal() else "",
+        "vultr_api_key": "…" if settings.vultr_api_key.reveal() else "",
     }
     value = otherwise.get(name, getattr(settings, name))
     return "" if value is None else value

@@ -12,6 +12,7 @@ from typing import Protocol, cast
 
 from codeb.config import Settings
 from codeb.contracts.databases import Caches, Databases
+from codeb.contracts.firewall import Firewall
 from codeb.contracts.kit import Kit, Policy
 from codeb.contracts.runtime import Checked
 from codeb.contracts.store import Registry
@@ -19,6 +20,9 @@ from codeb.drivers.databases.absent import NoCaches, NoDatabases
 from codeb.drivers.dns.powerdns import PowerDns, PowerDnsSettings
 from codeb.drivers.envs.files import FileEnvs
 from codeb.drivers.files import atomic_write, make_way, sweep
+from codeb.drivers.firewall.condition import Condition
+from codeb.drivers.firewall.nftables import NftablesFirewall
+from codeb.drivers.firewall.none import NoFirewall
 from codeb.drivers.health.http import HttpHealth
 from codeb.drivers.identity import keep_instance, only_server, probe_key
 from codeb.drivers.images.docker import DockerImages
@@ -26,6 +30,7 @@ from codeb.drivers.outside.network import NetworkOutside
 from codeb.drivers.proxy.caddy import CaddyProxy
 from codeb.drivers.proxy.caddyfile import CaddySettings
 from codeb.drivers.proxy.process import embedded_binary
+from codeb.drivers.reach.sockets import SocketReach
 from codeb.drivers.records.files import FileRecords
 from codeb.drivers.records.ledger import FileLedger
 from codeb.drivers.runtime.docker import DockerRuntime
@@ -82,6 +87,17 @@ def caddy_settings(settings: Settings) -> CaddySettings:
     )  # fmt: skip
 
 
+def firewall_of(settings: Settings, permit: Callable[[], None]) -> Firewall:
+    if settings.firewall == "nftables":
+        return NftablesFirewall(settings.home / "firewall", settings.gates, permit)
+    if settings.firewall == "vultr":
+        # its HTTP client costs start-up time that others do not pay
+        from codeb.drivers.firewall.vultr import VultrFirewall
+
+        return VultrFirewall(settings.vultr_url, settings.vultr_api_key, settings.vultr_firewall_group, settings.gates, permit)
+    return NoFirewall()
+
+
 def policy_of(settings: Settings) -> Policy:
     return Policy(
         home=settings.home, base_domain=settings.base_domain, image_registry=settings.image_registry,
@@ -125,7 +141,7 @@ async def build(settings: Settings) -> AsyncIterator[House]:
             if not store.standing.leads:
                 raise FenceLost("this process does not lead, so it changes nothing outside")
 
-        kit, proxy, parts = _kit(settings, store, world, instance, permit)
+        kit, proxy, parts = await _kit(settings, store, world, instance, permit)
         try:
             engine = Engine(kit, SAGAS, owner)
 
@@ -149,7 +165,7 @@ class Closes(Protocol):
     async def close(self) -> None: ...
 
 
-def _kit(
+async def _kit(
     settings: Settings, store: SqlStore, world: SystemWorld, instance: str, permit: Callable[[], None]
 ) -> tuple[Kit, CaddyProxy, list[Closes]]:
     """Everything outside, and what of it has to be closed, in this order."""
@@ -158,6 +174,7 @@ def _kit(
     proxy, dns, health = CaddyProxy(caddy_settings(settings), permit), dns_of(settings, permit), HttpHealth()
     vault = AesGcmVault(KeyFile(settings.home, settings.master_key_file))
     databases, caches = _storage(settings)
+    firewall = await _firewall(settings, permit)
     kit = Kit(
         world=world, store=store, runtime=runtime, restarter=runtime, sight=CachedSight(runtime, world), networks=runtime,
         upkeep=DockerUpkeep(docker, instance), proxy_upkeep=proxy,
@@ -165,9 +182,10 @@ def _kit(
         curtain=proxy, dns=dns, outside=NetworkOutside(health, settings.resolvers),
         health=health, records=FileRecords(settings.home), ledger=FileLedger(settings.home),
         env_files=FileEnvs(settings.home), databases=databases, caches=caches, vault=vault, keyring=vault,
+        firewall=firewall, reach=SocketReach(),
         policy=policy_of(settings), checks=_checked(
             store=store, docker=runtime, proxy=proxy, vault=vault, clock=world, dns=dns, storage=databases, redis=caches
-        ),
+        ) | _guarding(firewall),
     )  # fmt: skip
     closing: list[Closes | None] = [health, proxy, docker, dns]
     return kit, proxy, [each for each in closing if each is not None]
@@ -225,6 +243,21 @@ async def _store(settings: Settings, mirror: Mirror, world: SystemWorld, home_id
         settings.store_url.reveal(), home=settings.home, fence=settings.proxy_dir / "leader", owner=owner,
         address=f"http://{settings.host}:{settings.port}", mirror=mirror, now=world.now, new_id=world.new_id, instance=home_id,
     )  # fmt: skip
+
+
+async def _firewall(settings: Settings, permit: Callable[[], None]) -> Firewall:
+    """A change that a process began and did not live to prove is taken back before anything else is done."""
+    firewall = firewall_of(settings, permit)
+    try:
+        if await firewall.settle():
+            log.warning("a change of the firewall that was not proven was taken back")
+    except PublicError as fault:
+        log.error("the firewall: %s %s", fault.message, fault.hint)
+    return firewall
+
+
+def _guarding(firewall: Firewall) -> dict[str, Checked]:
+    return {} if firewall.provider == "none" else {"firewall": Condition(firewall)}
 
 
 async def _start_proxy(proxy: CaddyProxy) -> None:

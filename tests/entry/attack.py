@@ -157,10 +157,12 @@ class Attack:
             "port": 4100, "blue": 20000, "green": 20001,
             "version": "v1", "image": "codebtest-app:v1", "environment": "production", "confirm": self.stage.project,
             "team": "main", "name": "nobody", "role": "viewer", "keyId": "key_" + "0" * 28,
-            "approvalId": "ap_" + "0" * 26,
+            "approvalId": "ap_" + "0" * 26, "server": "local", "cidr": "192.0.2.0/24",
         }  # fmt: skip
         if tool.startswith("env_"):
             known |= {"version": "1", "values": {"LOG_LEVEL": "info"}}
+        if tool == "server_add":
+            known |= {"server": "storage-1", "roles": ["storage"], "addresses": ["192.0.2.7"]}
         names = BY_NAME[tool].params.model_json_schema(by_alias=True)["properties"]
         return {name: value for name, value in known.items() if name in names}
 

@@ -1,14 +1,18 @@
 """What the fault sweep interrupts: at least one scene per tool that changes something, most tools from several states."""
 
 import asyncio
+import sqlite3
 from collections.abc import Awaitable, Callable
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 from codeb.drivers.runtime.memory_machine import Behaviour
+from codeb.drivers.store.sqlite import SqliteDatabase
 from codeb.model.access import Approval
 from codeb.model.events import Unreplayed
+from codeb.model.firewall import Opening, Transport
 from codeb.model.secret import Secret
 from tests.flows.crash import DOMAIN, SCENES, SITE, WHERE, Scene, beside, proved
 from tests.kit import Process, Rig, add_key
@@ -84,6 +88,41 @@ async def _asked(process: Process, rig: Rig) -> dict[str, Any]:
     return {"approvalId": said.body["details"]["approvalId"]}
 
 
+STORAGE = {"server": "storage-1", "roles": ["storage"], "addresses": ["192.0.2.7"]}
+GONE = {"projectName": "shop", "confirm": "shop"}
+CLOSE = {"projectName": "shop", "port": 4100}
+DATABASE = {"projectName": "shop", "port": 4100, "cidr": "192.0.2.0/24", "purpose": "database"}
+
+
+async def _server(process: Process, rig: Rig) -> dict[str, Any]:
+    await process.ok("server_add", **STORAGE)
+    return {"server": "storage-1"}
+
+
+def _open(rig: Rig) -> None:
+    """As `firewall_allow` left it some time ago."""
+    assert isinstance(rig.store._database, SqliteDatabase)
+    columns = "server, transport, port, cidr, project, purpose, created_by"
+    values = ("local", "tcp", 4100, "192.0.2.0/24", "shop", "database", "main/owner/key_owner")
+    with closing(sqlite3.connect(rig.store._database.path)) as database:
+        database.execute(f"INSERT INTO firewall_rules ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?)", values)
+        database.commit()
+    opening = Opening(Transport.TCP, 4100, "192.0.2.0/24", "codeb:shop:database")
+    rig.wall.ours[opening] = opening
+
+
+def _closed(rig: Rig) -> None:
+    """As `project_delete` left it: on record, and not in force."""
+    _open(rig)
+    rig.wall.ours.clear()
+
+
+def _wall(rig: Rig) -> None:
+    """Somebody let in a stranger, and changed what stays open."""
+    stranger = Opening(Transport.TCP, 8080, "0.0.0.0/0", "codeb:ghost:web")
+    rig.wall.ours[stranger], rig.wall.edited = stranger, "by hand"
+
+
 STAGING = {"projectName": "shop", "environment": "staging"}
 CREATE = {"projectName": "shop", "containerPort": 8080, "environments": ["production", "staging"]}
 
@@ -120,6 +159,15 @@ MORE: dict[str, Scene] = {
     "domain_setup, not waited for": Scene("active", "domain_setup", {**DOMAIN, "wait": False}, spoil=proved),
     "domain_setup, beside others": Scene("active", "domain_setup", DOMAIN, spoil=beside),
     "keys_rotate": Scene("active", "keys_rotate", {}),
+    "server_add": Scene("active", "server_add", STORAGE),
+    "server_remove": Led("active", "server_remove", {}, lead=_server),
+    "firewall_allow": Scene("active", "firewall_allow", DATABASE),
+    "firewall_deny": Scene("active", "firewall_deny", CLOSE, spoil=_open, parts=({**CLOSE, "dryRun": True},)),
+    "firewall_sync": Scene("active", "firewall_sync", {"fix": True}, spoil=_wall, again=True),
+    "project_delete, with what is open for it": Scene(
+        "grace", "project_delete", GONE, spoil=_open, parts=({**GONE, "dryRun": True},)
+    ),
+    "undelete, with what was open for it": Scene("gone", "undelete", {"projectName": "shop"}, spoil=_closed),
     "team_create": Scene("active", "team_create", {"team": "other", "displayName": "Other"}),
     "team_settings": Scene("active", "team_settings", {"displayName": "Main", "approval": "name"}),
     # the key that asks ends with its team, so asked again it is refused

@@ -7,8 +7,10 @@ from pathlib import Path
 from codeb.contracts.databases import Caches, Databases
 from codeb.contracts.dns import Dns
 from codeb.contracts.envs import EnvFiles
+from codeb.contracts.firewall import Firewall
 from codeb.contracts.health import Health
 from codeb.contracts.ledger import Ledger
+from codeb.contracts.machines import Reach
 from codeb.contracts.outside import Outside
 from codeb.contracts.proxy import Curtain, Proxy, ProxyUpkeep
 from codeb.contracts.records import Records
@@ -87,6 +89,8 @@ class Kit:
     vault: Vault
     keyring: Keyring
     ledger: Ledger
+    firewall: Firewall
+    reach: Reach
     policy: Policy
     dns: Dns | None = None
     """None: DNS is not managed here"""

@@ -16,6 +16,7 @@ from codeb.contracts.approvals import Approvals
 from codeb.contracts.audit import Audit
 from codeb.contracts.envs import Envs
 from codeb.contracts.hosts import Domains, Maintenances
+from codeb.contracts.machines import Rules, Servers
 from codeb.contracts.people import Keys, Members, Teams
 from codeb.contracts.storages import Storages
 from codeb.model.access import Key, Member, Team
@@ -274,6 +275,12 @@ class Registry(Protocol):
 
     @property
     def storages(self) -> Storages: ...
+
+    @property
+    def servers(self) -> Servers: ...
+
+    @property
+    def rules(self) -> Rules: ...
 
 
 @dataclass(frozen=True)

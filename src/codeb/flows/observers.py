@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from codeb.contracts.kit import Kit
 from codeb.contracts.store import Registry, Snapshot
 from codeb.errors import PublicError
+from codeb.flows import firewall
 from codeb.flows.mend import has_site
 from codeb.flows.site import site_of
 from codeb.model import deletion, drift, drift_hosts
@@ -126,6 +127,10 @@ async def _registry(kit: Kit, ground: Ground, of: Collection[Place]) -> Sequence
     return drift.of_deletions(ground) + drift.of_conflicts(left)
 
 
+async def _firewall(kit: Kit, ground: Ground, of: Collection[Place]) -> Sequence[Mismatch]:
+    return await firewall.differences(kit)
+
+
 OBSERVERS: tuple[Observer, ...] = (
     Observer("containers", _containers),
     Observer("ports", _ports),
@@ -135,6 +140,7 @@ OBSERVERS: tuple[Observer, ...] = (
     Observer("dns", _dns),
     Observer("networks", _networks),
     Observer("registry", _registry),
+    Observer("firewall", _firewall),
 )
 
 

@@ -1,6 +1,6 @@
 """Project deletion: a final record for people, traffic ends, containers are set aside. Forward only; `undelete` is the way back.
 
-backup -> RETIRE -> sites -> containers -> settle
+backup -> RETIRE -> sites -> firewall -> containers -> settle
 
 Ports, network, name and slot rows stay as they are. A deletion whose later steps failed leaves the project `deleting`;
 calling it again finishes it.
@@ -11,6 +11,7 @@ from typing import Any
 
 from codeb.contracts.store import Registry
 from codeb.errors import StepFailed
+from codeb.flows import firewall
 from codeb.model import deletion, names
 from codeb.model.events import Event, Severity
 from codeb.model.names import Place
@@ -44,6 +45,11 @@ async def _sites(run: Run[DeleteInput]) -> None:
         await run.kit.proxy.remove_site(place)
 
 
+async def _firewall(run: Run[DeleteInput]) -> None:
+    """Its openings are closed; the rules stay on record, and count again when it comes back."""
+    await firewall.of_project(run.kit, run.input.project)
+
+
 async def _containers(run: Run[DeleteInput]) -> None:
     """Set aside, they lose their restart policy: no restart of the machine or of Docker brings them back."""
     for name in run.input.kept:
@@ -54,7 +60,7 @@ async def _containers(run: Run[DeleteInput]) -> None:
 
 
 async def _settle(run: Run[DeleteInput], registry: Registry) -> dict[str, Any]:
-    left = [name for name in ("sites", "containers") if name not in run.outputs]
+    left = [name for name in ("sites", "firewall", "containers") if name not in run.outputs]
     if left:
         raise StepFailed(
             f"not deleted yet, because of: {', '.join(left)}", code="not_all_gone", hint="Call project_delete again."
@@ -80,12 +86,13 @@ def _result(run: Run[DeleteInput]) -> dict[str, Any]:
 
 SAGA: Saga[DeleteInput] = Saga(
     name="project_delete",
-    version=2,
+    version=3,
     input=DeleteInput,
     steps=(
         Step("backup", "keep a final record of the project", do=_backup),
         Step("retire", "nothing new may begin on the project", record=_retire, commits=True),
         Step("sites", "take its sites from the proxy", do=_sites),
+        Step("firewall", "close what is open for it", do=_firewall),
         Step("containers", "stop its containers and set them aside", do=_containers),
         Step("settle", "it is deleted, from now on for a week", record=_settle),
     ),

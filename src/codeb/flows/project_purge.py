@@ -1,6 +1,6 @@
 """Project purge: everything that a deleted project still has goes for good, forward only. Its final record stays.
 
-RETIRE -> sites -> names -> containers -> network -> env -> storage -> erase
+RETIRE -> sites -> names -> firewall -> containers -> network -> env -> storage -> erase
 
 A purge whose later steps failed leaves the project `purging`; the timer, or a call, finishes it.
 """
@@ -10,6 +10,7 @@ from typing import Any
 
 from codeb.contracts.store import Registry
 from codeb.errors import StepFailed
+from codeb.flows import firewall
 from codeb.flows.domain_delete import release
 from codeb.flows.names import drop_records, plans_of
 from codeb.flows.storage import DUMP_SECONDS, final_dump, server_of
@@ -47,6 +48,11 @@ async def _sites(run: Run[PurgeInput]) -> None:
         await run.kit.proxy.remove_site(place)
 
 
+async def _firewall(run: Run[PurgeInput]) -> None:
+    """Closed since the deletion; one that somebody opened again must not outlive its row."""
+    await firewall.of_project(run.kit, run.input.project)
+
+
 async def _containers(run: Run[PurgeInput]) -> None:
     for name in run.input.containers:
         await run.kit.runtime.remove(name, run.input.stop_seconds)
@@ -81,11 +87,12 @@ async def _storage(run: Run[PurgeInput]) -> dict[str, Any]:
 
 async def _erase(run: Run[PurgeInput], registry: Registry) -> None:
     value = run.input
-    steps = ("sites", "names", "containers", "network", "env", "storage")
+    steps = ("sites", "names", "firewall", "containers", "network", "env", "storage")
     left = [name for name in steps if name not in run.outputs]
     if left:
         raise StepFailed(f"not erased, because of: {', '.join(left)}", code="not_all_gone", hint="It is tried again by itself.")
     await release(registry, value.domains)
+    await registry.rules.remove_of(value.project)
     await registry.projects.remove(value.project)
     await registry.events.add(
         Event(
@@ -112,6 +119,7 @@ SAGA: Saga[PurgeInput] = Saga(
         Step("retire", "it cannot be brought back any more", record=_retire, commits=True),
         Step("sites", "no site of it is in the proxy", do=_sites),
         Step("names", "no DNS record of it is left", do=_names),
+        Step("firewall", "nothing is open for it", do=_firewall),
         Step("containers", "remove its containers", do=_containers),
         Step("network", "remove its network", do=_network),
         Step("env", "remove the files of its environment variables", do=_env),

@@ -1,6 +1,6 @@
 """Undelete: a deleted project is as it was: the same slots, the same active versions live, a grace with its end as it was.
 
-containers -> health -> sites -> RESTORE
+containers -> health -> firewall -> sites -> RESTORE
 
 Containers answer before any traffic reaches them. A version that does not come up is no reason to keep the rest away: the
 project comes back, and the answer says which version does not answer, and why. When Docker or the proxy is away, all is
@@ -14,7 +14,7 @@ from typing import Any
 
 from codeb.contracts.store import Registry
 from codeb.errors import Conflict, NotFound, StepFailed
-from codeb.flows import mend
+from codeb.flows import firewall, mend
 from codeb.flows.health import until_healthy
 from codeb.flows.mend import MendInput, has_site
 from codeb.flows.site import let_stand_in, prove
@@ -104,6 +104,15 @@ async def _answers(run: Run[UndeleteInput], site: Site, active: SlotRow) -> str:
     return ""
 
 
+async def _firewall(run: Run[UndeleteInput]) -> None:
+    """What was open for it is open again, before it has traffic."""
+    await firewall.of_project(run.kit, run.input.project, also=(run.input.project,))
+
+
+async def _closed_again(run: Run[UndeleteInput]) -> None:
+    await firewall.of_project(run.kit, run.input.project, back=True)
+
+
 async def _sites_gone(run: Run[UndeleteInput]) -> None:
     for part in run.input.parts:
         await run.kit.proxy.remove_site(part.place)
@@ -140,11 +149,12 @@ def _result(run: Run[UndeleteInput]) -> dict[str, Any]:
 
 SAGA: Saga[UndeleteInput] = Saga(
     name="undelete",
-    version=1,
+    version=2,
     input=UndeleteInput,
     steps=(
         Step("containers", "its containers are back and run", do=_containers, undo=_aside_again),
         Step("health", "ask each of them whether it answers", do=_health),
+        Step("firewall", "what was open for it is open", do=_firewall, undo=_closed_again, apart=True),
         # Apart: no container's way back waits for a dead proxy; nothing of it had traffic before.
         Step("sites", "its sites are configured, the active versions live", do=_sites, undo=_sites_gone, apart=True),
         Step("restore", "the project is as it was", record=_restore, commits=True),

@@ -4,6 +4,7 @@ Each function returns the value to keep or raises `ValueError` with a sentence f
 Source of every rule: the table "Field grammar" of the product's promises.
 """
 
+import ipaddress
 import re
 
 NAME = re.compile(r"[a-z](?:[a-z0-9-]{0,38}[a-z0-9])?")
@@ -25,6 +26,9 @@ EVENT_ID = re.compile(r"ev_[0-9a-z]{8,40}")
 KEY_ID = re.compile(r"key_[0-9a-z]{1,40}")
 CALLER_ID = re.compile(r"(?:key|development)_[0-9a-z]{1,40}|timer|watch")
 MEMBER_NAME = re.compile(r"[a-z0-9][a-z0-9._@+-]{0,63}")
+NETWORK = re.compile(r"[0-9a-f:.]{2,45}/[0-9]{1,3}")
+PURPOSE = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
+DOCKER_HOST = re.compile(r"unix://(/[A-Za-z0-9._/-]{1,200})|tcp://(\[[0-9a-f:]{2,45}\]|[0-9.]{7,15}):([1-9][0-9]{0,4})")
 TOOL_NAME = re.compile(r"[a-z]{1,40}(?:_[a-z]{1,40})?")
 PLAN_ID = re.compile(r"plan_[0-9a-f]{32}")
 DURATION = re.compile(r"([1-9][0-9]{0,5})([smhd])")
@@ -162,6 +166,60 @@ def domain(text: str, base: str) -> str:
             raise fault
         return text
     if top in ("local", "internal", "arpa") or not (re.fullmatch(r"[a-z]{2,}", top) or top.startswith("xn--")):
+        raise fault
+    return text
+
+
+def server_name(text: str) -> str:
+    """Held to the grammar of a project's name, and never folded: it stands in configuration."""
+    if not NAME.fullmatch(text) or "--" in text:
+        raise ValueError("a server is 1 to 40 lower-case letters, digits and single hyphens, starting with a letter")
+    return text
+
+
+def address(text: str) -> str:
+    """One IPv4 or IPv6 address as it is written canonically, of one machine."""
+    try:
+        found = ipaddress.ip_address(text)
+    except ValueError:
+        found = None
+    if found is None or str(found) != text or "%" in text or found.is_unspecified or found.is_multicast:
+        raise ValueError("an address is IPv4 or IPv6, canonical, of one machine, such as 192.0.2.7 or 2001:db8::7")
+    return text
+
+
+def cidr(text: str) -> str:
+    """A network as it is written canonically: lower case, host bits zero, always with its length."""
+    fault = ValueError("a network is canonical, host bits zero, such as 192.0.2.0/24, 192.0.2.7/32 or 2001:db8::/64")
+    if not NETWORK.fullmatch(text):
+        raise fault
+    try:
+        found = ipaddress.ip_network(text, strict=True)
+    except ValueError:
+        raise fault from None
+    # how an IPv4 network inside IPv6 is written differs from one version of Python to the next
+    if str(found) != text or getattr(found.network_address, "ipv4_mapped", None) is not None:
+        raise fault
+    return text
+
+
+def purpose(text: str) -> str:
+    if not PURPOSE.fullmatch(text):
+        raise ValueError("a purpose is 1 to 40 lower-case letters, digits and hyphens, such as database")
+    return text
+
+
+def docker_host(text: str) -> str:
+    match = DOCKER_HOST.fullmatch(text)
+    fault = ValueError("a Docker host is unix:///path or tcp://address:port")
+    if not match:
+        raise fault
+    if match[1]:
+        if "//" in match[1] or any(part in (".", "..") for part in match[1].split("/")):
+            raise fault
+        return text
+    address(match[2].strip("[]"))
+    if int(match[3]) > 65535:
         raise fault
     return text
 

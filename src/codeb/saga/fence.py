@@ -38,7 +38,7 @@ def _fenced(driver: D, check: Callable[[], Awaitable[None]]) -> D:
 
 
 def fence_kit(kit: Kit, operation_id: str, fence: int) -> Kit:
-    """The same kit; before every changing verb on containers, networks, proxy, DNS, storage and files the lock is looked up.
+    """The same kit; before every changing verb outside the lock is looked up in the store.
 
     The verb raises `FenceLost` instead of acting when a newer holder has the lock, or another process leads.
     """
@@ -62,4 +62,5 @@ def fence_kit(kit: Kit, operation_id: str, fence: int) -> Kit:
         dns=_fenced(kit.dns, check) if kit.dns is not None else None,
         databases=_fenced(kit.databases, check),
         caches=_fenced(kit.caches, check),
+        firewall=_fenced(kit.firewall, check),
     )

@@ -194,9 +194,36 @@ DomainName = Annotated[
     AfterValidator(lambda text: grammar.domain(text, "localhost")),
     Field(description="a domain name: lower-case labels, no final dot", max_length=253, examples=["shop.example.com"]),
 ]
+ServerName = Annotated[
+    str,
+    AfterValidator(grammar.server_name),
+    Field(description="a server, as server_list names it", max_length=64, examples=["local"]),
+]
+ServerAddress = Annotated[
+    str,
+    AfterValidator(grammar.address),
+    Field(description="an IPv4 or IPv6 address", max_length=64, examples=["192.0.2.7"]),
+]
+DockerHost = Annotated[
+    str,
+    AfterValidator(grammar.docker_host),
+    Field(description="unix:///path or tcp://address:port", max_length=256, examples=["tcp://192.0.2.7:2375"]),
+]
+Cidr = Annotated[
+    str,
+    AfterValidator(grammar.cidr),
+    Field(description="a network, host bits zero", max_length=64, examples=["192.0.2.0/24"]),
+]
+Purpose = Annotated[
+    str,
+    AfterValidator(grammar.purpose),
+    Field(description="what it is for, in a word: lower-case letters, digits, hyphens", max_length=64, examples=["database"]),
+]
 
 RoleName = Literal["viewer", "member", "admin", "owner"]
 ApprovalName = Literal["none", "name", "human"]
+ServerRoleName = Literal["app", "storage", "dns", "streaming", "backup"]
+TransportName = Literal["tcp", "udp"]
 SlotName = Literal["blue", "green"]
 Port = Annotated[int, Field(ge=1, le=65535, description="a TCP port")]
 Limit = Annotated[int, Field(ge=1, le=1000, description="at most this many rows")]

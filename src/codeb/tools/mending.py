@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from codeb.contracts.kit import Kit
 from codeb.contracts.store import Registry
 from codeb.errors import PublicError
-from codeb.flows import mend
+from codeb.flows import firewall, mend
 from codeb.flows.observers import Survey, survey
 from codeb.model.drift import Mismatch
 from codeb.model.names import Place
@@ -59,6 +59,8 @@ async def mend_all(kit: Kit, seen: Survey, chosen: Sequence[Mismatch], call_for:
         # after the sites: what is on disk is what it should be by now
         await _proxy(kit, differs, tried)
     await _networks(kit, (each for each in todo if each.kind == "network_of_nobody"), tried)
+    if wall := [each for each in todo if each.kind.startswith("firewall_")]:
+        await _firewall(kit, wall, call_for(None), tried)
     tried.again = await survey(kit, only=places.keys())
     for left in tried.again.found:
         if left.key in {each.key for each in todo}:
@@ -102,3 +104,18 @@ async def _networks(kit: Kit, found: Iterable[Mismatch], tried: Tried) -> None:
             await kit.networks.remove_network(each.subject)
         except PublicError as fault:
             tried.why_not[each.key] = fault.message
+
+
+async def _firewall(kit: Kit, found: Sequence[Mismatch], call: Call, tried: Tried) -> None:
+    """What is missing is opened again, and what was edited is written anew; nothing that stands open is closed."""
+    try:
+        value = await firewall.mending(kit, fixed=False)
+        operation = await call.open(firewall.SAGA, (firewall.LOCK,), lambda _: _decided(value), part="#firewall")
+        tried.operations |= {each.key: operation.id for each in found}
+        await call.ended(operation.id, WAIT_SECONDS)
+    except PublicError as fault:
+        tried.why_not |= {each.key: fault.message for each in found}
+
+
+async def _decided(value: firewall.FirewallInput) -> firewall.FirewallInput:
+    return value

@@ -54,6 +54,10 @@ CHANGING: dict[str, tuple[str, dict[str, Any]]] = {
     "member_invite": ("active", {"name": "ana"}),
     "token_create": ("active", {"preset": "ci", "projects": ["shop"], "expires": "90d"}),
     "token_rotate": ("active", {"keyId": "key_owner"}),
+    "server_add": ("active", {"server": "storage-1", "roles": ["storage"], "addresses": ["192.0.2.7"]}),
+    "firewall_allow": ("active", {"projectName": "shop", "port": 4100, "cidr": "192.0.2.0/24"}),
+    "firewall_deny": ("active", {"projectName": "shop", "port": 4100}),
+    "firewall_sync": ("active", {"fix": True}),
 }
 
 
@@ -92,7 +96,7 @@ async def test_nothing_is_coerced(port: Any) -> None:
 
 def test_every_changing_tool_is_rehearsed_here() -> None:
     # these need something to cancel, to settle, to end, and keys: test_operations_logs_health, test_unreplayed, test_people and
-    # test_master_key, test_envs and test_consent rehearse them
+    # test_master_key, test_envs, test_consent and test_servers rehearse them
     elsewhere = {
         "operation_cancel",
         "conflict_settle",
@@ -103,6 +107,7 @@ def test_every_changing_tool_is_rehearsed_here() -> None:
         "approve",
         "reject",
         "env_restore",
+        "server_remove",
     }
     assert set(CHANGING) | elsewhere == {tool.name for tool in TOOLS if tool.changes}
 

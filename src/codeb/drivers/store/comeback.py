@@ -15,7 +15,8 @@ from codeb.drivers.store.happenings import SqlConflicts
 from codeb.drivers.store.leader import HOLDS
 from codeb.drivers.store.local import LocalCopy
 from codeb.drivers.store.postgres import PostgresDatabase
-from codeb.drivers.store.schema import changes, meta, metadata
+from codeb.drivers.store.schema import changes, meta
+from codeb.drivers.store.schema_hosts import metadata
 from codeb.drivers.store.sql import born
 from codeb.drivers.store.transaction import Transaction, reading, writing
 from codeb.errors import Conflict, InternalFault, Unavailable

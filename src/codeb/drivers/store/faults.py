@@ -11,7 +11,7 @@ from sqlalchemy.exc import DataError as BadData
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from codeb.drivers.store.schema import metadata
+from codeb.drivers.store.schema_hosts import metadata
 from codeb.errors import CodebError, Conflict, InternalFault, Unavailable
 
 log = logging.getLogger("codeb.store")

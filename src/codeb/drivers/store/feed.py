@@ -14,7 +14,8 @@ from sqlalchemy import Boolean, RowMapping, Select, Table, and_, delete, func, s
 from sqlalchemy import text as sql
 
 from codeb.drivers.store.columns import Plain, Utc
-from codeb.drivers.store.schema import audit_logs, changes, meta, metadata
+from codeb.drivers.store.schema import audit_logs, changes, meta
+from codeb.drivers.store.schema_hosts import metadata
 from codeb.drivers.store.transaction import Transaction, upsert
 
 FED: tuple[Table, ...] = tuple(
@@ -22,7 +23,7 @@ FED: tuple[Table, ...] = tuple(
     for name in (
         "meta", "teams", "members", "api_keys", "projects", "port_leases", "project_slots", "project_envs", "domains",
         "maintenances", "deployments", "operations", "operation_steps", "operation_locks", "answers", "approvals", "events",
-        "conflicts", "audit_pruned", "project_storage", "storage_passwords",
+        "conflicts", "audit_pruned", "project_storage", "storage_passwords", "servers", "firewall_rules",
     )
 )  # fmt: skip
 """in an order in which their foreign keys allow to fill them"""

@@ -21,6 +21,7 @@ from codeb.drivers.store.faults import translated
 from codeb.drivers.store.happenings import SqlConflicts, SqlEvents
 from codeb.drivers.store.hosts import SqlDomains, SqlMaintenances
 from codeb.drivers.store.journal import SqlJournal
+from codeb.drivers.store.machines import SqlRules, SqlServers
 from codeb.drivers.store.mirror import Mirror
 from codeb.drivers.store.people import SqlAnswers, SqlKeys, SqlMembers, SqlTeams
 from codeb.drivers.store.registry import SqlDeployments, SqlLeases, SqlProjects, SqlSlots
@@ -60,6 +61,8 @@ class SqlRegistry:
         self.domains = SqlDomains(tx)
         self.maintenances = SqlMaintenances(tx)
         self.storages = SqlStorages(tx)
+        self.servers = SqlServers(tx)
+        self.rules = SqlRules(tx)
 
 
 class SqlStore:

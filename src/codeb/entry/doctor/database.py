@@ -13,9 +13,10 @@ from typing import Any
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-from codeb.config import PLAIN, Settings
+from codeb.config import Settings
 from codeb.drivers.store.migrate import FOLDER, HEAD
 from codeb.entry.doctor.clock import compared
+from codeb.model.settings import PLAIN
 from codeb.model.specs import Finding
 
 SECONDS = 8.0

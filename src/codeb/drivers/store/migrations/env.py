@@ -5,7 +5,7 @@ from typing import Any, Literal
 from alembic import context
 
 from codeb.drivers.store.columns import Plain, Prose, Utc
-from codeb.drivers.store.schema import metadata
+from codeb.drivers.store.schema_hosts import metadata
 
 FROZEN = {Utc: "sa.DateTime(timezone=True)", Prose: "sa.Text()", Plain: "sa.JSON()"}
 

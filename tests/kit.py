@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from codeb.contracts.kit import Kit, Policy
+from codeb.drivers.images.memory import MemoryImageRegistry
 from codeb.drivers.records.memory import MemoryLedger, MemoryRecords
 from codeb.drivers.runtime.memory import MemoryImages, MemoryLogs, MemoryPorts, MemoryRuntime
 from codeb.drivers.runtime.memory_machine import Behaviour, Machine
@@ -23,7 +24,7 @@ from codeb.drivers.store.schema import operation_locks
 from codeb.drivers.store.sql import SqlStore, open_store
 from codeb.drivers.store.sqlite import READERS, SqliteDatabase
 from codeb.drivers.vault.memory import MemoryKeyFile
-from codeb.flows import cleanup, deploy, mend, project_delete, project_purge, promote, restart, rollback, undelete
+from codeb.flows import cleanup, deploy, image_delete, mend, project_delete, project_purge, promote, restart, rollback, undelete
 from codeb.gate import Answer as Said
 from codeb.gate import Asked, AuditLog, Gate
 from codeb.gate.authenticate import digest
@@ -49,7 +50,7 @@ def sagas() -> tuple[Saga[Any], ...]:
     """As the modules have them now, so that a test can put a broken one in its place."""
     return (
         deploy.SAGA, promote.SAGA, rollback.SAGA, cleanup.SAGA, project_delete.SAGA, undelete.SAGA, project_purge.SAGA,
-        restart.SAGA, mend.SAGA,
+        restart.SAGA, mend.SAGA, image_delete.SAGA,
     )  # fmt: skip
 
 
@@ -102,6 +103,7 @@ class Rig:
     def __post_init__(self) -> None:
         self.proxy = WatchedProxy(self.machine)
         self.health = WiredHealth(self.machine, self.proxy)
+        self.image_registry = MemoryImageRegistry(self.machine, self.policy.image_registry)
 
     def boot(self, change: Callable[[Kit], Kit] = lambda kit: kit, tools: dict[str, Tool[Any]] | None = None) -> Process:
         self.boots += 1
@@ -110,8 +112,9 @@ class Rig:
             Kit(
                 world=world, store=self.store, runtime=runtime, restarter=runtime, sight=CachedSight(runtime, world),
                 networks=runtime, upkeep=runtime, proxy_upkeep=self.proxy, logs=MemoryLogs(self.machine),
-                images=MemoryImages(self.machine), ports=MemoryPorts(self.machine), proxy=self.proxy,
-                health=self.health, records=self.records, ledger=self.ledger, policy=self.policy, vault=vault, keyring=vault,
+                images=MemoryImages(self.machine), image_registry=self.image_registry, ports=MemoryPorts(self.machine),
+                proxy=self.proxy, health=self.health, records=self.records, ledger=self.ledger, policy=self.policy,
+                vault=vault, keyring=vault,
                 checks={"store": self.store, "docker": runtime, "proxy": self.proxy, "clock": world},
             )
         )  # fmt: skip
@@ -156,6 +159,7 @@ class Rig:
             },
             "switch": dict(self.proxy.switch), "held": set(self.proxy.held), "sites": dict(self.proxy.loaded),
             "spoilt": self.proxy.spoilt(),
+            "pushed": {name: (dict(tags), sorted(manifests)) for name, (tags, manifests) in self.machine.pushed.items()},
             # a project's own may stay when its first deploy failed: the next one uses it
             "networks": sorted(name for name, (_, owner) in self.machine.networks.items() if owner not in found.projects),
         }  # fmt: skip

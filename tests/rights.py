@@ -23,6 +23,8 @@ ROLES = {
         "team_get",
         "member_list",
         "whoami",
+        "registry_list",
+        "registry_tags",
     },
     "member": {
         "project_create",
@@ -54,6 +56,8 @@ ROLES = {
         "team_settings",
         "member_invite",
         "member_remove",
+        "registry_delete",
+        "registry_gc",
     },
     "owner": {"keys_rotate", "team_create", "team_delete"},
 }
@@ -88,6 +92,9 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "token_create": {"role": "viewer"},
     "token_revoke": {"keyId": "key_" + "0" * 28},
     "token_rotate": {"keyId": "key_" + "0" * 28},
+    "registry_tags": {"repository": "shop"},
+    "registry_delete": {"repository": "shop", "tag": "old"},
+    "registry_gc": {"keep": 1},
     "approval_get": {"approvalId": "ap_" + "0" * 26},
     "approve": {"approvalId": "ap_" + "0" * 26},
     "reject": {"approvalId": "ap_" + "0" * 26},

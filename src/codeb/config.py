@@ -96,6 +96,14 @@ def _database(said: Any) -> Secret:
     return Secret(text)
 
 
+def _word(said: Any) -> Secret:
+    """A secret of one line. What is refused is not in the refusal."""
+    text = said.reveal() if isinstance(said, Secret) else said
+    if not isinstance(text, str) or len(text) > 4096 or not text.isprintable():
+        raise ValueError("it is a text of one line")
+    return Secret(text)
+
+
 def shown(address: Secret) -> str:
     """The address of a database, with `…` for its password and for whatever might be one."""
     text = address.reveal()
@@ -137,6 +145,9 @@ class Settings(BaseSettings):
     tls: Literal["auto", "internal", "off"] | None = None
     base_domain: Annotated[str, AfterValidator(_base)] = "localhost"
     image_registry: str = "127.0.0.1:5000"
+    image_registry_user: Annotated[str, Field(max_length=255)] = ""
+    image_registry_password: Annotated[Secret, BeforeValidator(_word)] = Secret("")
+    image_history: int = Field(10, ge=1, le=1000)
     grace_hours: float = Field(48, gt=0, le=24 * 365)
     health_timeout: float = Field(60, ge=1, le=540)
     deploy_timeout: float = Field(600, ge=1, le=840)
@@ -313,6 +324,7 @@ def explained(settings: Settings) -> list[dict[str, str]]:
 def _effective(settings: Settings, name: str) -> Any:
     otherwise = {
         "database_url": shown(settings.store_url),
+        "image_registry_password": "…" if settings.image_registry_password.reveal() else "",
         "caddy_dir": settings.proxy_dir,
         "master_key_file": settings.master_key,
         "tls": settings.tls_mode,

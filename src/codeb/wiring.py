@@ -15,7 +15,8 @@ from codeb.contracts.store import Registry
 from codeb.drivers.files import atomic_write, make_way, sweep
 from codeb.drivers.health.http import HttpHealth
 from codeb.drivers.identity import keep_instance, only_server, probe_key
-from codeb.drivers.images.docker import DockerImages
+from codeb.drivers.images.docker import DockerImages, sign_in
+from codeb.drivers.images.registry import HttpImageRegistry
 from codeb.drivers.proxy.caddy import CaddyProxy
 from codeb.drivers.proxy.caddyfile import CaddySettings
 from codeb.drivers.proxy.process import embedded_binary
@@ -78,6 +79,7 @@ def caddy_settings(settings: Settings) -> CaddySettings:
 def policy_of(settings: Settings) -> Policy:
     return Policy(
         home=settings.home, base_domain=settings.base_domain, image_registry=settings.image_registry,
+        image_history=settings.image_history,
         public_url=settings.public_url, ranges=settings.ranges, grace_hours=settings.grace_hours,
         health_seconds=settings.health_timeout, deploy_seconds=settings.deploy_timeout,
         switch_seconds=settings.switch_timeout, undo_seconds=settings.undo_timeout,
@@ -110,12 +112,13 @@ async def build(settings: Settings) -> AsyncIterator[House]:
         runtime = DockerRuntime(docker, instance)
         proxy = CaddyProxy(caddy_settings(settings), permit)
         health = HttpHealth()
+        images, image_registry = _images(settings, docker)
         vault = AesGcmVault(KeyFile(settings.home, settings.master_key_file))
         kit = Kit(
             world=world, store=store, runtime=runtime, restarter=runtime, sight=CachedSight(runtime, world), networks=runtime,
             upkeep=DockerUpkeep(docker, instance), proxy_upkeep=proxy,
-            logs=DockerLogs(docker, instance), images=DockerImages(docker), ports=DockerPorts(docker), proxy=proxy,
-            health=health, records=FileRecords(settings.home), ledger=FileLedger(settings.home),
+            logs=DockerLogs(docker, instance), images=images, image_registry=image_registry, ports=DockerPorts(docker),
+            proxy=proxy, health=health, records=FileRecords(settings.home), ledger=FileLedger(settings.home),
             vault=vault, keyring=vault, policy=policy_of(settings),
             checks={"store": store, "docker": runtime, "proxy": proxy, "vault": vault, "clock": world},
         )  # fmt: skip
@@ -134,8 +137,14 @@ async def build(settings: Settings) -> AsyncIterator[House]:
             owner_key, audit = await _keys(kit, settings), AuditLog(store, kit.ledger, owner)
             yield House(kit, engine, Gate(kit, engine, audit, BY_NAME), audit, owner_key)
         finally:
-            for each in (health, proxy, docker, store):
+            for each in (health, image_registry, proxy, docker, store):
                 await each.close()
+
+
+def _images(settings: Settings, docker: DockerClient) -> tuple[DockerImages, HttpImageRegistry]:
+    """Both ends of the image registry: what this machine fetches from it, and what it has."""
+    where, user, password = settings.image_registry, settings.image_registry_user, settings.image_registry_password
+    return DockerImages(docker, sign_in(where, user, password)), HttpImageRegistry(where, user, password)
 
 
 async def _sound(settings: Settings, mirror: Mirror, world: SystemWorld) -> tuple[str, Rescued]:

@@ -20,7 +20,7 @@ from codeb.errors import Unavailable
 from codeb.model.specs import Answer
 from tests.kit import Rig
 
-PARTS = ("runtime", "networks", "images", "ports", "proxy", "logs", "health", "records")
+PARTS = ("runtime", "networks", "images", "ports", "proxy", "logs", "health", "records", "image_registry")
 WRITES = (
     "records.", "store.write", "store.commit",
     "proxy.put_site", "proxy.remove_site", "proxy.set_live", "proxy.set_fallback",

@@ -11,7 +11,7 @@ D = TypeVar("D")
 
 CHANGING = frozenset({
     "run", "keep", "shelve", "unshelve", "remove", "remove_network", "restart", "name_back",
-    "prepare", "put_site", "remove_site", "set_live", "set_fallback",
+    "prepare", "put_site", "remove_site", "set_live", "set_fallback", "erase",
 })  # fmt: skip
 
 
@@ -37,7 +37,7 @@ def _fenced(driver: D, check: Callable[[], Awaitable[None]]) -> D:
 
 
 def fence_kit(kit: Kit, operation_id: str, fence: int) -> Kit:
-    """The same kit; before every changing verb on containers, networks and the proxy the lock is looked up in the store.
+    """The same kit; before every changing verb on what is outside the lock is looked up in the store.
 
     The verb raises `FenceLost` instead of acting when a newer holder has the lock, or another process leads.
     """
@@ -54,6 +54,7 @@ def fence_kit(kit: Kit, operation_id: str, fence: int) -> Kit:
         restarter=_fenced(kit.restarter, check),
         networks=_fenced(kit.networks, check),
         upkeep=_fenced(kit.upkeep, check),
+        image_registry=_fenced(kit.image_registry, check),
         proxy=_fenced(kit.proxy, check),
         proxy_upkeep=_fenced(kit.proxy_upkeep, check),
     )

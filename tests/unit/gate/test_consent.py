@@ -26,6 +26,8 @@ RISKY: dict[str, tuple[str, dict[str, Any]]] = {
     "slot_cleanup": ("grace", {**WHERE, "slot": "blue", "force": True}),
     "port_release": ("new", WHERE),
     "project_delete": ("grace", {"projectName": "shop", "confirm": "shop"}),
+    "registry_delete": ("active", {"repository": "shop", "tag": "old"}),
+    "registry_gc": ("active", {"projectName": "shop", "keep": 1, "dryRun": False}),
 }
 """tool -> the state it is possible in, and the call"""
 

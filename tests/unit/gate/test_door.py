@@ -40,6 +40,8 @@ CHANGING: dict[str, tuple[str, dict[str, Any]]] = {
     "member_invite": ("active", {"name": "ana"}),
     "token_create": ("active", {"preset": "ci", "projects": ["shop"], "expires": "90d"}),
     "token_rotate": ("active", {"keyId": "key_owner"}),
+    "registry_delete": ("active", {"repository": "shop", "tag": "old"}),
+    "registry_gc": ("active", {"projectName": "shop", "keep": 1}),
 }
 
 

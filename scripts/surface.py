@@ -24,6 +24,7 @@ EXAMPLES = {
     "projectName": "shop", "environment": "production", "version": "1.4.2", "operationId": "op_0123456789abcdef", "port": 4100,
     "conflictId": "cf_0123456789abcdef0123456789ab", "approvalId": "ap_0123456789abcdef", "blue": 4100, "green": 4101,
     "team": "main", "name": "ana@example.com", "keyId": "key_0123456789abcdef0123456789ab",
+    "repository": "shop",
 }  # fmt: skip
 
 ENVELOPE = (

@@ -36,7 +36,7 @@ from codeb.saga.engine import Engine
 from codeb.saga.step import Saga
 from codeb.tools.catalog import BY_NAME
 from codeb.tools.tool import Tool
-from tests.kit_parts import START, Clock, Died, WatchedProxy, WiredHealth, World, unlocked
+from tests.kit_parts import START, Clock, Died, WatchedProxy, WiredHealth, World, pushed, unlocked
 
 __all__ = ["OWNER", "PROD", "STAGE", "START", "Clock", "Died", "Process", "Rig", "Still", "World"]
 
@@ -369,6 +369,7 @@ async def shop(process: Process, at: Rig, state: str) -> None:
     """
     for number in ("1", "2", "3", "4", "5"):
         at.image(number)
+    pushed(at.image_registry)
     await process.ok("project_create", projectName="shop", containerPort=8080)
     where = {"projectName": "shop", "environment": "production"}
     for name, tool, more in (

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from codeb.drivers.health.memory import MemoryHealth
+from codeb.drivers.images.memory import MemoryImageRegistry
 from codeb.drivers.proxy.memory import MemoryProxy
 from codeb.drivers.runtime.memory_machine import Machine
 from codeb.drivers.vault.aesgcm import AesGcmVault
@@ -28,6 +29,14 @@ def unlocked(keys: MemoryKeyFile) -> AesGcmVault:
         vault.begin()
     vault.shut(None)
     return vault
+
+
+def pushed(images: MemoryImageRegistry) -> None:
+    """Three images that nobody needs: an old one, a list of platforms with a part, a late one."""
+    images.push("shop:old", START - timedelta(days=9))
+    images.push("shop:multi", index=(images.push("shop:part", START - timedelta(days=8)),))
+    images.untag("shop", "part")
+    images.push("shop:late", START - timedelta(days=3))
 
 
 class Died(BaseException):

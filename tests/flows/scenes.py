@@ -108,6 +108,7 @@ MORE: dict[str, Scene] = {
     ),
     "operation_cancel, during the switch": Led("ready", "operation_cancel", {}, spoil=_nobody, lead=_begun("promote", 1)),
     "operation_cancel, ended": Led("active", "operation_cancel", {}, lead=_ended),
+    "registry_delete": Scene("active", "registry_delete", {"repository": "shop", "tag": "multi"}),
     "keys_rotate": Scene("active", "keys_rotate", {}),
     "team_create": Scene("active", "team_create", {"team": "other", "displayName": "Other"}),
     "team_settings": Scene("active", "team_settings", {"displayName": "Main", "approval": "name"}),

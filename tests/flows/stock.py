@@ -10,6 +10,7 @@ WHERE = {"projectName": "shop", "environment": "production"}
 
 def stock(rig: Rig, count: int = 5, repository: str = "shop") -> list[str]:
     """Tags v1, v2, … in the image registry, each a day newer; gives the digests."""
+    rig.machine.pushed.pop(repository, None)
     return [
         rig.image_registry.push(f"{repository}:v{number}", START - timedelta(days=100 - number)) for number in range(1, count + 1)
     ]

@@ -206,6 +206,29 @@ async def test_a_registry_that_goes_away_half_way_leaves_what_it_did_not_delete_
         assert there(rig) == {"v4", "v5"}
 
 
+async def test_the_name_of_the_project_is_typed_where_a_policy_asks_for_it() -> None:
+    async with begin("new") as rig:
+        process, bound = rig.boot(), await add_key(rig, approval=Approval.NAME)
+        stock(rig, 3)
+        shown = await plan(process, key=bound, keep=1)
+        said = {"projectName": "shop", "keep": 1, "planId": shown["planId"]}
+        for wrong in ({}, {"confirm": "registry_gc"}):
+            await process.refused("registry_gc", 409, "confirm_needed", key=bound, **said, **wrong)
+        assert len(there(rig)) == 3
+        assert len((await process.ok("registry_gc", key=bound, **said, confirm="shop"))["deleted"]) == 2
+
+
+async def test_the_same_key_and_body_have_one_effect_and_one_answer() -> None:
+    async with begin("new") as rig:
+        process = rig.boot()
+        stock(rig, 3)
+        first = await plan(process, keep=2, dryRun=False, idem="once")
+        rig.image_registry.push("shop:v9")
+        second = await plan(process, keep=2, dryRun=False, idem="once")
+        assert (first["deleted"], first["operationId"]) == (second["deleted"], second["operationId"])
+        assert there(rig) == {"v2", "v3", "v9"}
+
+
 async def test_a_clean_up_waits_for_anothers_yes_where_a_policy_asks_for_it() -> None:
     async with begin("new") as rig:
         process, bound = rig.boot(), await add_key(rig, approval=Approval.HUMAN)

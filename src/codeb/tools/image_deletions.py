@@ -87,7 +87,7 @@ def _drafted(tool: str, choices: Sequence[Choice], said: dict[str, Any]) -> Draf
     ]
     plan = {**said, "goes": goes, "stays": stays, "freeableBytes": freed(choices), "reclaim": RECLAIM}
     bound = draft(tool, said, changes, {"goes": [[each["repository"], each["digest"], each["tags"]] for each in goes]})
-    return replace(bound, plan=plan)
+    return replace(bound, plan=plan, touches={"images": [f"{each['repository']}:{tag}" for each in goes for tag in each["tags"]]})
 
 
 async def _begin(call: Call, said: dict[str, Any], choices: Sequence[Choice], choose: Choose) -> Operation:

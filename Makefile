@@ -50,7 +50,7 @@ test-full: ## all tests, the long ones whole
 	@CODEB_TEST_SIZE=full scripts/test.sh --numprocesses $(WORKERS) --dist loadfile
 
 unit: init ## the tests that need nothing but Python
-	@$(PYTHON) -m pytest tests -m "not docker and not postgres and not proxy"
+	@$(PYTHON) -m pytest tests -m "not docker and not postgres and not proxy and not images"
 
 e2e: ## the tests with all parts real
 	@CODEB_TEST_SIZE=$(SIZE) scripts/test.sh tests/e2e

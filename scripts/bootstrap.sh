@@ -340,6 +340,7 @@ missing_parts() {
     [[ -x /usr/bin/caddy ]] || echo caddy
     compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || echo postgresql
     is_static /bin/busybox || echo busybox-static
+    [[ -x /usr/bin/docker-registry ]] || echo docker-registry
     command -v ldd >/dev/null || echo libc-bin
 }
 
@@ -347,6 +348,7 @@ missing_parts() {
 tests_with() { # PACKAGE
     case $1 in
     caddy) echo "those on Debian's Caddy, the second version of the proxy (marker: proxy)" ;;
+    docker-registry) echo "those of the image registry (marker: images)" ;;
     postgresql) echo "those of the store on PostgreSQL (marker: postgres)" ;;
     *) echo "those that make images and run containers (marker: docker)" ;;
     esac
@@ -359,7 +361,7 @@ parts() {
     if command -v apt-get >/dev/null && may_be_root; then
         apt_install "used by the tests" "${missing[@]}"
         # Enabled by their packages, to be started at the next boot: a test machine should not begin to serve port 80.
-        for part in caddy postgresql; do
+        for part in caddy postgresql docker-registry; do
             if [[ " ${missing[*]} " == *" $part "* ]] && command -v systemctl >/dev/null; then
                 as_root systemctl disable --quiet "$part.service" 2>/dev/null || say "$part.service could not be disabled"
             fi

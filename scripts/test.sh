@@ -19,6 +19,7 @@ if ((missing)) && [[ -z ${CODEB_ALLOW_MISSING:-} ]]; then
 fi
 [[ $said != *"MISSING: caddy"* ]] || left_out+=(proxy)
 [[ $said != *"MISSING: postgresql"* ]] || left_out+=(postgres)
+[[ $said != *"MISSING: docker-registry"* ]] || left_out+=(images)
 [[ $said != *"MISSING: busybox"* && $said != *"MISSING: libc"* ]] || left_out+=(docker)
 
 trap 'scripts/bootstrap.sh docker-stop "$engine" >/dev/null' EXIT

@@ -94,7 +94,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "token_rotate": {"keyId": "key_" + "0" * 28},
     "registry_tags": {"repository": "shop"},
     "registry_delete": {"repository": "shop", "tag": "old"},
-    "registry_gc": {"keep": 1},
+    "registry_gc": {"keep": 1, "dryRun": False},
     "approval_get": {"approvalId": "ap_" + "0" * 26},
     "approve": {"approvalId": "ap_" + "0" * 26},
     "reject": {"approvalId": "ap_" + "0" * 26},

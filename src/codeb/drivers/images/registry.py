@@ -7,10 +7,12 @@ whose digest it has.
 import asyncio
 import contextlib
 import hashlib
+import ipaddress
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -55,14 +57,20 @@ class HttpImageRegistry:
     def __init__(self, address: str, user: str = "", password: Secret | None = None) -> None:
         host, _, prefix = address.partition("/")
         self._host, self._prefix = host, f"{prefix}/" if prefix else ""
-        name = host.rpartition(":")[0] or host
-        scheme = "http" if name == "localhost" or name.startswith("127.") else "https"
-        auth = httpx2.BasicAuth(user, password.reveal()) if user and password is not None else None
-        self._client = httpx2.AsyncClient(
-            base_url=f"{scheme}://{host}/v2/", timeout=SECONDS, trust_env=False, follow_redirects=False, auth=auth
-        )
+        self._scheme = "http" if _is_here(host.rpartition(":")[0] or host) else "https"
+        self._auth = httpx2.BasicAuth(user, password.reveal()) if user and password is not None else None
+
+    @cached_property
+    def _client(self) -> httpx2.AsyncClient:
+        """Made when it is first used: reading this machine's certificates takes longer than the start of everything else."""
+        return httpx2.AsyncClient(
+            base_url=f"{self._scheme}://{self._host}/v2/", timeout=SECONDS, trust_env=False, follow_redirects=False,
+            auth=self._auth, verify=self._scheme == "https",
+        )  # fmt: skip
 
     async def close(self) -> None:
+        if "_client" not in vars(self):
+            return
         with contextlib.suppress(httpx2.HTTPError):
             await self._client.aclose()
 
@@ -168,7 +176,7 @@ class HttpImageRegistry:
                 said = answer.object().get(field) or []
                 for each in said:
                     with contextlib.suppress(ValueError):
-                        found.append(check(str(each)))
+                        found.append(check(each if isinstance(each, str) else ""))
             except (ValueError, TypeError) as fault:
                 raise self._nonsense(f"its list of {field} is none: {fault}") from fault
             onward = _next(answer.headers.get("link", ""))
@@ -215,6 +223,13 @@ class HttpImageRegistry:
             f"The image registry {self._host} gave no usable answer: {reason[:300]}.", code="image_registry_unavailable",
             hint="See its log; check that CODEB_IMAGE_REGISTRY names an image registry.", details={"reason": reason[:300]},
         )  # fmt: skip
+
+
+def _is_here(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _platform(said: Mapping[str, Any]) -> str:

@@ -114,9 +114,7 @@ class HttpImageRegistry:
         said, size = answer.object(), len(answer.body)
         kind = str(said.get("mediaType") or answer.headers.get("content-type", "")).partition(";")[0].strip()
         if kind in INDEXES:
-            parts = [each for each in said.get("manifests") or () if grammar.DIGEST.fullmatch(str(each["digest"]))]
-            named = {_platform(each.get("platform") or {}) for each in parts} - {"", "unknown/unknown"}
-            return Manifest(digest, size, "index", (), tuple(str(each["digest"]) for each in parts), tuple(sorted(named)))
+            return _index(digest, size, said)
         if kind not in IMAGES:
             return Manifest(digest, size, "other")
         config = said.get("config") or {}
@@ -235,6 +233,15 @@ def _is_here(host: str) -> bool:
 def _platform(said: Mapping[str, Any]) -> str:
     parts = [str(said.get(name) or "") for name in ("os", "architecture", "variant")]
     return "/".join(part[:40] for part in parts if part)
+
+
+def _index(digest: str, size: int, said: Mapping[str, Any]) -> Manifest:
+    """A cache of BuildKit is an index too, of layers: those are no manifests and are not asked for as such."""
+    every = [each for each in said.get("manifests") or () if grammar.DIGEST.fullmatch(str(each["digest"]))]
+    parts = [each for each in every if each.get("mediaType", IMAGES[0]) in (*IMAGES, *INDEXES)]
+    blobs = tuple(Blob(str(each["digest"]), max(0, int(each.get("size") or 0))) for each in every if each not in parts)
+    named = {_platform(each.get("platform") or {}) for each in parts} - {"", "unknown/unknown"}
+    return Manifest(digest, size, "index", blobs, tuple(str(each["digest"]) for each in parts), tuple(sorted(named)))
 
 
 def _next(link: str) -> dict[str, str]:

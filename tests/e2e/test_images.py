@@ -145,9 +145,7 @@ def test_a_push_that_is_refused_says_what_to_do(developer: Developer) -> None:
     assert (said.returncode, "could not be pushed" in said.stderr, "docker login" in said.stderr) == (1, True, True), said.stderr
 
 
-def test_what_runs_is_never_deleted_and_what_nobody_needs_goes(
-    developer: Developer, stage: Stage, registry: RealRegistry
-) -> None:
+def test_what_runs_stays_and_what_nobody_needs_goes(developer: Developer, stage: Stage, registry: RealRegistry) -> None:
     versions = []
     for number in range(2):
         versions.append(developer.change(f"promoted {number}"))

@@ -40,6 +40,7 @@ SHOWN: dict[str, tuple[str, ...]] = {
         "flows/test_answers_lost.py",
         "flows/test_sealed_answers.py",
         "unit/gate/test_consent_once.py",
+        "flows/test_image_cleanup.py",
     ),
     "P9": (
         "contracts/test_store_twin.py",
@@ -74,7 +75,7 @@ SHOWN: dict[str, tuple[str, ...]] = {
     "S2": ("entry/test_bad_input.py",),
     "S3": ("entry/test_bad_input.py", "entry/test_hostile.py"),
     "S4": ("unit/model/test_grammar.py", "unit/gate/test_door.py", "entry/test_bad_input.py"),
-    "S5": ("unit/gate/test_rights.py", "unit/tools/test_people.py", "entry/test_authorisation.py"),
+    "S5": ("unit/gate/test_rights.py", "unit/tools/test_people.py", "entry/test_authorisation.py", "flows/test_images.py"),
     "S6": ("unit/gate/test_rights.py", "entry/test_authorisation.py"),
     "S7": ("unit/drivers/test_docker_spec.py",),
     "S8": ("unit/gate/test_rights.py", "entry/test_authorisation.py"),
@@ -85,6 +86,7 @@ SHOWN: dict[str, tuple[str, ...]] = {
         "entry/test_authorisation.py",
     ),
     "S11": (
+        "unit/entry/cli/test_tree.py",
         "unit/model/test_plans_and_secret.py",
         "unit/gate/test_door.py",
         "unit/gate/test_audit.py",

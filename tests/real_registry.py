@@ -40,6 +40,14 @@ class RealRegistry:
     def sign_in(self) -> tuple[str, Secret]:
         return (USER, Secret(PASSWORD)) if self.locked else ("", Secret(""))
 
+    @property
+    def settings(self) -> dict[str, str]:
+        """Of a CodeB that uses it."""
+        user, password = self.sign_in
+        return {
+            "IMAGE_REGISTRY": self.address, "IMAGE_REGISTRY_USER": user, "IMAGE_REGISTRY_PASSWORD": password.reveal(),
+        }  # fmt: skip
+
     def start(self) -> None:
         (self.folder / "htpasswd").write_text(ENTRY)
         lines = [

@@ -157,7 +157,7 @@ class Attack:
             "port": 4100, "blue": 20000, "green": 20001,
             "version": "v1", "image": "codebtest-app:v1", "environment": "production", "confirm": self.stage.project,
             "team": "main", "name": "nobody", "role": "viewer", "keyId": "key_" + "0" * 28,
-            "approvalId": "ap_" + "0" * 26,
+            "approvalId": "ap_" + "0" * 26, "repository": self.stage.project, "tag": "v1",
         }  # fmt: skip
         names = BY_NAME[tool].params.model_json_schema(by_alias=True)["properties"]
         return {name: value for name, value in known.items() if name in names}

@@ -1,4 +1,7 @@
-"""The clean-up of the image registry, and a deploy beside it: one that begins meanwhile never loses its image."""
+"""The clean-up of the image registry, and a deploy beside it: one that begins meanwhile never loses its image.
+
+Shows P8.
+"""
 
 import asyncio
 from typing import Any

@@ -89,6 +89,9 @@ def run(session: Session, tool: ToolView, params: dict[str, Any], key: str) -> i
     answer = asked(session, tool, {**params, "wait": False}, key)
     if not answer.ok:
         return session.failed(answer)
+    if answer.body.get("dryRun"):
+        plan(answer.body)
+        return exits.OK
     # an answer without a state is a whole one: there was nothing to wait for
     if "state" not in answer.body or "operationId" not in answer.body or not waits:
         show.success(answer.body)

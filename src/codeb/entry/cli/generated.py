@@ -49,6 +49,7 @@ ABOUT = {
     "project": "Projects", "slot": "Blue and green slots", "port": "Ports", "operation": "Operations", "event": "Events",
     "conflict": "What a replay could not add", "keys": "Keys of this installation",
     "team": "Teams", "member": "Members of your team", "token": "API keys",
+    "registry": "Images in the image registry",
     "approval": "Plans that wait for another identity",
 }  # fmt: skip
 

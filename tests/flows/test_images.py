@@ -35,6 +35,7 @@ async def test_repositories_and_tags_are_shown_with_who_needs_them() -> None:
 async def test_pages_of_repositories_and_tags_join_up() -> None:
     async with begin("new") as rig:
         process = rig.boot()
+        rig.machine.pushed.clear()
         for name in ("shop/a", "shop/b", "shop/c"):
             stock(rig, 3, name)
         first = await process.ok("registry_list", limit=2)
@@ -138,6 +139,7 @@ async def test_a_deleted_project_keeps_its_images() -> None:
 async def test_a_list_and_its_parts_go_together_and_stay_together() -> None:
     async with begin("new") as rig:
         images = rig.image_registry
+        rig.machine.pushed.clear()
         one, two, lone = (images.push(f"shop:{name}", START - timedelta(days=9)) for name in ("amd", "arm", "lone"))
         listed, other = images.push("shop:multi", index=(one, two)), images.push("shop:other", index=(two, lone))
         for tag in ("amd", "arm", "lone"):

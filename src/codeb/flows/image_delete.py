@@ -15,6 +15,13 @@ from codeb.errors import PublicError, StepFailed, Unavailable
 from codeb.flows.image_needs import read
 from codeb.saga.step import Run, Saga, Step
 
+RECLAIM = (
+    "The space is given back by the image registry itself, stopped or read-only meanwhile: "
+    "`registry garbage-collect /etc/docker/registry/config.yml` (Debian: `docker-registry garbage-collect …`). Without "
+    "--delete-untagged: that deletes parts of images for several platforms, and images that run by their digest alone."
+)
+"""what is true after every deletion, and what to do about it"""
+
 PAUSES = (0.0, 0.5, 1.0, 2.0)
 """seconds before each round of deleting"""
 
@@ -88,7 +95,7 @@ def _result(run: Run[EraseInput]) -> dict[str, Any]:
     left = set(every if done is None else done["left"])
     tags = [f"{part.repository}:{tag}" for part in run.input.parts for tag, digest in part.tags
             if f"{part.repository}@{digest}" not in left]  # fmt: skip
-    return {"deleted": [each for each in every if each not in left], "tags": tags, "left": sorted(left)}
+    return {"deleted": [each for each in every if each not in left], "tags": tags, "left": sorted(left), "reclaim": RECLAIM}
 
 
 SAGA: Saga[EraseInput] = Saga(

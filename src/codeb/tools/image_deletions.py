@@ -23,12 +23,6 @@ from codeb.tools.drafts import Draft, draft
 from codeb.tools.images import sees, unknown, visible, wanted_of
 from codeb.tools.tool import Accepted, NextCall, Outcome, Risk, Tool
 
-RECLAIM = (
-    "The space is given back by the image registry itself, stopped or read-only meanwhile: "
-    "`registry garbage-collect /etc/docker/registry/config.yml` (Debian: `docker-registry garbage-collect …`). Without "
-    "--delete-untagged: that deletes parts of images for several platforms, and images that run by their digest alone."
-)
-
 Wanted = dict[str, dict[str, str]]
 Choose = Callable[[Wanted], list[Choice]]
 
@@ -85,7 +79,7 @@ def _drafted(tool: str, choices: Sequence[Choice], said: dict[str, Any]) -> Draf
         f"({', '.join(each['tags']) or 'a part of what goes'}; {each['bytes']} bytes)"
         for each in goes
     ]
-    plan = {**said, "goes": goes, "stays": stays, "freeableBytes": freed(choices), "reclaim": RECLAIM}
+    plan = {**said, "goes": goes, "stays": stays, "freeableBytes": freed(choices), "reclaim": image_delete.RECLAIM}
     bound = draft(tool, said, changes, {"goes": [[each["repository"], each["digest"], each["tags"]] for each in goes]})
     return replace(bound, plan=plan, touches={"images": [f"{each['repository']}:{tag}" for each in goes for tag in each["tags"]]})
 
@@ -119,7 +113,7 @@ async def _ended(call: Call, operation: Operation, wait: bool) -> Outcome:
     if not wait:
         return Outcome(Accepted(operation_id=operation.id, state=operation.state.value), f"{operation.summary}.")
     operation, _ = await call.ended(operation.id)
-    result = DeletedResult(**(operation.result or {}), reclaim=RECLAIM, operation_id=operation.id)
+    result = DeletedResult(**(operation.result or {}), operation_id=operation.id)
     said = f"{len(result.deleted)} manifest{'' if len(result.deleted) == 1 else 's'} deleted"
     said += f", {len(result.left)} left." if result.left else "."
     return Outcome(result, said, (), operation.warnings)
@@ -186,7 +180,7 @@ async def _delete(call: Call, params: DeleteParams) -> Outcome:
     drafted = _drafted(call.tool, choices, said)
     if params.dry_run:
         what = {"tag": params.tag} if params.tag is not None else {"digest": digest}
-        apply = NextCall(call.tool, {"repository": name, **what, "confirm": name, "planId": drafted.id}, "do exactly this")
+        apply = NextCall(call.tool, {"repository": name, **what, "planId": drafted.id}, "do exactly this")
         return drafted.shown(f"Would delete {len(drafted.changes)} manifests of {name}.", apply)
     drafted.still_fits(params)
     return await _ended(call, await _begin(call, said, choices, choose), params.wait)
@@ -226,7 +220,7 @@ async def _gc(call: Call, params: GcParams) -> Outcome:
         )
     drafted.still_fits(params)
     if not drafted.changes:
-        nothing = DeletedResult(deleted=[], tags=[], left=[], reclaim=RECLAIM, operation_id=None)
+        nothing = DeletedResult(deleted=[], tags=[], left=[], reclaim=image_delete.RECLAIM, operation_id=None)
         return Outcome(nothing, "There is nothing that nobody needs.", (), warnings)
     return await _ended(call, await _begin(call, said, choices, choose), params.wait)
 

@@ -156,4 +156,7 @@ def told(operation: dict[str, Any], result: dict[str, Any]) -> tuple[str, list[d
         grace = result["gracePeriod"]
         why = f"return to the version before, at once, for {grace['hoursRemaining']:g} hours"
         return said, [{"tool": "rollback", "params": where, "why": why}]
+    if "reclaim" in result:
+        left = f", {len(result['left'])} left" if result["left"] else ""
+        return f"{len(result['deleted'])} manifests deleted{left}. {result['reclaim']}", []
     return f"{operation['summary']}: {operation['state']}.", []

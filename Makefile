@@ -53,7 +53,7 @@ test-full: ## all tests, the long ones whole
 	@CODEB_TEST_SIZE=full scripts/test.sh --numprocesses $(WORKERS) --dist loadfile
 
 unit: init ## the tests that need nothing but Python
-	@$(PYTHON) -m pytest tests -m "not docker and not postgres and not proxy and not dns"
+	@$(PYTHON) -m pytest tests -m "not docker and not postgres and not proxy and not dns and not redis and not netns and not images"
 
 mutants: init ## take out each guard of who may do what, one at a time: a test has to fail (ONLY=gate/door.py, SHARD=1/2)
 	@$(PYTHON) -m tests.mutants --only "$(ONLY)" --shard $(SHARD)

@@ -344,6 +344,7 @@ missing_parts() {
     [[ -e /usr/share/pdns-backend-sqlite3/schema/schema.sqlite3.sql ]] || echo pdns-backend-sqlite3
     command -v redis-server >/dev/null || echo redis-server
     is_static /bin/busybox || echo busybox-static
+    [[ -x /usr/bin/docker-registry ]] || echo docker-registry
     command -v ldd >/dev/null || echo libc-bin
     command -v nft >/dev/null || echo nftables
     command -v ip >/dev/null || echo iproute2
@@ -354,6 +355,7 @@ missing_parts() {
 tests_with() { # PACKAGE
     case $1 in
     caddy) echo "those on Debian's Caddy, the second version of the proxy (marker: proxy)" ;;
+    docker-registry) echo "those of the image registry (marker: images)" ;;
     postgresql) echo "those of the store on PostgreSQL (marker: postgres)" ;;
     pdns-server | pdns-backend-sqlite3) echo "those of domains on a real PowerDNS (marker: dns)" ;;
     redis-server) echo "those of Redis users (marker: redis)" ;;
@@ -369,7 +371,7 @@ parts() {
     if command -v apt-get >/dev/null && may_be_root; then
         apt_install "used by the tests" "${missing[@]}"
         # Enabled by their packages, to be started at the next boot: a test machine should not begin to serve port 80.
-        for part in caddy postgresql pdns-server redis-server; do
+        for part in caddy postgresql pdns-server redis-server docker-registry; do
             if [[ " ${missing[*]} " == *" $part "* ]] && command -v systemctl >/dev/null; then
                 as_root systemctl disable --quiet "${part%-server}.service" 2>/dev/null || say "$part.service could not be disabled"
             fi

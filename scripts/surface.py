@@ -28,6 +28,7 @@ EXAMPLES = {
     "content": '{"projects": {"shop": {"ports": {"production": {"blue": 4100, "green": 4101}}}}}',
     "server": "storage-1", "roles": ["storage"],
     "addresses": ["192.0.2.7"],
+    "repository": "shop",
 }  # fmt: skip
 
 ENVELOPE = (

@@ -21,6 +21,7 @@ fi
 [[ $said != *"MISSING: postgresql"* ]] || left_out+=(postgres)
 [[ $said != *"MISSING: redis-server"* ]] || left_out+=(redis)
 [[ $said != *"MISSING: nftables"* && $said != *"MISSING: ip"* && $EUID == 0 ]] || left_out+=(netns)
+[[ $said != *"MISSING: docker-registry"* ]] || left_out+=(images)
 [[ $said != *"MISSING: busybox"* && $said != *"MISSING: libc"* ]] || left_out+=(docker)
 
 trap 'scripts/bootstrap.sh docker-stop "$engine" >/dev/null' EXIT

@@ -16,6 +16,7 @@ from typing import Any
 
 from codeb.contracts.kit import Kit, Policy
 from codeb.drivers.firewall.memory import MemoryFirewall
+from codeb.drivers.images.memory import MemoryImageRegistry
 from codeb.drivers.outside.memory import MemoryOutside
 from codeb.drivers.reach.memory import MemoryReach
 from codeb.drivers.records.memory import MemoryLedger, MemoryRecords
@@ -52,6 +53,7 @@ from tests.kit_parts import (
     inline,
     names_at_odds,
     names_of,
+    recall,
     sagas,
     shop,
     unlocked,
@@ -124,6 +126,7 @@ class Rig:
         self.env_files = WatchedEnvFiles(self.machine)
         self.dns = WatchedDns(self.machine)
         self.outside = MemoryOutside(self.dns, self.proxy, self.health)
+        self.image_registry = MemoryImageRegistry(self.machine, self.policy.image_registry)
 
     def boot(self, change: Callable[[Kit], Kit] = lambda kit: kit, tools: dict[str, Tool[Any]] | None = None) -> Process:
         self.boots += 1
@@ -134,7 +137,7 @@ class Rig:
             Kit(
                 world=world, store=self.store, runtime=runtime, restarter=runtime, sight=CachedSight(runtime, world),
                 networks=runtime, upkeep=runtime, proxy_upkeep=self.proxy, curtain=self.proxy,
-                dns=self.dns, outside=self.outside, logs=MemoryLogs(self.machine),
+                dns=self.dns, outside=self.outside, logs=MemoryLogs(self.machine), image_registry=self.image_registry,
                 images=MemoryImages(self.machine), ports=MemoryPorts(self.machine), proxy=self.proxy,
                 health=self.health, records=self.records, ledger=self.ledger, **vars(self.servers), env_files=self.env_files,
                 policy=self.policy, vault=vault, keyring=vault, firewall=self.wall, reach=self.reach,
@@ -183,6 +186,7 @@ class Rig:
             "spoilt": self.proxy.spoilt(), "curtains": set(self.proxy.curtains),
             **names_of(found, self.dns), "storage": storage_print(self),
             "wall": (sorted(map(str, self.wall.ours)), self.wall.unproven is None), **machines(self.store),
+            "pushed": {name: (dict(tags), sorted(manifests)) for name, (tags, manifests) in self.machine.pushed.items()},
             # a project's own may stay when its first deploy failed: the next one uses it
             "networks": sorted(name for name, (_, owner) in self.machine.networks.items() if owner not in found.projects),
         }  # fmt: skip
@@ -310,14 +314,7 @@ class Still:
         try:
             await store.refresh()
             fresh = Rig(store, self.policy, clock, copy.deepcopy(self.machine), copy.deepcopy(self.records), copy.copy(self.keys))
-            fresh.ledger, fresh.servers, fresh.wall = copy.deepcopy((self.ledger, self.servers, self.wall))
-            fresh.boots = self.boots
-            fresh.env_files.files, fresh.env_files.at = (dict(each) for each in self.env_files)
-            fresh.proxy.loaded, fresh.proxy.switch, fresh.proxy.held, fresh.health.broken = (copy.copy(x) for x in self.proxy)
-            fresh.proxy.spoil(**self.spoilt)
-            fresh.dns.zones, fresh.proxy.curtains, fresh.foreign, fresh.outside.names, fresh.outside.silent = copy.deepcopy(
-                self.names
-            )
+            recall(fresh, self)
             yield fresh
         finally:
             for line in database._lines:

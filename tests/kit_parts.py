@@ -13,6 +13,7 @@ from codeb.contracts.store import Snapshot
 from codeb.drivers.dns.memory import MemoryDns
 from codeb.drivers.envs.memory import MemoryEnvFiles
 from codeb.drivers.health.memory import MemoryHealth
+from codeb.drivers.images.memory import MemoryImageRegistry
 from codeb.drivers.proxy.memory import MemoryProxy
 from codeb.drivers.runtime.memory_machine import Machine
 from codeb.drivers.store.sql import SqlStore
@@ -24,6 +25,8 @@ from codeb.flows import (
     deploy,
     domain_delete,
     domain_setup,
+    firewall,
+    image_delete,
     maintenance,
     mend,
     project_delete,
@@ -48,7 +51,7 @@ START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 PROCEDURES: tuple[Any, ...] = (
     deploy, promote, rollback, cleanup, project_delete, undelete, project_purge, restart, mend, domain_setup, domain_delete,
-    maintenance,
+    maintenance, firewall, image_delete,
 )  # fmt: skip
 
 
@@ -90,6 +93,14 @@ async def env_faults(store: SqlStore, files: MemoryEnvFiles) -> list[str]:
         heads = await registry.envs.heads()
     found = [] if heads == files.at else [f"the env files have {files.at}, the registry {heads}"]
     return found + [f"{path} is of nobody" for path in files.files if path.split("/")[1] not in store.snapshot.projects]
+
+
+def pushed(images: MemoryImageRegistry) -> None:
+    """Three images that nobody needs: an old one, a list of platforms with a part, a late one."""
+    images.push("shop:old", START - timedelta(days=9))
+    images.push("shop:multi", index=(images.push("shop:part", START - timedelta(days=8)),))
+    images.untag("shop", "part")
+    images.push("shop:late", START - timedelta(days=3))
 
 
 class Died(BaseException):
@@ -349,6 +360,7 @@ async def shop(process: Any, at: Any, state: str) -> None:
     """
     for number in ("1", "2", "3", "4", "5"):
         at.image(number)
+    pushed(at.image_registry)
     await process.ok("project_create", projectName="shop", containerPort=8080)
     where = {"projectName": "shop", "environment": "production"}
     for name, tool, more in (
@@ -381,3 +393,14 @@ async def _name(process: Any, at: Any, *, closed: bool) -> None:
     await process.ok("domain_setup", **where, domain="www.example.com", redirect=True)
     if closed:
         await process.ok("maintenance_on", **where)
+
+
+def recall(fresh: Any, of: Any) -> None:
+    """What neither the store nor the machine holds."""
+    fresh.ledger, fresh.servers, fresh.wall, fresh.boots = (
+        copy.deepcopy(each) for each in (of.ledger, of.servers, of.wall, of.boots)
+    )
+    fresh.env_files.files, fresh.env_files.at = (dict(each) for each in of.env_files)
+    fresh.proxy.loaded, fresh.proxy.switch, fresh.proxy.held, fresh.health.broken = (copy.copy(x) for x in of.proxy)
+    fresh.proxy.spoil(**of.spoilt)
+    fresh.dns.zones, fresh.proxy.curtains, fresh.foreign, fresh.outside.names, fresh.outside.silent = copy.deepcopy(of.names)

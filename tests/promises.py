@@ -71,6 +71,7 @@ SHOWN: dict[str, tuple[str, ...]] = {
         "flows/test_master_key.py",
         "unit/gate/test_consent_once.py",
         "flows/test_storage.py",
+        "flows/test_image_cleanup.py",
     ),
     "P9": (
         "contracts/test_store_twin.py",
@@ -127,6 +128,7 @@ SHOWN: dict[str, tuple[str, ...]] = {
         "unit/tools/test_handing_on.py",
         "entry/test_authorisation.py",
         "unit/tools/test_servers.py",
+        "flows/test_images.py",
     ),
     "S6": ("unit/gate/test_rights.py", "entry/test_authorisation.py"),
     "S7": ("unit/drivers/test_docker_spec.py",),
@@ -141,6 +143,7 @@ SHOWN: dict[str, tuple[str, ...]] = {
     "S11": (
         "unit/tools/test_envs.py",
         "contracts/test_store_envs.py",
+        "unit/entry/cli/test_tree.py",
         "unit/model/test_plans_and_secret.py",
         "unit/gate/test_door.py",
         "unit/gate/test_audit.py",

@@ -29,6 +29,8 @@ ROLES = {
         "env_history",
         "env_diff",
         "db_list",
+        "registry_list",
+        "registry_tags",
     },
     "member": {
         "project_create",
@@ -83,6 +85,8 @@ ROLES = {
         "member_remove",
         "db_delete",
         "redis_delete",
+        "registry_delete",
+        "registry_gc",
     },
     "owner": {"keys_rotate", "team_create", "team_delete"},
 }
@@ -147,6 +151,9 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "server_remove": {"server": "local"},
     "firewall_allow": {"projectName": "shop", "port": 4100, "cidr": "192.0.2.0/24"},
     "firewall_deny": {"projectName": "shop", "port": 4100},
+    "registry_tags": {"repository": "shop"},
+    "registry_delete": {"repository": "shop", "tag": "old"},
+    "registry_gc": {"keep": 1, "dryRun": False},
     "approval_get": {"approvalId": "ap_" + "0" * 26},
     "approve": {"approvalId": "ap_" + "0" * 26},
     "reject": {"approvalId": "ap_" + "0" * 26},

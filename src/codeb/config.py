@@ -64,6 +64,9 @@ class Settings(BaseSettings):
     vultr_api_key: Annotated[Secret, BeforeValidator(settings.secret)] = Secret("")
     vultr_firewall_group: Annotated[str, AfterValidator(settings.group)] = ""
     vultr_url: Annotated[str, AfterValidator(settings.api)] = "https://api.vultr.com/v2"
+    image_registry_user: Annotated[str, Field(max_length=255)] = ""
+    image_registry_password: Annotated[Secret, BeforeValidator(settings.word)] = Secret("")
+    image_history: int = Field(10, ge=1, le=1000)
     grace_hours: float = Field(48, gt=0, le=24 * 365)
     health_timeout: float = Field(60, ge=1, le=540)
     deploy_timeout: float = Field(600, ge=1, le=840)
@@ -289,6 +292,7 @@ def _effective(settings: Settings, name: str) -> Any:
         "database_url": shown(settings.store_url),
         "storage_database_url": shown(settings.storage_database_url) if settings.storage_database_url.reveal() else "",
         "storage_redis_url": shown(settings.storage_redis_url) if settings.storage_redis_url.reveal() else "",
+        "image_registry_password": "…" if settings.image_registry_password.reveal() else "",
         "caddy_dir": settings.proxy_dir,
         "master_key_file": settings.master_key,
         "tls": settings.tls_mode,

@@ -25,7 +25,8 @@ from codeb.drivers.firewall.nftables import NftablesFirewall
 from codeb.drivers.firewall.none import NoFirewall
 from codeb.drivers.health.http import HttpHealth
 from codeb.drivers.identity import keep_instance, only_server, probe_key
-from codeb.drivers.images.docker import DockerImages
+from codeb.drivers.images.docker import DockerImages, sign_in
+from codeb.drivers.images.registry import HttpImageRegistry
 from codeb.drivers.outside.network import NetworkOutside
 from codeb.drivers.proxy.caddy import CaddyProxy
 from codeb.drivers.proxy.caddyfile import CaddySettings
@@ -101,6 +102,7 @@ def firewall_of(settings: Settings, permit: Callable[[], None]) -> Firewall:
 def policy_of(settings: Settings) -> Policy:
     return Policy(
         home=settings.home, base_domain=settings.base_domain, image_registry=settings.image_registry,
+        image_history=settings.image_history,
         public_url=settings.public_url, ranges=settings.ranges, grace_hours=settings.grace_hours,
         health_seconds=settings.health_timeout, deploy_seconds=settings.deploy_timeout,
         switch_seconds=settings.switch_timeout, undo_seconds=settings.undo_timeout,
@@ -174,11 +176,12 @@ async def _kit(
     proxy, dns, health = CaddyProxy(caddy_settings(settings), permit), dns_of(settings, permit), HttpHealth()
     vault = AesGcmVault(KeyFile(settings.home, settings.master_key_file))
     databases, caches = _storage(settings)
+    images, image_registry = _images(settings, docker)
     firewall = await _firewall(settings, permit)
     kit = Kit(
         world=world, store=store, runtime=runtime, restarter=runtime, sight=CachedSight(runtime, world), networks=runtime,
         upkeep=DockerUpkeep(docker, instance), proxy_upkeep=proxy,
-        logs=DockerLogs(docker, instance), images=DockerImages(docker), ports=DockerPorts(docker), proxy=proxy,
+        logs=DockerLogs(docker, instance), images=images, image_registry=image_registry, ports=DockerPorts(docker), proxy=proxy,
         curtain=proxy, dns=dns, outside=NetworkOutside(health, settings.resolvers),
         health=health, records=FileRecords(settings.home), ledger=FileLedger(settings.home),
         env_files=FileEnvs(settings.home), databases=databases, caches=caches, vault=vault, keyring=vault,
@@ -187,7 +190,7 @@ async def _kit(
             store=store, docker=runtime, proxy=proxy, vault=vault, clock=world, dns=dns, storage=databases, redis=caches
         ) | _guarding(firewall),
     )  # fmt: skip
-    closing: list[Closes | None] = [health, proxy, docker, dns]
+    closing: list[Closes | None] = [health, image_registry, proxy, docker, dns]
     return kit, proxy, [each for each in closing if each is not None]
 
 
@@ -209,6 +212,12 @@ def _storage(settings: Settings) -> tuple[Databases, Caches]:
 def _checked(**parts: object) -> dict[str, Checked]:
     """Those that can say how they are."""
     return {name: cast(Checked, each) for name, each in parts.items() if hasattr(each, "check")}
+
+
+def _images(settings: Settings, docker: DockerClient) -> tuple[DockerImages, HttpImageRegistry]:
+    """Both ends of the image registry: what this machine fetches from it, and what it has."""
+    where, user, password = settings.image_registry, settings.image_registry_user, settings.image_registry_password
+    return DockerImages(docker, sign_in(where, user, password)), HttpImageRegistry(where, user, password)
 
 
 async def _sound(settings: Settings, mirror: Mirror, world: SystemWorld) -> tuple[str, Rescued]:

@@ -185,6 +185,26 @@ def deployment(id_: str, place: Place = PROD) -> Deployment:
     return Deployment(id_, place, Slot.GREEN, "1.0", "shop:1.0", "pending", START, "acme/member/k1", "op_1")
 
 
+async def test_the_deployments_whose_images_are_wanted(store: SqlStore) -> None:
+    """By environment: what is pending, the newest that succeeded, and the newest two that were promoted, however old."""
+    kinds = {
+        "dep_01": ("success", True), "dep_02": ("success", True), "dep_03": ("success", True), "dep_04": ("success", False),
+        "dep_05": ("failed", False), "dep_06": ("success", False), "dep_07": ("failed", False), "dep_08": ("success", False),
+        "dep_09": ("pending", False),
+    }  # fmt: skip
+    async with store.write() as registry:
+        for place, start in ((PROD, "dep_"), (STAGE, "stg_")):
+            for name, (status, promoted) in kinds.items():
+                name = name.replace("dep_", start)
+                await registry.deployments.add(deployment(name, place))
+                await registry.deployments.change(name, status=status, promoted_at=START if promoted else None)
+    async with store.read() as registry:
+        found = [each.id for each in await registry.deployments.wanted(2)]
+        assert [each for each in found if each.startswith("dep")] == ["dep_09", "dep_08", "dep_06", "dep_03", "dep_02"]
+        assert [each for each in found if each.startswith("stg")] == ["stg_09", "stg_08", "stg_06", "stg_03", "stg_02"]
+        assert len(await registry.deployments.wanted(100)) == 14
+
+
 async def test_deployments_are_history_newest_first(store: SqlStore) -> None:
     async with store.write() as registry:
         for number in range(1, 5):

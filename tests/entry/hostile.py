@@ -72,6 +72,15 @@ ONLY: dict[str, tuple[str, ...]] = {
         "sha256:" + "a" * 64 + "!",
         "-host/shop", "shop:1@", "a" * 256,
     ),
+    "repository": (
+        "Shop", "/shop", "shop/", "a//b", "shop:1", "shop@x", ".shop", "shop.", "-shop", "a..b", "a/../b", "_catalog", "a" * 201,
+        "127.0.0.1:5000/shop", "host.example.com:5000/shop", "shop/_", "a/b?n=1", "a%2fb",
+    ),
+    "tag": (".1", "-1", "a" * 129, "1/2", "1:2", "1@2", "1+2", "v 1", "../x", "a?b", "a%00"),
+    "digest": (
+        "sha256:" + "a" * 63, "sha256:" + "a" * 65, "sha256:" + "A" * 64, "sha512:" + "a" * 128, "a" * 64, "sha256:../x",
+        "sha256:" + "a" * 64 + "\n",
+    ),
     "healthPath": ("health", "/a b", "/a?x=1", "/a#b", "/%2e%2e/", "/..", "/a/../b", "/./", "//", "/a//b", "/" + "a" * 1024,
     "/é", "/a;b"),
     "operationId": ("op_", "op_A1234567", "OP_0123456789abcdef", "op_" + "a" * 41, "plan_0123", "0123456789abcdef", "op_../../x"),

@@ -91,6 +91,8 @@ def expected(tool: Tool[Any], caller: str, stand: str) -> tuple[int, str] | None
         return 404, "project_not_found"
     if caller == "rival" and tool.name in OPERATORS:
         return 403, "forbidden"
+    if caller in ("rival", "other project") and said.get("repository") == "shop":
+        return 404, "repository_not_found"
     if caller == "rival" and tool.name == "team_delete":
         return 404, "team_not_found"
     if caller in SCOPED and tool.name in WHOLE | OPERATORS:

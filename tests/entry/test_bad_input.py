@@ -21,9 +21,11 @@ from codeb.tools.catalog import TOOLS
 from tests.entry import hostile
 from tests.entry.attack import JSON_TYPE, Attack
 from tests.entry.hostile import Field
+from tests.ports import free_block
+from tests.real_registry import serving
 from tests.stage import Stage
 
-pytestmark = [pytest.mark.docker, pytest.mark.proxy]
+pytestmark = [pytest.mark.docker, pytest.mark.proxy, pytest.mark.images]
 
 FULL = os.environ.get("CODEB_TEST_SIZE") == "full"
 SAMPLE = 10_000 if FULL else 9
@@ -33,7 +35,7 @@ EXAMPLES = 5000 if FULL else 300
 
 @pytest.fixture(scope="module")
 def attack() -> Iterator[Attack]:
-    with Stage() as stage:
+    with serving(free_block(1)) as registry, Stage(**registry.settings) as stage:
         made = Attack(stage)
         yield made
         made.line.close()
@@ -41,7 +43,8 @@ def attack() -> Iterator[Attack]:
 
 FIELDS = hostile.fields()
 ABSENT = (
-    "conflict_settle", "token_revoke", "token_rotate", "member_remove", "approve", "reject", "db_rotate", "db_delete",
+    "registry_delete", "conflict_settle", "token_revoke", "token_rotate", "member_remove", "approve", "reject",
+    "db_rotate", "db_delete",
     "redis_rotate", "redis_delete",
 )  # fmt: skip
 """what they are about is not there"""

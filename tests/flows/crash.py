@@ -168,6 +168,7 @@ SCENES: dict[str, Scene] = {
     "project_delete, purge with storage": Scene(
         "left", "project_delete", {"projectName": "shop", "confirm": "shop", "purge": True}
     ),
+    "registry_gc": Scene("active", "registry_gc", {"projectName": "shop", "keep": 1, "dryRun": False}),
     "mend beside a grace": Scene("grace", "reconcile", {}, spoil=_no_active, again=True),
     "mend with nobody left": Scene("grace", "reconcile", {}, spoil=_no_grace, dark=True, again=True),
     "mend what stands aside": Scene("active", "reconcile", {}, spoil=_aside, dark=True, again=True),

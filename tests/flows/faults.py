@@ -22,7 +22,7 @@ from tests.kit import Rig
 
 PARTS = (
     "runtime", "networks", "images", "ports", "proxy", "logs", "health", "records", "env_files", "dns", "curtain",
-    "databases", "caches", "firewall",
+    "databases", "caches", "firewall", "image_registry",
 )  # fmt: skip
 WRITES = (
     "records.", "env_files.keep", "env_files.remove", "store.write", "store.commit",

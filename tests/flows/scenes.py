@@ -158,6 +158,7 @@ MORE: dict[str, Scene] = {
     "env_restore": Scene("varied", "env_restore", {**WHERE, "version": "master"}),
     "domain_setup, not waited for": Scene("active", "domain_setup", {**DOMAIN, "wait": False}, spoil=proved),
     "domain_setup, beside others": Scene("active", "domain_setup", DOMAIN, spoil=beside),
+    "registry_delete": Scene("active", "registry_delete", {"repository": "shop", "tag": "multi"}),
     "keys_rotate": Scene("active", "keys_rotate", {}),
     "server_add": Scene("active", "server_add", STORAGE),
     "server_remove": Led("active", "server_remove", {}, lead=_server),

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from codeb.flows import cleanup, deploy, mend, project_delete, project_purge, promote, rollback, undelete
+from codeb.flows import cleanup, deploy, image_delete, mend, project_delete, project_purge, promote, rollback, undelete
 from codeb.saga.step import Run
 from tests.flows.crash import SCENES, Sweep
 
@@ -19,6 +19,7 @@ FLOORS = {
     "promote, first": (40, 11), "promote": (58, 12), "promote, never proven": (44, 10), "rollback": (68, 14),
     "rollback, never proven": (85, 13), "cleanup of grace": (48, 9), "cleanup of deployed": (32, 7), "project_delete": (165, 13),
     "undelete": (690, 55), "undelete, never proven": (690, 55), "project_delete, purge": (105, 7),
+    "registry_gc": (39, 7),
     "mend beside a grace": (160, 12), "mend with nobody left": (260, 16), "mend what stands aside": (260, 20),
     "mend a stray and a dead proxy": (160, 10), "domain_setup": (300, 40),
     "deploy, with variables": (600, 58), "mend, with variables": (160, 12),
@@ -75,6 +76,7 @@ FAULTS: dict[str, tuple[ModuleType, str, dict[str, Any], str]] = {
     "undelete cannot put aside": (undelete, "containers", {"undo": None}, "undelete"),
     "undelete leaves its sites": (undelete, "sites", {"undo": None}, "undelete"),
     "purge leaves the containers": (project_purge, "containers", {"do": _nothing}, "project_delete, purge"),
+    "the images stay": (image_delete, "erase", {"do": _nothing}, "registry_gc"),
     "mend starts nothing": (mend, "containers", {"do": _nothing}, "mend with nobody left"),
     "mend leaves the site": (mend, "site", {"do": _nothing}, "mend beside a grace"),
     "mend leaves the switch": (mend, "switch", {"do": _nothing}, "mend what stands aside"),

@@ -75,3 +75,18 @@ def test_development_on_loopback(monkeypatch: pytest.MonkeyPatch, host: str) -> 
     monkeypatch.setenv("CODEB_ENV", "development")
     monkeypatch.setenv("CODEB_HOST", host)
     assert policy_of(config.load()).development is True
+
+
+def test_the_password_of_the_image_registry_is_shown_nowhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("CODEB_HOME", str(tmp_path))
+    monkeypatch.setenv("CODEB_IMAGE_REGISTRY_USER", "ci")
+    monkeypatch.setenv("CODEB_IMAGE_REGISTRY_PASSWORD", "canary-4711")
+    said = config.load()
+    assert said.image_registry_password.reveal() == "canary-4711"
+    rows = {row["variable"]: row["value"] for row in config.explained(said)}
+    assert (rows["CODEB_IMAGE_REGISTRY_USER"], rows["CODEB_IMAGE_REGISTRY_PASSWORD"]) == ("ci", "…")
+    assert "canary" not in repr(said) + str(rows)
+    monkeypatch.setenv("CODEB_IMAGE_REGISTRY_PASSWORD", "canary-4711\nx")
+    with pytest.raises(InvalidParams) as refused:
+        config.load()
+    assert "canary" not in refused.value.message

@@ -9,6 +9,7 @@ from codeb.contracts.dns import Dns
 from codeb.contracts.envs import EnvFiles
 from codeb.contracts.firewall import Firewall
 from codeb.contracts.health import Health
+from codeb.contracts.image_registry import ImageRegistry
 from codeb.contracts.ledger import Ledger
 from codeb.contracts.machines import Reach
 from codeb.contracts.outside import Outside
@@ -31,6 +32,8 @@ class Policy:
     home: Path
     base_domain: str = "localhost"
     image_registry: str = "127.0.0.1:5000"
+    image_history: int = 10
+    """of how many of an environment's newest successful deployments the image is kept in the image registry"""
     public_url: str = "http://{host}"
     """how a host is shown to people: scheme and, where it is not the default, the port"""
     server: str = "local"
@@ -76,6 +79,7 @@ class Kit:
     upkeep: Upkeep
     logs: Logs
     images: Images
+    image_registry: ImageRegistry
     ports: Ports
     proxy: Proxy
     proxy_upkeep: ProxyUpkeep

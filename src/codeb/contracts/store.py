@@ -82,6 +82,9 @@ class Deployments(Protocol):
     async def history(self, place: Place, limit: int) -> Sequence[Deployment]:
         """Newest first."""
 
+    async def wanted(self, successes: int) -> Sequence[Deployment]:
+        """Of every environment: what is pending, the newest `successes` that succeeded, the newest two that were promoted."""
+
 
 class Journal(Protocol):
     """Operations, their steps and their locks. A lock is per place; opening an operation takes it, closing frees it.

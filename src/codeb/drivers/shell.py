@@ -4,7 +4,7 @@ import asyncio
 import os
 import subprocess
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,6 +93,30 @@ def start_detached(arguments: Sequence[str], *, home: Path, output: Path, extra:
     # Should it end before CodeB does, somebody has to collect it, or it stays a zombie that looks alive.
     threading.Thread(target=child.wait, name=f"reap-{child.pid}", daemon=True).start()
     return child.pid
+
+
+def follow(arguments: Sequence[str], *, environment: Mapping[str, str], each: Callable[[str], None]) -> int:
+    """Run a program that works for whoever is at the command line, and hand on each line that it writes as it comes; gives its
+    exit code. It has `environment` and nothing else, and ends with this process.
+
+    Raises `Unavailable` when it cannot be started.
+    """
+    try:
+        child = subprocess.Popen(  # noqa: S603 - an argument list of our own, no shell
+            list(arguments), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=dict(environment),
+            encoding="utf-8", errors="replace",
+        )  # fmt: skip
+    except OSError as error:
+        raise _cannot_start(arguments[0], error) from error
+    with child:
+        try:
+            assert child.stdout is not None
+            for line in child.stdout:
+                each(line.rstrip("\r\n"))
+            return child.wait()
+        except BaseException:
+            child.terminate()
+            raise
 
 
 def _cannot_start(program: str, error: OSError) -> Unavailable:

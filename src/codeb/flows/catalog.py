@@ -8,6 +8,7 @@ from codeb.flows import (
     domain_delete,
     domain_setup,
     firewall,
+    image_delete,
     maintenance,
     mend,
     project_delete,
@@ -24,6 +25,7 @@ from codeb.saga.step import Saga
 
 SAGAS: tuple[Saga[Any], ...] = (
     deploy.SAGA, promote.SAGA, rollback.SAGA, cleanup.SAGA, project_delete.SAGA, undelete.SAGA,
-    project_purge.SAGA, restart.SAGA, mend.SAGA, domain_setup.SAGA, domain_delete.SAGA, maintenance.SAGA, firewall.SAGA,
+    project_purge.SAGA, image_delete.SAGA, restart.SAGA, mend.SAGA, domain_setup.SAGA, domain_delete.SAGA, maintenance.SAGA,
+    firewall.SAGA,
     storage_create.DATABASE, storage_create.REDIS, storage_rotate.ROTATE, storage_rotate.END, storage_delete.SAGA,
 )  # fmt: skip

@@ -287,3 +287,32 @@ def since(text: str) -> str:
     if not (DURATION.fullmatch(text) or RFC3339.fullmatch(text)):
         raise ValueError("a time is RFC 3339 (2026-01-31T10:00:00Z) or a span such as 30s, 10m, 2h, 1d")
     return text
+
+
+def repository(text: str) -> str:
+    """A repository of the image registry, without the registry's address: lower-case parts between slashes."""
+    if not text.isascii() or len(text) > 200 or not all(REPOSITORY_PART.fullmatch(part) for part in text.split("/")):
+        raise ValueError(
+            "a repository is lower-case letters, digits, '.', '_', '-' in parts between '/', such as shop or shop/web"
+        )
+    return text
+
+
+def tag(text: str) -> str:
+    if not TAG.fullmatch(text):
+        raise ValueError("a tag is up to 128 letters, digits, '_', '.', '-', not starting with '.' or '-'")
+    return text
+
+
+def image_digest(text: str) -> str:
+    if not DIGEST.fullmatch(text):
+        raise ValueError("a digest is sha256: and 64 lower-case hex digits")
+    return text
+
+
+def image_path(reference: str) -> str:
+    """The repository of a valid reference as its image registry knows it: without host, tag and digest."""
+    host, name = image_host(reference), reference.partition("@")[0]
+    path = name.removeprefix(f"{host}/") if host else name
+    head, slash, last = path.rpartition("/")
+    return f"{head}{slash}{last.partition(':')[0]}"

@@ -91,6 +91,14 @@ def database(said: Any) -> Secret:
     return Secret(text)
 
 
+def word(said: Any) -> Secret:
+    """A secret of one line. What is refused is not in the refusal."""
+    text = said.reveal() if isinstance(said, Secret) else said
+    if not isinstance(text, str) or len(text) > 4096 or not text.isprintable():
+        raise ValueError("it is a text of one line")
+    return Secret(text)
+
+
 def shown(address: Secret) -> str:
     """The address of a database, with `…` for its password and for whatever might be one."""
     text = address.reveal()

@@ -12,7 +12,7 @@ D = TypeVar("D")
 CHANGING = frozenset({
     "run", "keep", "shelve", "unshelve", "remove", "remove_network", "restart", "name_back",
     "prepare", "put_site", "remove_site", "set_live", "set_fallback", "draw",
-    "make_zone", "drop_zone", "change", "admit", "make", "allow", "dump", "drop",
+    "make_zone", "drop_zone", "change", "admit", "make", "allow", "dump", "drop", "erase",
 })  # fmt: skip
 
 
@@ -56,6 +56,7 @@ def fence_kit(kit: Kit, operation_id: str, fence: int) -> Kit:
         networks=_fenced(kit.networks, check),
         upkeep=_fenced(kit.upkeep, check),
         env_files=_fenced(kit.env_files, check),
+        image_registry=_fenced(kit.image_registry, check),
         proxy=_fenced(kit.proxy, check),
         proxy_upkeep=_fenced(kit.proxy_upkeep, check),
         curtain=_fenced(kit.curtain, check),

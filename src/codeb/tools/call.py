@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 log = logging.getLogger("codeb.tools")
 
-UPKEEP, UPKEEP_SECONDS = ("reconcile", "restart"), 15.0
+UPKEEP, UPKEEP_SECONDS = ("reconcile", "restart", "registry_delete", "registry_gc"), 15.0
 WAIT_SECONDS = 900.0
 """longer than any operation's own deadline and its undoing"""
 
@@ -281,7 +281,8 @@ class Call:
     ) -> Operation:
         """Begin an operation, or find the one this idempotency key began. `part` tells several of one call apart.
 
-        Upkeep that CodeB does by itself holds a place for moments that nobody asked for: it is waited for.
+        Upkeep that CodeB does by itself, and the deletion of images, hold a place for moments that nobody asked for: they are
+        waited for.
         """
 
         async def claim(registry: Registry, operation_id: str) -> str | None:

@@ -10,6 +10,7 @@ from pydantic import Field
 from codeb.contracts.store import Registry
 from codeb.errors import InvalidParams, Unavailable
 from codeb.flows import deploy, envs
+from codeb.flows.image_needs import not_while_deleting
 from codeb.flows.site import site_of
 from codeb.model import grammar
 from codeb.model.access import Role
@@ -157,6 +158,8 @@ async def _deploy(call: Call, params: DeployParams) -> Outcome:
 
     async def decide(registry: Registry) -> deploy.DeployInput:
         value = await _plan(call, params, registry, outside, site_is_new, stopped)
+        if not params.dry_run:
+            await not_while_deleting(registry, call.kit.policy, value.image)
         if params.plan_id is not None:
             pair = await registry.slots.pair(place)
             assert pair is not None

@@ -84,6 +84,17 @@ HealthPath = Annotated[
     AfterValidator(grammar.health_path),
     Field(description="the path that answers 2xx or 3xx when healthy", max_length=1024, examples=["/health"]),
 ]
+Repository = Annotated[
+    str,
+    AfterValidator(grammar.repository),
+    Field(description="a repository, without the image registry's address", max_length=200, examples=["shop"]),
+]
+ImageTag = Annotated[str, AfterValidator(grammar.tag), Field(description="a tag of it", max_length=128, examples=["1.4.2"])]
+ImageDigest = Annotated[
+    str,
+    AfterValidator(grammar.image_digest),
+    Field(description="a digest, as registry_tags shows it", max_length=71, examples=["sha256:" + "0" * 64]),
+]
 OperationId = Annotated[
     str,
     AfterValidator(grammar.operation_id),

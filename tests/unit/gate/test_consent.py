@@ -33,6 +33,7 @@ RISKY: dict[str, tuple[str, dict[str, Any]]] = {
     "db_rotate": ("rotated", {**WHERE, "endFormer": True}),
     "redis_rotate": ("rotated", {**WHERE, "endFormer": True}),
     "redis_delete": ("stored", {**WHERE, "confirm": "shop"}),
+    "registry_delete": ("active", {"repository": "shop", "tag": "old"}),
 }
 """tool -> the state it is possible in, and the call"""
 
@@ -74,8 +75,10 @@ def key_id(rig: Rig, key: Secret) -> str:
 
 
 def test_every_tool_that_destroys_is_risky_and_every_risky_one_is_tried_here() -> None:
-    # the end of a team is no project's: test_people has it; test_envs the one that reads; taking a right away waits for nobody
-    assert {tool.name for tool in TOOLS if tool.may_be_risky} - {"team_delete", "env_get"} == set(RISKY)
+    # the end of a team is no project's: test_people has it; test_envs the one that reads; taking a right away waits for nobody;
+    # registry_gc is a plan unless it is told otherwise: test_image_cleanup
+    elsewhere = {"team_delete", "env_get", "registry_gc"}
+    assert {tool.name for tool in TOOLS if tool.may_be_risky} - elsewhere == set(RISKY)
     free = {tool.name for tool in TOOLS if tool.risk == "destroys" and not tool.may_be_risky}
     assert free == {"token_revoke", "member_remove"}
     for name, (_, params) in RISKY.items():
@@ -134,7 +137,8 @@ async def test_it_waits_for_another_identity_and_is_done_once(name: str) -> None
         assert (await process.ok("approval_list"))["approvals"] == []
         details = await needed(process, key, name, params)
         assert (details["planId"], details["changes"]) == (plan["planId"], plan["changes"])
-        assert details["touches"]["ports" if name != "domain_delete" else "hosts"]
+        reach = {"domain_delete": "hosts", "registry_delete": "images"}
+        assert details["touches"][reach.get(name, "ports")]
         # neither the plan alone nor a confirm that the caller fills in is a yes
         for more in (
             {"planId": plan["planId"]},

@@ -58,6 +58,7 @@ CHANGING: dict[str, tuple[str, dict[str, Any]]] = {
     "firewall_allow": ("active", {"projectName": "shop", "port": 4100, "cidr": "192.0.2.0/24"}),
     "firewall_deny": ("active", {"projectName": "shop", "port": 4100}),
     "firewall_sync": ("active", {"fix": True}),
+    "registry_delete": ("active", {"repository": "shop", "tag": "old"}),
 }
 
 
@@ -96,7 +97,8 @@ async def test_nothing_is_coerced(port: Any) -> None:
 
 def test_every_changing_tool_is_rehearsed_here() -> None:
     # these need something to cancel, to settle, to end, and keys: test_operations_logs_health, test_unreplayed, test_people and
-    # test_master_key, test_envs, test_consent and test_servers rehearse them
+    # test_master_key, test_envs, test_consent and test_servers rehearse them; registry_gc is a plan unless it is told
+    # otherwise: test_image_cleanup
     elsewhere = {
         "operation_cancel",
         "conflict_settle",
@@ -108,6 +110,7 @@ def test_every_changing_tool_is_rehearsed_here() -> None:
         "reject",
         "env_restore",
         "server_remove",
+        "registry_gc",
     }
     assert set(CHANGING) | elsewhere == {tool.name for tool in TOOLS if tool.changes}
 

@@ -1,6 +1,7 @@
 """Images on a Docker Engine, and the fetching of them."""
 
 import asyncio
+import base64
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 from codeb.drivers.runtime.docker_client import DockerClient, Refused, limit
 from codeb.errors import NotFound, PublicError, Unavailable
 from codeb.model import grammar
+from codeb.model.secret import Secret
 from codeb.model.specs import Image
 
 SILENCE_SECONDS = 60.0
@@ -25,8 +27,9 @@ class Stalled(Unavailable):
 class DockerImages:
     """`Images` of one engine. The engine itself does the fetching, with what it knows of proxies and certificates."""
 
-    def __init__(self, client: DockerClient) -> None:
+    def __init__(self, client: DockerClient, signed: Mapping[str, Secret] | None = None) -> None:
         self._client = client
+        self._signed = signed or {}
 
     async def resolve(self, reference: str) -> Image:
         """See `Images.resolve`. Takes as long as the fetch does; safe to cancel: what came stays for the next try.
@@ -81,7 +84,12 @@ class DockerImages:
             wanted += ":latest"  # without a tag the engine would fetch every one
         digest = None
         patience, heard = asyncio.timeout(SILENCE_SECONDS), dict[str, object]()
-        fetch = self._client.stream("POST", "images/create", params={"fromImage": wanted}, allowed=limit(total))
+        # only to the host it is for
+        word = self._signed.get(grammar.image_host(reference) or "")
+        headers = {"X-Registry-Auth": word.reveal()} if word is not None else None
+        fetch = self._client.stream(
+            "POST", "images/create", params={"fromImage": wanted}, headers=headers, allowed=limit(total)
+        )  # fmt: skip
         try:
             async with patience, fetch as response:
                 async for line in response.content:
@@ -99,6 +107,15 @@ class DockerImages:
             where = grammar.image_host(reference) or "The image registry"
             raise Stalled(f"{where} sent nothing of {reference} for {SILENCE_SECONDS:g} s.") from silent
         return digest
+
+
+def sign_in(address: str, user: str, password: Secret) -> dict[str, Secret]:
+    """By host what the engine has to show the image registry there; nothing without a user."""
+    if not user:
+        return {}
+    host = address.partition("/")[0]
+    said = {"username": user, "password": password.reveal(), "serveraddress": host}
+    return {host: Secret(base64.urlsafe_b64encode(json.dumps(said).encode()).decode())}
 
 
 def _bare(reference: str) -> str:

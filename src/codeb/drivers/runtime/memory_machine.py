@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from codeb.errors import Conflict, Unavailable
+from codeb.model.images import Manifest
 from codeb.model.specs import Address, Answer, Health, Image, LogLine, UnitSpec
 
 
@@ -82,6 +83,12 @@ class Machine:
         self.down = False
         """the container runtime does not answer"""
         self.registry_down = False
+        self.pushed: dict[str, tuple[dict[str, str], dict[str, Manifest]]] = {}
+        """what the image registry has, by repository: tags, and manifests by digest"""
+        self.secretive = False
+        """the image registry does not tell which repositories it has"""
+        self.erases_nothing = False
+        """the image registry has deletion switched off"""
         self.effects: list[str] = []
         """every change in order, such as `start shop-production-blue`"""
         self.trap: Callable[[str], None] | None = None

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, func, insert, or_, select, update
 
 from codeb.drivers.store import rows
 from codeb.drivers.store.schema import deployments, port_leases, project_slots, projects
@@ -181,3 +181,17 @@ class SqlDeployments:
         here = (_DEPLOYMENTS.project == place.project) & (_DEPLOYMENTS.environment == place.environment)
         newest = select(deployments).where(here).order_by(_DEPLOYMENTS.id.desc()).limit(limit)
         return [rows.deployment_of(row) for row in (await self._tx.read(newest)).all]
+
+    async def wanted(self, successes: int) -> Sequence[Deployment]:
+        here = (_DEPLOYMENTS.project, _DEPLOYMENTS.environment)
+        promoted = _DEPLOYMENTS.promoted_at.is_not(None)
+        turn = func.row_number().over(partition_by=(*here, _DEPLOYMENTS.status), order_by=_DEPLOYMENTS.id.desc())
+        live = func.row_number().over(partition_by=(*here, promoted), order_by=_DEPLOYMENTS.id.desc())
+        ranked = select(_DEPLOYMENTS.id, turn.label("turn"), live.label("live")).subquery()
+        chosen = or_(
+            _DEPLOYMENTS.status == "pending",
+            (_DEPLOYMENTS.status == "success") & (ranked.c.turn <= successes),
+            promoted & (ranked.c.live <= 2),
+        )
+        found = select(deployments).join(ranked, ranked.c.id == _DEPLOYMENTS.id).where(chosen).order_by(_DEPLOYMENTS.id.desc())
+        return [rows.deployment_of(row) for row in (await self._tx.read(found)).all]

@@ -89,6 +89,9 @@ def run(session: Session, tool: ToolView, params: dict[str, Any], key: str) -> i
     answer = asked(session, tool, {**params, "wait": False}, key)
     if not answer.ok:
         return session.failed(answer)
+    if answer.body.get("dryRun"):
+        plan(answer.body)
+        return exits.OK
     # an answer without a state is a whole one: there was nothing to wait for
     if "state" not in answer.body or "operationId" not in answer.body or not waits:
         show.success(answer.body)
@@ -153,4 +156,7 @@ def told(operation: dict[str, Any], result: dict[str, Any]) -> tuple[str, list[d
         grace = result["gracePeriod"]
         why = f"return to the version before, at once, for {grace['hoursRemaining']:g} hours"
         return said, [{"tool": "rollback", "params": where, "why": why}]
+    if "reclaim" in result:
+        left = f", {len(result['left'])} left" if result["left"] else ""
+        return f"{len(result['deleted'])} manifests deleted{left}. {result['reclaim']}", []
     return f"{operation['summary']}: {operation['state']}.", []

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import click
@@ -31,6 +32,8 @@ class Ended(Exception):
 class Session:
     api_url: str | None = None
     sleep: Callable[[float], None] = field(default=time.sleep)
+    tree: Path | None = None
+    """the source tree that the command is about; None: the folder it is called in"""
     told: bool = False
     """whether it was said that this command is older than the server"""
 
@@ -40,7 +43,7 @@ class Session:
 
     @cached_property
     def repository(self) -> settings.Repository:
-        found = settings.repository()
+        found = settings.repository(self.tree)
         for text in found.warnings:
             show.warn(text)
         return found

@@ -155,6 +155,16 @@ def test_completion_scripts(shell: str, we: We) -> None:
     assert "_WE_COMPLETE" in said.out
 
 
+def test_a_clean_up_without_a_plan_shows_one_and_says_how_to_go_on(fake: Fake, we: We) -> None:
+    plan = {"dryRun": True, "planId": "plan_1", "changes": ["delete shop@sha256:0 (v1; 9 bytes)"], "plan": {}, "warnings": []}
+    again = {"tool": "registry_gc", "params": {"keep": 3, "planId": "plan_1"}, "why": "do exactly this"}
+    fake.says("registry_gc", {"success": True, "summary": "Would delete 1 manifest.", **plan, "next": [again]})
+    said = we("registry", "gc", "--keep", "3", "--yes")
+    assert fake.asked("registry_gc") == [{"keep": 3, "wait": False}]
+    assert (said.code, "Nothing was changed." in said.out, "delete shop@sha256:0" in said.out) == (0, True, True)
+    assert "we registry gc --keep 3 --plan-id plan_1" in said.err
+
+
 def test_completion_offers_commands_and_projects(fake: Fake, we: We) -> None:
     from click.shell_completion import ShellComplete
 

@@ -42,6 +42,7 @@ class Attack:
         """Version 2 live, version 1 in grace, so that no field is refused for want of something to ask about."""
         builder, name = Builder(), self.stage.project
         self.stage.call("project_create", projectName=name, healthPath="/health")
+        self.stage.call("env_set", projectName=name, values={"LOG_LEVEL": "info"})
         said: dict[str, Any] = {}
         for version in ("v1", "v2"):
             builder.app(f"codebtest-app:{version}", version)

@@ -37,6 +37,7 @@ from codeb.model.specs import Live, Site
 from codeb.saga.engine import Engine
 from codeb.tools.catalog import BY_NAME
 from codeb.tools.tool import Tool
+from tests.kit_envs import WatchedEnvFiles, env_faults, env_print
 from tests.kit_firewall import machines, wall_faults
 from tests.kit_parts import (
     START,
@@ -44,12 +45,9 @@ from tests.kit_parts import (
     Clock,
     Died,
     WatchedDns,
-    WatchedEnvFiles,
     WatchedProxy,
     WiredHealth,
     World,
-    env_faults,
-    env_print,
     inline,
     names_at_odds,
     names_of,

@@ -8,15 +8,12 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from codeb.contracts.envs import EnvCopy
 from codeb.contracts.store import Snapshot
 from codeb.drivers.dns.memory import MemoryDns
-from codeb.drivers.envs.memory import MemoryEnvFiles
 from codeb.drivers.health.memory import MemoryHealth
 from codeb.drivers.images.memory import MemoryImageRegistry
 from codeb.drivers.proxy.memory import MemoryProxy
 from codeb.drivers.runtime.memory_machine import Machine
-from codeb.drivers.store.sql import SqlStore
 from codeb.drivers.store.sqlite import SqliteDatabase
 from codeb.drivers.vault.aesgcm import AesGcmVault
 from codeb.drivers.vault.memory import MemoryKeyFile
@@ -78,21 +75,6 @@ def unlocked(keys: MemoryKeyFile) -> AesGcmVault:
         vault.begin()
     vault.shut(None)
     return vault
-
-
-def env_print(machine: Machine, files: MemoryEnvFiles) -> dict[str, Any]:
-    """The variables of every container, and of every file for what runs; without when they were written."""
-    boxes = {box.name: box.spec.env for box in machine.boxes.values() if box.spec}
-    said = {path: [each for each in text.split("\n") if not each.startswith("#")] for path, text in files.files.items()}
-    return {"boxes": boxes, "files": {path: lines for path, lines in said.items() if path.startswith("env/")}}
-
-
-async def env_faults(store: SqlStore, files: MemoryEnvFiles) -> list[str]:
-    """Where the files of variables are not what the registry says."""
-    async with store.read() as registry:
-        heads = await registry.envs.heads()
-    found = [] if heads == files.at else [f"the env files have {files.at}, the registry {heads}"]
-    return found + [f"{path} is of nobody" for path in files.files if path.split("/")[1] not in store.snapshot.projects]
 
 
 def pushed(images: MemoryImageRegistry) -> None:
@@ -175,28 +157,6 @@ class World:
 
     async def check(self) -> Finding:
         return Finding("clock", "pass", "steady")
-
-
-class WatchedEnvFiles(MemoryEnvFiles):
-    """Dies at the same trap as the rest; a write is one effect."""
-
-    def __init__(self, machine: Machine) -> None:
-        super().__init__()
-        self.machine = machine
-
-    async def keep(self, place: Place, copy: EnvCopy) -> None:
-        self._see(f"before env files of {place.key}")
-        await super().keep(place, copy)
-        self._see(f"after env files of {place.key}")
-
-    async def remove(self, project: str) -> None:
-        self._see(f"before removing env files of {project}")
-        await super().remove(project)
-        self._see(f"after removing env files of {project}")
-
-    def _see(self, point: str) -> None:
-        if self.machine.trap:
-            self.machine.trap(point)
 
 
 async def acted(machine: Machine, what: str, act: Coroutine[Any, Any, Any]) -> Any:

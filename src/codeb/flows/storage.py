@@ -8,10 +8,11 @@ from codeb.contracts.databases import Caches, Databases
 from codeb.contracts.kit import Kit
 from codeb.contracts.store import Registry
 from codeb.errors import Conflict, NotFound
+from codeb.flows import envs
 from codeb.model.names import Place
 from codeb.model.sealed import about_storage
 from codeb.model.secret import Secret
-from codeb.model.storage import Holding, Kind, Password, Storage, generated_env
+from codeb.model.storage import ENV, Holding, Kind, Password, Storage, generated_env
 from codeb.saga.step import Run
 
 DUMP_SECONDS = 3600.0
@@ -61,8 +62,12 @@ async def password(kit: Kit, storage_id: str, generation: int) -> Secret:
     """Raises `Conflict` (`password_gone`) when it is not on record."""
     found = (await passwords(kit, storage_id)).get(generation)
     if found is None:
-        raise Conflict("The password of this storage is not on record.", code="password_gone", hint="See db_list.")
+        raise _gone()
     return found
+
+
+def _gone() -> Conflict:
+    return Conflict("The password of this storage is not on record.", code="password_gone", hint="See db_list.")
 
 
 async def admit(kit: Kit, value: StorageInput, generation: int) -> None:
@@ -96,8 +101,25 @@ async def final_dump(run: Run[Any], value: StorageInput) -> str | None:
         return None
 
 
-async def env_of(kit: Kit, place: Place) -> Mapping[str, Secret]:
-    """What an app in this environment is told of its storage, as of now: the join with the environment's versions."""
-    found = await kit.store.consult(lambda registry: registry.storages.all(place.project))
-    here = [each for each in found if each.place == place and each.ready]
-    return generated_env([(each, await password(kit, each.id, each.generation)) for each in here])
+async def tell(run: Run[Any], registry: Registry, value: StorageInput) -> None:
+    """The environment's variables say what it has, as this transaction has it: what the next deployment gets.
+
+    Raises `Conflict` (`password_gone`), and as `Vault.open` and `envs.generated` do.
+    """
+    held = await registry.storages.get(value.place, value.kind)
+    words = {each.generation: each for each in await registry.storages.passwords(value.id)}
+    if held is None or held.id != value.id or held.generation not in words:
+        raise _gone()
+    known = words[held.generation]
+    word = run.kit.vault.open(known.sealed, about_storage(known.storage_id, known.generation))
+    await envs.generated(run.kit, registry, value.place, generated_env([(held, word)]), by=run.operation.actor)
+
+
+async def untell(run: Run[Any], registry: Registry, value: StorageInput) -> None:
+    """The environment's variables do not speak of it any more. Raises as `envs.generated` does."""
+    await envs.generated(run.kit, registry, value.place, {}, without=ENV[value.kind], by=run.operation.actor)
+
+
+async def publish(run: Run[StorageInput]) -> None:
+    """Its files of variables say so too; the timer does it where this cannot."""
+    await envs.publish(run.kit, run.input.place)

@@ -1,6 +1,6 @@
 """A database, or a part of a Redis, for one environment.
 
-PostgreSQL: role -> database -> RECORD        Redis: user -> RECORD
+PostgreSQL: role -> database -> RECORD -> files        Redis: user -> RECORD -> files
 
 The registry's row and the sealed password are made in the transaction that opens it, and go with one that fails.
 """
@@ -9,7 +9,7 @@ from typing import Any
 
 from codeb.contracts.store import Registry
 from codeb.errors import PublicError
-from codeb.flows.storage import StorageInput, admit, server_of
+from codeb.flows.storage import StorageInput, admit, publish, server_of, tell
 from codeb.model.storage import ENV, Stage
 from codeb.saga.step import Run, Saga, Step
 
@@ -29,6 +29,7 @@ async def _gone(run: Run[StorageInput]) -> None:
 
 async def _record(run: Run[StorageInput], registry: Registry) -> None:
     await registry.storages.change(run.input.id, state=Stage.READY)
+    await tell(run, registry, run.input)
 
 
 async def _failed(run: Run[StorageInput], registry: Registry, fault: PublicError) -> None:
@@ -51,7 +52,8 @@ DATABASE: Saga[StorageInput] = Saga(
     steps=(
         Step("role", "an owner that nobody logs in as, and a login that acts as it", do=_admit, undo=_gone),
         Step("database", "a database that nobody else may enter", do=_database, undo=_gone),
-        Step("record", "it is the environment's", record=_record, commits=True),
+        Step("record", "it is the environment's, and its variables say so", record=_record, commits=True),
+        Step("files", "so do the files of its variables", do=publish),
     ),
     deadline=lambda policy: policy.deploy_seconds,
     result=_result,
@@ -65,7 +67,8 @@ REDIS: Saga[StorageInput] = Saga(
     input=StorageInput,
     steps=(
         Step("user", "a user that reaches keys and channels of its own prefix alone", do=_admit, undo=_gone),
-        Step("record", "it is the environment's", record=_record, commits=True),
+        Step("record", "it is the environment's, and its variables say so", record=_record, commits=True),
+        Step("files", "so do the files of its variables", do=publish),
     ),
     deadline=lambda policy: policy.deploy_seconds,
     result=_result,

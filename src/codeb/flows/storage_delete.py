@@ -1,6 +1,6 @@
 """The end of a database or of a part of a Redis, never without a final dump.
 
-close -> dump -> RETIRE -> drop -> forget
+close -> dump -> RETIRE -> files -> drop -> forget
 
 Nobody writes from `close` on, so the dump has everything. Before the commit point all goes back: a failed dump deletes
 nothing. A deletion whose later steps failed leaves it `deleting`; calling it again finishes it, with the dump it has.
@@ -11,7 +11,8 @@ from typing import Any
 
 from codeb.contracts.store import Registry
 from codeb.errors import StepFailed
-from codeb.flows.storage import DUMP_SECONDS, StorageInput, final_dump, server_of
+from codeb.flows import envs
+from codeb.flows.storage import DUMP_SECONDS, StorageInput, final_dump, server_of, untell
 from codeb.model.storage import Stage
 from codeb.saga.step import Run, Saga, Step
 
@@ -38,6 +39,11 @@ async def _dump(run: Run[EndInput]) -> dict[str, Any]:
 
 async def _retire(run: Run[EndInput], registry: Registry) -> None:
     await registry.storages.change(run.input.part.id, state=Stage.DELETING, backup=run.outputs["dump"]["path"])
+    await untell(run, registry, run.input.part)
+
+
+async def _files(run: Run[EndInput]) -> None:
+    await envs.publish(run.kit, run.input.part.place)
 
 
 async def _drop(run: Run[EndInput]) -> None:
@@ -66,6 +72,7 @@ SAGA: Saga[EndInput] = Saga(
         Step("close", "nobody writes to it any more", do=_close, undo=_open),
         Step("dump", "a final dump that can be read", do=_dump),
         Step("retire", "it cannot be used any more", record=_retire, commits=True),
+        Step("files", "the files of the variables do not speak of it any more", do=_files),
         Step("drop", "it is gone from the server, with its logins", do=_drop),
         Step("forget", "it is not on record any more", record=_forget),
     ),

@@ -1,6 +1,6 @@
 """A new password without downtime: for a time both let in.
 
-rotate: login -> RECORD        end of the former one: END -> logins -> forget
+rotate: login -> RECORD -> files        end of the former one: END -> logins -> forget
 
 Containers know the password they were started with. From the record on deployments get the new one; the former one ends
 when no slot holds a version from before, or when somebody says so. An end whose later steps failed is tried again.
@@ -10,7 +10,7 @@ from typing import Any
 
 from codeb.contracts.store import Registry
 from codeb.errors import PublicError, StepFailed
-from codeb.flows.storage import StorageInput, admit, only
+from codeb.flows.storage import StorageInput, admit, only, publish, tell
 from codeb.saga.step import Run, Saga, Step
 
 
@@ -26,6 +26,7 @@ async def _record(run: Run[StorageInput], registry: Registry) -> None:
     await registry.storages.change(
         run.input.id, generation=run.input.generation + 1, rotated_at=run.kit.world.now()
     )  # fmt: skip
+    await tell(run, registry, run.input)
 
 
 async def _failed(run: Run[StorageInput], registry: Registry, fault: PublicError) -> None:
@@ -47,6 +48,7 @@ ROTATE: Saga[StorageInput] = Saga(
     steps=(
         Step("login", "a new password lets in, beside the one in use", do=_login, undo=_only_the_former),
         Step("record", "deployments get the new one from now on", record=_record, commits=True),
+        Step("files", "the files of the variables say it too", do=publish),
     ),
     deadline=lambda policy: policy.deploy_seconds,
     result=lambda run: _told(run, rotated=True, generation=run.input.generation + 1),

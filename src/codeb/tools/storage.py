@@ -6,7 +6,7 @@ from pydantic import Field
 
 from codeb.contracts.store import Registry
 from codeb.errors import Conflict, InvalidParams, NotFound
-from codeb.flows import storage_create, storage_delete, storage_rotate
+from codeb.flows import envs, storage_create, storage_delete, storage_rotate
 from codeb.flows.storage import StorageInput, input_of, new_password, server_of
 from codeb.flows.storage_delete import EndInput
 from codeb.model.journal import Operation
@@ -165,6 +165,7 @@ async def create(call: Call, params: StorageParams, kind: Kind) -> Outcome:
     async def decide(registry: Registry) -> StorageInput:
         await call.ready(registry, place.project)
         _draft_create(call, place, kind, await registry.storages.get(place, kind)).still_fits(params)
+        await _free(call, registry, place, kind)
         made = Storage(
             call.kit.world.new_id("sto"), place, kind, name_of(place, kind), endpoint.host, endpoint.port, Stage.CREATING, 1,
             call.kit.world.now(), call.actor.name,
@@ -175,6 +176,17 @@ async def create(call: Call, params: StorageParams, kind: Kind) -> Outcome:
 
     saga = storage_create.DATABASE if kind is Kind.POSTGRES else storage_create.REDIS
     return await _created(call, params, await call.open(saga, (place,), decide), kind)
+
+
+async def _free(call: Call, registry: Registry, place: Place, kind: Kind) -> None:
+    """Raises `Conflict` (`env_set_by_hand`): what somebody wrote under these names is not replaced in passing."""
+    env = (await envs.newest(call.kit, registry, place)).env
+    if by_hand := [name for name in ENV[kind] if name in env.values and name not in env.generated]:
+        raise Conflict(
+            f"{place.key} has {', '.join(by_hand)} already, written by hand; nothing was done.", code="env_set_by_hand",
+            hint="Take them out first (env_set with unset), if the new one is to take their place; they stay in env_history.",
+            details={"keys": by_hand},
+        )  # fmt: skip
 
 
 async def _created(call: Call, params: StorageParams, operation: Operation, kind: Kind) -> Outcome:

@@ -46,7 +46,7 @@ async def test_declared_is_observed(name: str, role: Role) -> None:
         assert rig.effects() == []
 
 
-@pytest.mark.parametrize("name", OPERATORS)
+@pytest.mark.parametrize("name", sorted(OPERATORS))
 async def test_what_concerns_every_team_is_for_the_operators_alone(name: str) -> None:
     async with begin("grace") as rig:
         process, rival, before = rig.boot(), await add_key(rig, team="rivals"), rig.keys.keys

@@ -185,6 +185,7 @@ FUZZED: Counter[tuple[str, GenerationMode]] = Counter()
 
 
 @pytest.mark.docker
+@pytest.mark.timeout(1800 if FULL else 300)  # audit_verify reads the whole log, which grows with every call
 @pytest.mark.proxy
 @pytest.mark.parametrize("mode", list(GenerationMode))
 @pytest.mark.parametrize("name", ["health", "tool", *BY_NAME])

@@ -21,6 +21,8 @@ from codeb.entry.surface import openapi, path_of, surface
 from codeb.entry.version import VERSION
 from codeb.gate.validate import validate, wire_names
 from codeb.tools.catalog import BY_NAME, TOOLS
+from tests.ports import free_block
+from tests.real_registry import serving
 from tests.stage import Stage
 
 FULL = os.environ.get("CODEB_TEST_SIZE") == "full"
@@ -159,7 +161,7 @@ def test_the_frozen_surface_is_what_the_catalogue_says() -> None:
 
 @pytest.fixture(scope="module")
 def stage() -> Iterator[Stage]:
-    with Stage(pairs=20) as made:
+    with serving(free_block(1)) as registry, Stage(pairs=20, **registry.settings) as made:
         made.call("project_create", projectName="shop")
         yield made
 
@@ -187,6 +189,7 @@ FUZZED: Counter[tuple[str, GenerationMode]] = Counter()
 @pytest.mark.docker
 @pytest.mark.timeout(1800 if FULL else 300)  # audit_verify reads the whole log, which grows with every call
 @pytest.mark.proxy
+@pytest.mark.images
 @pytest.mark.parametrize("mode", list(GenerationMode))
 @pytest.mark.parametrize("name", ["health", "tool", *BY_NAME])
 def test_the_server_answers_as_the_document_says(
@@ -208,6 +211,7 @@ def test_the_server_answers_as_the_document_says(
 
 @pytest.mark.docker
 @pytest.mark.proxy
+@pytest.mark.images
 def test_the_fuzzer_left_a_server_in_good_order(stage: Stage) -> None:
     assert "Traceback" not in stage.log
     assert stage.call("health_check")["status"] in ("pass", "warn")

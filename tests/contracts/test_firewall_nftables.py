@@ -376,17 +376,21 @@ def _last(machine: Net, chain: str) -> int:
     return int([each["rule"]["handle"] for each in table if "rule" in each][-1])
 
 
-async def test_who_may_not_act_changes_nothing(machine: Net, tmp_path: Path) -> None:
-    """P6."""
+@pytest.mark.parametrize("calls", [0, 1])
+async def test_who_may_not_act_changes_nothing(machine: Net, tmp_path: Path, calls: int) -> None:
+    """P6: at once, or by the time its guard is there."""
+    left = iter(range(calls))
 
-    def refuses() -> None:
-        raise FenceLost("another process leads")
+    def permit() -> None:
+        if next(left, None) is None:
+            raise FenceLost("another process leads")
 
     program = ("ip", "netns", "exec", machine.machine, "nft")
-    firewall = NftablesFirewall(tmp_path / "firewall", GATES, refuses, program=program)
+    firewall = NftablesFirewall(tmp_path / "firewall", GATES, permit, program=program)
     with pytest.raises(FenceLost):
         await firewall.change([LAN], [], proven)
     assert "codeb" not in ruleset_of(machine)
+    assert pending.left(tmp_path / "firewall") == []
 
 
 async def test_without_a_guard_nothing_is_changed(machine: Net, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,10 +8,12 @@ import pytest
 
 from codeb.contracts.kit import Kit
 from codeb.entry.reconciler import Reconciler
+from codeb.errors import FenceLost
 from codeb.flows import firewall
 from codeb.model.access import Role
 from codeb.model.firewall import Opening, Transport
 from codeb.model.specs import Finding
+from codeb.saga.fence import fence_kit
 from tests.flows.crash import Sweep
 from tests.flows.scenes import ALL
 from tests.kit import Process, Rig, add_key, begin
@@ -229,6 +231,17 @@ async def test_one_change_at_a_time() -> None:
         assert {each.body["code"] for each in said if not each.ok} <= {"operation_in_progress"}
         assert len(wall(rig)) == len(good)
         assert await rig.faults() == []
+
+
+async def test_a_stale_holder_changes_nothing() -> None:
+    """P6."""
+    async with begin("active") as rig:
+        process = rig.boot()
+        done = await process.ok("firewall_allow", **OPEN)
+        stale = fence_kit(process.kit, done["operationId"], 1)
+        with pytest.raises(FenceLost):
+            await stale.firewall.change([STRANGER], [], firewall.trusted)
+        assert list(wall(rig)) == [f"4100/tcp from {CIDR}"]
 
 
 # who may

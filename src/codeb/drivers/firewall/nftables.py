@@ -149,6 +149,8 @@ class NftablesFirewall:
 
     async def _apply(self, token: str, text: bytes, openings: Sequence[Opening], proof: Proof) -> None:
         """Raises `StepFailed` (`firewall_refused`, `firewall_unproven`), and whatever `proof` raises."""
+        # last: the guard may have taken its time, and nothing is waited for between this and the act
+        self._permit()
         said = await self._nft("-f", "-", stdin=text)
         table = await self._table() if said.code == 0 else None
         if table is None or set(openings) - (table.input & table.forward):

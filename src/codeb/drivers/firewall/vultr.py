@@ -147,6 +147,8 @@ class VultrFirewall:
         """Raises `StepFailed` for what is refused, `Unavailable` for the rest. `missing`: a 404 is as good as done."""
         headers = {"Authorization": f"Bearer {self._key.reveal()}", "Accept": "application/json"}
         for attempt in range(TRIES):
+            if method != "GET":
+                self._permit()
             try:
                 async with httpx2.AsyncClient(trust_env=False, timeout=CALL_SECONDS, follow_redirects=False) as client:
                     answer = await client.request(method, url, params=params, json=json, headers=headers)

@@ -6,6 +6,7 @@ CONSENT = "unit/gate/test_consent.py"
 ONCE = "unit/gate/test_consent_once.py"
 EDGES = "unit/gate/test_asking.py"
 APPROVALS = "unit/model/test_approvals.py"
+PEOPLE = "unit/tools/test_people.py"
 
 consent = guards_of("gate/consent.py", EDGES, CONSENT, ONCE)
 ASKING = (
@@ -69,9 +70,10 @@ IDENTITY = (
     approvals("return asked.team == actor.team and not actor.projects", "return not actor.projects"),
     approvals("return actor.sees_project(asked.project, asked.team)", "return asked.team == actor.team"),
     approvals('keys.get((found.created_by or "").rpartition("/")[2])', "None"),
-    approvals("if not line or decider.key_id == asked.requested_key:", "if not line:"),
-    approvals("if not line or decider.key_id == asked.requested_key:", "if decider.key_id == asked.requested_key:"),
-    approvals("if any(each.id == asked.requested_key for each in line):", "if False:"),
+    approvals("if not line or decider.key_id == asker_key:", "if not line:"),
+    approvals("if not line or decider.key_id == asker_key:", "if decider.key_id == asker_key:"),
+    approvals("if any(each.id == asker_key for each in line):", "if False:"),
+    approvals("member = asker.member if asker else None", "member = None"),
     approvals("(member in makers or any(each.member == member for each in line))", "any(each.member == member for each in line)"),
     approvals("(member in makers or any(each.member == member for each in line))", "member in makers"),
     approvals("any(each.member == member for each in line))", "line[0].member == member)"),
@@ -81,6 +83,11 @@ IDENTITY = (
     approvals("if any(each.approval is Approval.HUMAN for each in line):", "if line[0].approval is Approval.HUMAN:"),
     approvals('frozenset({"agent", "ci"})', 'frozenset({"agent"})'),
     approvals('return people.actor(asked.decided_key or "") is None', "return False"),
+    approvals("and actor.role.covers(Role.MEMBER)}", "}", PEOPLE),
+    approvals("if (actor := people.actor(key.id)) and actor", "if (actor := Actor(key.id, team, key.role)) and actor", PEOPLE),
+    approvals("each.role.covers(asker.role.lesser(Role.ADMIN)) and not not_another", "not not_another", PEOPLE),
+    approvals("asker.role.lesser(Role.ADMIN)", "asker.role", PEOPLE),
+    approvals("and not not_another(each, key_id, people.keys)", "", PEOPLE),
     approvals("STANDS_FOR = timedelta(hours=1)", "STANDS_FOR = timedelta(hours=1, seconds=1)"),
 )
 
@@ -90,25 +97,23 @@ DECIDING = (
     tools("asked.requested_key == call.actor.key_id:\n        next_", "True:\n        next_"),
     tools("and asked.requested_key != call.actor.key_id and call.actor", "and call.actor"),
     tools('and call.actor.may_use("approve", Role.MEMBER):', "and True:"),
-    tools("        call.project(params.project_name, deleted=True)\n", "        pass\n"),
+    tools("call.past(params.project_name))", "())", "unit/gate/test_together.py"),
     tools("team=call.actor.team, projects=reach", "team=call.actor.team, projects=None"),
     tools("if params.project_name else call.actor.projects or None", "if params.project_name else None"),
     tools("found[: params.limit]", "found"),
     tools("roles.get(asked.tool, Role.OWNER)", "roles.get(asked.tool, Role.MEMBER)"),
     tools("if not actor.may_use(asked.tool, role) or not", "if not"),
     tools("not (asked.environment is None or actor.may_touch(asked.environment)):", "False:"),
-    tools("if who := not_another(actor, asked, keys):", "if (who := not_another(actor, asked, keys)) and False:"),
+    tools("if who := not_another(actor, asked.requested_key, people.keys):", "if who := '':"),
     tools("if stands in (Decision.STALE, Decision.EXPIRED):", "if stands is Decision.STALE:"),
     tools("if stands in (Decision.STALE, Decision.EXPIRED):", "if stands is Decision.EXPIRED:"),
     tools("if stands is not Decision.WAITING:", "if False:"),
-    tools(
-        "    _refuse(call, asked, roles)\n",
-        "",
-        same="a first look outside the transaction; the one inside refuses the same calls",
-    ),
-    tools("        _refuse(call, fresh, roles)\n", ""),
+    tools("    _refuse(call, asked, roles, known(call))\n", ""),
+    tools("        _refuse(mine, fresh, roles, people)\n", ""),
+    tools("_refuse(mine, fresh, roles, people)", "_refuse(mine, fresh, roles, known(call))", ONCE),
+    tools("actor, now = caller(call, people, Role.MEMBER), people.now", "actor, now = call.actor, people.now", ONCE),
     tools("        _draft(call.tool, fresh).still_fits(params)\n", ""),
-    tools("fresh = await _found(registry, call, params.approval_id)", "fresh = asked"),
+    tools("fresh = await _found(registry, mine, params.approval_id)", "fresh = asked"),
 )
 
 GUARDS: tuple[Guard, ...] = (*ASKING, *IDENTITY, *DECIDING)

@@ -58,14 +58,15 @@ DOOR = (
     door("[each.name for each in self.offered(actor)]", "list(self._tools)", RIGHTS),
     door("grammar.idempotency_key(header)", "pass"),
     door("if said not in (None, header):", "if False:"),
-    door("if tool.changes and not dry and (first := await call.first_answer()):", "if False:"),
-    door("if tool.changes and not dry and (first", "if tool.changes and (first"),
+    door("if applies and (first := await call.first_answer()):", "if False:"),
+    door("if applies and (first", "if tool.changes and (first"),
+    door("except Replayed as replay:", "except ZeroDivisionError as replay:", "flows/test_master_key.py"),
     door("        await consent(tool, call, params)\n", "", "unit/gate/test_consent.py"),
     door("if not isinstance(outcome.result, (tool.result, Plan, Accepted)):", "if False:"),
     door("        await call.end_approval()\n", "", "unit/gate/test_consent_once.py"),
-    door("if tool.changes and not dry and not isinstance(outcome.result, Accepted):", "if False:"),
-    door("if tool.changes and not dry and not isinstance(outcome.result, Accepted):", "if tool.changes and not dry:"),
-    door("if tool.changes and not dry and not isinstance", "if tool.changes and not isinstance"),
+    door("if applies and not isinstance(outcome.result, Accepted):", "if False:"),
+    door("if applies and not isinstance(outcome.result, Accepted):", "if applies:"),
+    door("if applies and not isinstance", "if tool.changes and not isinstance"),
     door("if holds_key(body) else body", "if False else body", "unit/gate/test_misplaced_keys.py"),
 )
 
@@ -123,6 +124,7 @@ FLOOD = (
     flood('}"[:500])', '}")'),
 )
 
+FILES = "unit/tools/test_port_import.py"
 hiding = guards_of("gate/hiding.py", "unit/gate/test_audit.py")
 HIDING = (
     hiding('if schema.get("writeOnly"):', "if False:"),
@@ -130,7 +132,10 @@ HIDING = (
     hiding('for either in ("anyOf", "oneOf", "allOf"):', "for either in ():"),
     hiding("named.get(name, others)", "named.get(name)"),
     hiding("if isinstance(value, list):", "if False:"),
-    hiding("schema if \"'writeOnly': True\" in repr(schema) else None", "None"),
+    hiding("return schema if any(", "return None if any("),
+    hiding("(\"'writeOnly': True\", \"'contentMediaType'\")", "(\"'contentMediaType'\",)"),
+    hiding("(\"'writeOnly': True\", \"'contentMediaType'\")", "(\"'writeOnly': True\",)", FILES),
+    hiding('if schema.get("contentMediaType") and isinstance(value, str):', "if False:", FILES),
 )
 
 params = guards_of("gate/validate.py", "unit/gate/test_door.py")

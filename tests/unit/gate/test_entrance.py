@@ -224,13 +224,14 @@ async def test_production_refuses_a_well_formed_key_that_nobody_made() -> None:
 
 async def test_development_takes_a_key_at_its_word_and_its_records_say_so() -> None:
     async with process(development=True) as (one, rig):
-        await one.ok("project_create", projectName="blog", key=Secret("codeb_Blue-team_member_abc"))
-        assert rig.store.snapshot.projects["blog"].team == "Blue-team"
-        await one.refused("project_delete", 403, "forbidden", key=Secret("codeb_Blue-team_member_abc"), projectName="blog")
-        await one.refused("project_get", 404, "project_not_found", key=WRONG, projectName="blog")
-        await one.refused("team_get", 404, "team_not_found", key=Secret("codeb_Blue-team_member_abc"))
-        assert (await one.ok("team_list", key=Secret("codeb_Blue-team_member_abc")))["teams"] == []
-        rows = [row for row in await audited(one) if row.tool == "project_create" and row.team == "Blue-team"]
+        claimed, strange = Secret("codeb_main_member_abc"), Secret("codeb_Blue-team_member_abc")
+        await one.ok("project_create", projectName="blog", key=claimed)
+        assert rig.store.snapshot.projects["blog"].team == "main"
+        await one.refused("project_delete", 403, "forbidden", key=claimed, projectName="blog")
+        await one.refused("project_get", 404, "project_not_found", key=strange, projectName="blog")
+        await one.refused("team_get", 404, "team_not_found", key=strange)
+        assert (await one.ok("team_list", key=strange))["teams"] == []
+        rows = [row for row in await audited(one) if row.params.get("projectName") == "blog" and row.role == "member"]
         assert all(row.key_id.startswith("development_") for row in rows) and rows
         checks = {each["name"]: each for each in (await one.ok("health_check"))["checks"]}
         assert checks["mode"]["status"] == "warn"

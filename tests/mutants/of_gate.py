@@ -25,14 +25,10 @@ DOOR = (
     door(
         'self._record(asked, seen, 200, "", f"{asked.tool} was read.", 0.0)',
         "pass",
-        "entry/test_http.py",
-        "entry/test_metrics.py",
         ENTRANCE,
     ),
     door("self._record(asked, seen, fault.status, fault.code, fault.message, 0.0)", "pass", ENTRANCE),
-    door(
-        'asked.tool if asked.tool in self._tools else "unknown"', "asked.tool", "unit/gate/test_together.py", "entry/test_http.py"
-    ),
+    door('asked.tool if asked.tool in self._tools else "unknown"', "asked.tool", "unit/gate/test_door.py"),
     door("seen.allowance = self.entrance.count(seen.actor)", "pass"),
     door("ok=status < 400, code=code", "ok=True, code=code"),
     door("params=seen.params, summary=summary[:500]", "params=seen.params, summary=summary"),
@@ -54,7 +50,7 @@ DOOR = (
     ),
     door("if seen.allowance is not None and not seen.allowance.granted:", "if False:", ENTRANCE),
     door("seen.allowance = self.entrance.count(actor)", "seen.allowance = None", ENTRANCE),
-    door("if isinstance(name, str) else None", "if name else None", "unit/gate/test_door.py", "entry/test_bad_input.py"),
+    door("if isinstance(name, str) else None", "if name else None", "unit/gate/test_door.py"),
     door("[each.name for each in self.offered(actor)]", "list(self._tools)", RIGHTS),
     door("grammar.idempotency_key(header)", "pass"),
     door("if said not in (None, header):", "if False:"),

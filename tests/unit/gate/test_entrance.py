@@ -82,7 +82,7 @@ async def test_every_call_counts_refused_ones_repeated_ones_and_reads() -> None:
         turned_away = one.gate.enter(Asked("GET /metrics", None, OWNER, "http", "c"))
         assert turned_away.actor is None and turned_away.fault is not None and turned_away.fault.status == 429
         assert [(row.tool, row.code) for row in (await audited(one))[:3]] == [
-            ("GET /metrics", "rate_limited"), ("project_create", "rate_limited"), ("GET /metrics", ""),
+            ("GET /metrics", "rate_limited"), ("unknown", "rate_limited"), ("GET /metrics", ""),
         ]  # fmt: skip
 
 

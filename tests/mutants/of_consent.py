@@ -97,7 +97,7 @@ DECIDING = (
     tools("asked.requested_key == call.actor.key_id:\n        next_", "True:\n        next_"),
     tools("and asked.requested_key != call.actor.key_id and call.actor", "and call.actor"),
     tools('and call.actor.may_use("approve", Role.MEMBER):', "and True:"),
-    tools("call.past(params.project_name))", "())", "unit/gate/test_together.py"),
+    tools("call.past(params.project_name))", "())", EDGES),
     tools("team=call.actor.team, projects=reach", "team=call.actor.team, projects=None"),
     tools("if params.project_name else call.actor.projects or None", "if params.project_name else None"),
     tools("found[: params.limit]", "found"),

@@ -6,7 +6,6 @@ CONSENT = "unit/gate/test_consent.py"
 ONCE = "unit/gate/test_consent_once.py"
 EDGES = "unit/gate/test_asking.py"
 APPROVALS = "unit/model/test_approvals.py"
-PEOPLE = "unit/tools/test_people.py"
 
 consent = guards_of("gate/consent.py", EDGES, CONSENT, ONCE)
 ASKING = (
@@ -83,11 +82,11 @@ IDENTITY = (
     approvals("if any(each.approval is Approval.HUMAN for each in line):", "if line[0].approval is Approval.HUMAN:"),
     approvals('frozenset({"agent", "ci"})', 'frozenset({"agent"})'),
     approvals('return people.actor(asked.decided_key or "") is None', "return False"),
-    approvals("and actor.role.covers(Role.MEMBER)}", "}", PEOPLE),
-    approvals("if (actor := people.actor(key.id)) and actor", "if (actor := Actor(key.id, team, key.role)) and actor", PEOPLE),
-    approvals("each.role.covers(asker.role.lesser(Role.ADMIN)) and not not_another", "not not_another", PEOPLE),
-    approvals("asker.role.lesser(Role.ADMIN)", "asker.role", PEOPLE),
-    approvals("and not not_another(each, key_id, people.keys)", "", PEOPLE),
+    approvals("and actor.role.covers(Role.MEMBER)}", "}"),
+    approvals("if (actor := people.actor(key.id)) and actor", "if (actor := Actor(key.id, team, key.role)) and actor"),
+    approvals("each.role.covers(asker.role.lesser(Role.ADMIN)) and not not_another", "not not_another"),
+    approvals("asker.role.lesser(Role.ADMIN)", "asker.role"),
+    approvals("and not not_another(each, key_id, people.keys)", ""),
     approvals("STANDS_FOR = timedelta(hours=1)", "STANDS_FOR = timedelta(hours=1, seconds=1)"),
 )
 

@@ -139,6 +139,7 @@ def test_what_was_pruned_does_not_break_it() -> None:
 def test_what_no_database_can_hold_is_replaced_before_it_is_hashed() -> None:
     made = after(Head("home", 0, ZERO), row(1, summary="a\0b\ud800", ip=None))
     assert made.summary == "a\ufffdb\ufffd"
+    assert after(Head("home", 0, ZERO), row(1, summary="a\0b")).summary == "a\ufffdb"
     assert walked([made]).whole
 
 

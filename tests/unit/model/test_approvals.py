@@ -85,6 +85,21 @@ def test_whoever_is_believed_is_another_free_person_all_the_way_up(keys: dict[st
     assert bool(why) == (tied or not line)
 
 
+@pytest.mark.parametrize(
+    ("first", "why"),
+    [
+        ({"member": "mem_1"}, "a key of the same member as the one that asked"),
+        ({"preset": "ci"}, "a machine's key"),
+        ({"approval": Approval.HUMAN}, "a key whose own risky calls wait for an approval"),
+    ],
+)
+def test_a_key_inherits_what_the_first_of_its_line_was(first: dict[str, Any], why: str) -> None:
+    line = [key("key_1", **first), key("key_2", created_by="main/owner/key_1"), key("key_3", created_by="key_2")]
+    keys = {each.id: each for each in (*line, key("key_a", member="mem_1"))}
+    assert not_another(Actor("key_3", "main", Role.OWNER), "key_a", keys) == why
+    assert not_another(Actor("key_a", "main", Role.OWNER), "key_a", keys) == "the key that asked"
+
+
 @pytest.mark.parametrize("state", Decision)
 def test_time_ends_only_what_is_open(state: Decision) -> None:
     one = asked(state)

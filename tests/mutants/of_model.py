@@ -5,6 +5,7 @@ from tests.mutants.guard import Guard, guards_of
 ACCESS = "unit/model/test_access.py"
 PEOPLE = "unit/tools/test_people.py"
 CHAIN = "unit/model/test_chain.py"
+AUDIT = "unit/gate/test_audit.py"
 
 access = guards_of("model/access.py", ACCESS)
 RIGHTS = (
@@ -12,7 +13,7 @@ RIGHTS = (
     access("return self.rank >= needed.rank", "return self.rank <= needed.rank"),
     access("return self if other.covers(self) else other", "return self"),
     access("return self if other.covers(self) else other", "return other"),
-    access("return max(self, other, key=list(Approval).index)", "return min(self, other, key=list(Approval).index)"),
+    access("return other if _STRICTNESS[other] > _STRICTNESS[self]", "return other if _STRICTNESS[other] < _STRICTNESS[self]"),
     access("return self.revoked_at is None and (", "return ("),
     access("now < self.expires_at)", "now <= self.expires_at)"),
     access("(self.expires_at is None or now < self.expires_at)", "True"),
@@ -34,6 +35,10 @@ RIGHTS = (
     access("if each.name == name)", ")"),
     access("if each.team == team and not each.removed_at)", "if not each.removed_at)", ACCESS, PEOPLE),
     access("if each.team == team and not each.removed_at)", "if each.team == team)", ACCESS, PEOPLE),
+    access("if each.created_at and each.deleted_at is None]", "if each.created_at]", ACCESS, AUDIT),
+    access("if each.created_at and each.deleted_at is None]", "if each.deleted_at is None]", ACCESS, AUDIT),
+    access("return min(there)[1] if", "return max(there)[1] if", ACCESS, AUDIT),
+    access("member: replace(self.members[member], role=role)}", "}", ACCESS, PEOPLE),
     access("replace(self.keys[each], revoked_at=self.now)", "self.keys[each]"),
     access("replace(self.members[member], removed_at=self.now)", "self.members[member]"),
     access("and actor.role is Role.OWNER and actor.whole]", "and actor.whole]"),
@@ -95,26 +100,33 @@ RATES = (
 chain = guards_of("model/chain.py", CHAIN)
 WHOLE = (
     *(
-        chain(f" {each},", ' "",')
+        chain(each, '""')
         for each in (
-            "row.correlation_id",
-            "row.ok",
-            "row.code",
-            "row.key_id",
-            "row.team",
-            "row.role",
-            "row.ip",
-            "float(row.duration_ms)",
-            "row.params",
+            'row["chain"]',
+            'row["seq"]',
+            'row["prev"]',
+            'row["correlation_id"]',
+            'row["entry"]',
+            'row["tool"]',
+            'row["ok"]',
+            'row["code"]',
+            'row["key_id"]',
+            'row["team"]',
+            'row["role"]',
+            'row["ip"]',
+            'float(row["duration_ms"])',
+            'row["params"]',
+            'row["summary"]',
         )
     ),
-    chain("        row.tool, row.ok", '        "", row.ok'),
-    chain("row.params, row.summary,\n", 'row.params, "",\n'),
-    chain("row.correlation_id, row.entry,\n", 'row.correlation_id, "",\n'),
-    chain('row.at.astimezone(UTC).isoformat(timespec="microseconds")', "row.at.isoformat()"),
-    chain('row.at.astimezone(UTC).isoformat(timespec="microseconds")', 'row.at.astimezone(UTC).isoformat(timespec="seconds")'),
+    chain('row["at"].astimezone(UTC).isoformat(timespec="microseconds")', 'row["at"].isoformat()'),
+    chain('isoformat(timespec="microseconds")', 'isoformat(timespec="seconds")'),
     chain('"seq": head.seq + 1, "prev": head.hash', '"seq": head.seq + 1, "prev": ZERO'),
-    chain("{name: plain(text) for name, text in vars(row).items() if isinstance(text, str)}", "{}"),
+    chain("plain(each) if isinstance(each, str) else each for", "each for"),
+    chain('if text.isascii() and "\\0" not in text:', "if text.isascii():"),
+    chain('if text.isascii() and "\\0" not in text:', "if True:"),
+    chain('text.replace("\\0", "\\ufffd").encode', "text.encode"),
+    chain("self.rows += self._team in (None, row.team)", "self.rows += 1", AUDIT),
     chain('"params": _plain(row.params)', '"params": row.params'),
     chain("return {plain(name): _plain(each)", "return {name: _plain(each)"),
     chain("round(float(row.duration_ms), 3)", "row.duration_ms", CHAIN),

@@ -1,10 +1,11 @@
-"""tools: keys, members, teams, the master key, the end of a project."""
+"""tools: keys, members, teams, the master key, the audit log, the end of a project."""
 
 from tests.mutants.guard import Guard, guards_of
 
 PEOPLE = "unit/tools/test_people.py"
 HANDING = "unit/tools/test_handing_on.py"
 RIGHTS = "unit/gate/test_rights.py"
+AUDIT = "unit/gate/test_audit.py"
 TOGETHER = "unit/gate/test_together.py"
 DELETE = "flows/test_project_delete.py"
 UNDELETE = "flows/test_undelete.py"
@@ -36,6 +37,12 @@ WHO = (
     people("if found and key.id != actor.key_id:", "if found:"),
     people("if found := wider(key, actor):", "if (found := wider(key, actor)) and False:"),
     people("TOKEN_BYTES = 24", "TOKEN_BYTES = 16"),
+    people(
+        "return actor.team == people.operators and not actor.projects", "return actor.team == people.operators", AUDIT, RIGHTS
+    ),
+    people("return actor.team == people.operators and not actor.projects", "return not actor.projects", AUDIT, RIGHTS),
+    people("    whole(actor, what)\n    if not operates", "    if not operates"),
+    people("if not operates(people, actor):", "if False:", RIGHTS),
     people('"sha256": digest(text)', '"sha256": digest(Secret(text.reveal().lower()))'),
 )
 
@@ -108,7 +115,7 @@ members = guards_of("tools/members.py", HANDING, PEOPLE, TOGETHER)
 MEMBERS = (
     members("    actor = caller(call, people, Role.ADMIN)\n    no_orphan", "    actor = call.actor\n    no_orphan"),
     members("    no_orphan(people, actor)\n", ""),
-    members("if people.named(actor.team, params.name) is not None:", "if False:"),
+    members("if (there := people.named(actor.team, params.name)) is not None:", "if there := None:", PEOPLE),
     members("actor.tools, actor.projects, actor.environments,\n", "frozenset(), actor.projects, actor.environments,\n"),
     members("actor.tools, actor.projects, actor.environments,\n", "actor.tools, frozenset(), actor.environments,\n"),
     members("actor.tools, actor.projects, actor.environments,\n", "actor.tools, actor.projects, frozenset(),\n"),
@@ -119,10 +126,20 @@ MEMBERS = (
     ),
     members("None, actor.bound, actor.key_id,", "None, Key.approval, actor.key_id,"),
     members("None, actor.bound, actor.key_id,", "None, actor.bound, None,"),
-    members("    no_wider(key, actor)\n", ""),
-    members(
-        "        drafted.still_fits(params)\n        made = minted(key)", "        made = minted(key)", "unit/gate/test_door.py"
-    ),
+    members("    no_wider(key, actor)\n    plan", "    plan"),
+    members('if "role" not in params.model_fields_set or role is there.role:', "if role is there.role:", PEOPLE),
+    members('if "role" not in params.model_fields_set or role', 'if "role" not in params.model_fields_set or None', PEOPLE),
+    members("if not (actor.role.covers(there.role) and", "if not (True and", PEOPLE),
+    members("and actor.role.covers(role)):", "and True):", PEOPLE),
+    members("role=key.role.lesser(most))", "role=key.role)", PEOPLE),
+    members("key.member == there.id]\n", "key.member]\n", PEOPLE),
+    members('    within(held, people, actor, f"{there.name} cannot be given another role with this key")\n', "", PEOPLE),
+    members("    if most is role:\n", "    if False:\n", PEOPLE),
+    members("    if most is role:\n", "    if True:\n", PEOPLE),
+    members("if after.actor(key.id) is not None:", "if True:", PEOPLE),
+    members("    owned_still(people, after, actor.team)\n", "", PEOPLE),
+    members("            await registry.members.set_role(member.id, member.role)\n", "", PEOPLE),
+    members("        drafted.still_fits(params)\n        if key is None", "        if key is None", "unit/gate/test_door.py"),
     members("if each.team == team and (params", "if (params"),
     members("(params.removed or each.removed_at is None)", "True"),
     members(
@@ -175,6 +192,7 @@ TEAMS = (
     teams('    whole(actor, "the team\'s settings")\n', ""),
     teams("if team.approval.stricter(approval) is not approval:", "if False:"),
     teams("if params.display_name is None and params.approval is None:", "if False:"),
+    teams("stuck(team.id, people) if team.approval is Approval.HUMAN else []", "stuck(team.id, people)", PEOPLE),
     teams("        fresh.still_fits(params)\n", "", "unit/gate/test_door.py"),
     teams("wanted, fresh = _setting(call, params, await everybody(registry, call))", "wanted, fresh = team, drafted"),
     teams(
@@ -212,12 +230,54 @@ TEAMS = (
     teams("        await registry.keys.revoke(people.now, *keys)\n", ""),
 )
 
-keys = guards_of("tools/keys.py", "flows/test_master_key.py", TOGETHER)
+CHANGED = "flows/test_master_key.py"
+keys = guards_of("tools/keys.py", CHANGED, TOGETHER)
 MASTER = (
-    keys('    whole(call.actor, "the master key")\n', "", TOGETHER),
+    keys("    operating(known(call), call.actor, WHAT)\n", "", RIGHTS, TOGETHER),
+    keys("        operating(people, caller(call, people, Role.OWNER), WHAT)\n", ""),
+    keys("operating(people, caller(call, people, Role.OWNER), WHAT)", "operating(people, call.actor, WHAT)"),
+    keys("            raise Replayed(first)\n", "            pass\n"),
     keys("if kit.keyring.fault is not None and not params.lost:", "if False:"),
-    keys("    drafted.still_fits(params)\n", "", "unit/gate/test_door.py"),
-    keys("lost=params.lost, note=note", "lost=True, note=note"),
+    keys("        _draft(call, params).still_fits(params)\n", "", CHANGED, "unit/gate/test_door.py"),
+    keys("lost=params.lost, allowed", "lost=True, allowed"),
+    keys("allowed=allowed, note", "allowed=None, note"),
+    keys("note=note)", "note=None)"),
+)
+
+turning = guards_of("flows/master_key.py", CHANGED)
+CHANGE = (
+    turning("not (changing or standing.pending or standing.owed)", "not (standing.pending or standing.owed)"),
+    turning("not (changing or standing.pending or standing.owed)", "not (changing or standing.owed)"),
+    turning("not (changing or standing.pending or standing.owed)", "not (changing or standing.pending)"),
+    turning("seals.use(newest, changing=True)", "seals.use(newest)"),
+    turning("        await registry.seals.use(newest)\n", ""),
+    turning("if may_claim and in_force == ring.ids[0] and len", "if may_claim and len"),
+    turning("if may_claim and in_force == ring.ids[0] and len", "if in_force == ring.ids[0] and len"),
+    turning("if in_force is not None or named:", "if in_force is not None:"),
+    turning("if in_force is not None or named:", "if named:"),
+    turning("        if not may_claim:\n", "        if False:\n"),
+    turning("may_claim and set(named) <= set(ring.ids):", "may_claim:"),
+    turning("return None if in_force in ring.ids else", "return None if True else"),
+    turning("if allowed is not None:", "if False:"),
+    turning("    if standing.pending or standing.owed:", "    if False:"),
+    turning("if lost and not missing:", "if False:"),
+    turning("if ring.fault is not None and not (lost and missing):", "if False:"),
+    turning("if not lost and len(ring.ids) > 1:", "if False:"),
+    turning("if note is not None and (finished or not earlier):", "if note is not None:"),
+    turning("ring.keep, named)\n    return ended", "ring.keep, {newest})\n    return ended"),
+)
+
+looks = guards_of("tools/audit.py", AUDIT)
+LOOKS = (
+    looks("nobodys = every and operates(known(call), actor)", "nobodys = operates(known(call), actor)"),
+    looks("nobodys = every and operates(known(call), actor)", "nobodys = every"),
+    looks("own_key=None if every else actor.key_id", "own_key=None"),
+    looks("team=actor.team, nobodys", "team=None, nobodys"),
+    looks("projects=actor.projects, ok", "projects=frozenset(), ok"),
+    looks("own = None if operates(known(call), call.actor) else call.actor.team", "own = None"),
+    looks("own = None if operates(known(call), call.actor) else call.actor.team", "own = call.actor.team"),
+    looks("chains=views if own is None else []", "chains=views"),
+    looks("    if standing.degraded:\n        raise", "    if False:\n        raise"),
 )
 
 ends = guards_of("tools/deletions.py", DELETE, UNDELETE)
@@ -245,4 +305,4 @@ ENDS = (
     ends("if row.state is not State.EMPTY),", "),"),
 )
 
-GUARDS: tuple[Guard, ...] = (*WHO, *KEYS, *MEMBERS, *TEAMS, *MASTER, *ENDS)
+GUARDS: tuple[Guard, ...] = (*WHO, *KEYS, *MEMBERS, *TEAMS, *MASTER, *CHANGE, *LOOKS, *ENDS)

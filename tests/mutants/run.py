@@ -14,6 +14,7 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -23,6 +24,7 @@ import pytest
 
 from tests.mutants.guard import Guard
 from tests.mutants.inplace import exchange
+from tests.mutants.reach import Lines, kept, read, soonest, watching
 from tests.mutants.table import SOURCE, TESTS
 
 MOST_MEMORY = 3 * 2**30
@@ -43,6 +45,7 @@ class Verdict(StrEnum):
 
 Heard = Callable[[Guard, Verdict, str], None]
 Say = Callable[[str], object]
+Around = Callable[[str], AbstractContextManager[None]]
 
 
 def verdict(guard: Guard, ended: int, said: str) -> tuple[Verdict, str]:
@@ -129,6 +132,7 @@ class InPlace:
     def __init__(self, guards: list[Guard], heard: Heard) -> None:
         self._guards = guards
         self._heard = heard
+        self._reached: dict[str, Lines] = {}
         self.sound = False
 
     @pytest.hookimpl(tryfirst=True)
@@ -137,29 +141,43 @@ class InPlace:
             return True
         # pytest's own report would be one of all runs together
         session.config.pluginmanager.unregister(name="terminalreporter")
-        ended, said = child(lambda say: self._tests(session, tuple(str(item.path) for item in session.items), say))
-        if ended != PASSED:
-            print(f"With all guards in place the tests do not pass, so they show nothing:\n{said}", flush=True)
-            return True
+        with tempfile.TemporaryDirectory(prefix="codebtest-mutants-") as folder:
+            path = Path(folder, "reached.json")
+            ended, said = child(lambda say: self._look(session, path, say))
+            if ended != PASSED:
+                print(f"With all guards in place the tests do not pass, so they show nothing:\n{said}", flush=True)
+                return True
+            self._reached = read(path)
         self.sound = True
         for each in self._guards:
             self._heard(each, *verdict(each, *child(partial(self._without, session, each))))
         return True
 
-    def _without(self, session: pytest.Session, guard: Guard, say: Say) -> int:
-        source = SOURCE / guard.file
-        module = importlib.import_module("codeb." + guard.file.removesuffix(".py").replace("/", "."))
-        assert module.__file__ is not None and Path(module.__file__) == source, f"{module.__file__} runs, not {source}"
-        exchange(module, guard.in_place(source.read_text()))
-        return self._tests(session, tuple(str(TESTS / each) for each in guard.tests), say)
+    def _look(self, session: pytest.Session, path: Path, say: Say) -> int:
+        """Run all tests with all guards in place, and keep which lines of the guarded files each of them runs."""
+        files = {str(SOURCE / each.file): each.file for each in self._guards}
+        reached: dict[str, Lines] = {}
+        ended = self._tests(session, session.items, say, lambda test: watching(files, reached.setdefault(test, {})))
+        kept(path, reached)
+        return ended
 
-    def _tests(self, session: pytest.Session, files: tuple[str, ...], say: Say) -> int:
-        """In the order of the files, until one fails; its name is said."""
-        items = sorted((item for item in session.items if str(item.path) in files), key=lambda item: files.index(str(item.path)))
+    def _without(self, session: pytest.Session, guard: Guard, say: Say) -> int:
+        path = SOURCE / guard.file
+        module, source = importlib.import_module("codeb." + guard.file.removesuffix(".py").replace("/", ".")), path.read_text()
+        assert module.__file__ is not None and Path(module.__file__) == path, f"{module.__file__} runs, not {path}"
+        exchange(module, guard.in_place(source))
+        files = [str(TESTS / each) for each in guard.tests]
+        there = {item.nodeid: item for item in session.items if str(item.path) in files}
+        tests = sorted(there, key=lambda each: files.index(str(there[each].path)))
+        return self._tests(session, [there[each] for each in soonest(tests, guard, source, self._reached)], say)
+
+    def _tests(self, session: pytest.Session, items: list[pytest.Item], say: Say, around: Around = nullcontext) -> int:
+        """One after the other, until one fails; its name is said."""
         if not items:
             return BROKEN
         for item, after in zip(items, [*items[1:], None], strict=True):
-            session.config.hook.pytest_runtest_protocol(item=item, nextitem=after)
+            with around(item.nodeid):
+                session.config.hook.pytest_runtest_protocol(item=item, nextitem=after)
             if session.testsfailed:
                 say(item.nodeid)
                 return FAILED

@@ -11,8 +11,8 @@ TESTS = SOURCE.parents[1] / "tests"
 WATCHED = (
     *(path.relative_to(SOURCE).as_posix() for path in sorted(SOURCE.glob("gate/*.py")) if path.name != "__init__.py"),
     *(f"model/{each}.py" for each in ("access", "approvals", "limits", "chain")),
-    *(f"tools/{each}.py" for each in ("people", "tokens", "members", "teams", "keys", "approvals", "deletions")),
-    "drivers/identity.py", "entry/http/threshold.py", "entry/http/peers.py",
+    *(f"tools/{each}.py" for each in ("people", "tokens", "members", "teams", "keys", "approvals", "deletions", "audit")),
+    "flows/master_key.py", "drivers/identity.py", "entry/http/threshold.py", "entry/http/peers.py",
 )  # fmt: skip
 
 GUARDS: tuple[Guard, ...] = (

@@ -66,6 +66,8 @@ async def test_a_key_for_one_project_sees_the_questions_about_that_one() -> None
         assert (await process.ok("approval_list", projectName="blog"))["approvals"] == []
         assert (await process.ok("approval_list", projectName="nobody"))["approvals"] == []
         await process.refused("approval_list", 404, "project_not_found", key=same, projectName="blog")
+        said = await process.ok("approval_list", projectName="nobody")
+        assert said["approvals"] == [] and "There is no project nobody now" in said["warnings"][0]
 
 
 async def test_only_an_owner_decides_about_a_tool_that_this_version_does_not_have() -> None:

@@ -5,6 +5,7 @@ A risky call of a bound key does nothing until somebody else said yes to exactly
 
 from dataclasses import replace
 from datetime import timedelta
+from itertools import product
 from typing import Any
 
 import pytest
@@ -213,8 +214,8 @@ async def test_who_is_no_other_identity_cannot_decide() -> None:
         others["a key of an agent's making"] = await add_key(rig, created_by=key_id(rig, others["an agent"]))
         details = await needed(process, key, "promote", WHERE)
         for who, other in others.items():
-            for tool in ("approve", "reject"):
-                said = await process.ask(tool, key=other, approvalId=details["approvalId"])
+            for tool, dry in product(("approve", "reject"), (True, False)):
+                said = await process.ask(tool, key=other, approvalId=details["approvalId"], dryRun=dry)
                 assert (said.status, said.body["code"]) == (403, "not_another_identity"), (who, tool, said.body)
         assert await state_of(process, details["approvalId"]) == "waiting"
 

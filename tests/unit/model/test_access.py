@@ -143,3 +143,14 @@ def test_a_team_is_not_left_to_nobody() -> None:
     assert not people.orphans("t", people.without((), "m"))
     assert people.orphans("t", people.without("ad")), "what expires or is narrowed owns nothing for good"
     assert people.orphans("t", people.without("a", "m"))
+
+
+def test_the_operators_are_the_oldest_team_that_is_there() -> None:
+    def people(*teams: Team) -> People:
+        return People({}, {each.id: each for each in teams}, {}, NOW)
+
+    old, young = Team("z", created_at=NOW - timedelta(days=1)), Team("a", created_at=NOW)
+    assert people(old, young).operators == people(young, old).operators == "z"
+    assert people(replace(old, deleted_at=NOW), young).operators == "a"
+    assert people(Team("claimed"), young).operators == "a", "one that nobody made"
+    assert people(Team("claimed")).operators is people().operators is None

@@ -1,5 +1,6 @@
 """S25: which policy binds, who counts as another identity, and what time does to a yes."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -15,10 +16,12 @@ from codeb.model.approvals import (
     nobody_stands_by,
     not_another,
     policy,
+    stuck,
     visible,
 )
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+TEAMS = {each: Team(each) for each in ("main", "rivals")}
 ORDER = [Approval.NONE, Approval.NAME, Approval.HUMAN]
 
 
@@ -82,6 +85,21 @@ def test_whoever_is_believed_is_another_free_person_all_the_way_up(keys: dict[st
     assert bool(why) == (tied or not line)
 
 
+@pytest.mark.parametrize(
+    ("first", "why"),
+    [
+        ({"member": "mem_1"}, "a key of the same member as the one that asked"),
+        ({"preset": "ci"}, "a machine's key"),
+        ({"approval": Approval.HUMAN}, "a key whose own risky calls wait for an approval"),
+    ],
+)
+def test_a_key_inherits_what_the_first_of_its_line_was(first: dict[str, Any], why: str) -> None:
+    line = [key("key_1", **first), key("key_2", created_by="main/owner/key_1"), key("key_3", created_by="key_2")]
+    keys = {each.id: each for each in (*line, key("key_a", member="mem_1"))}
+    assert not_another(Actor("key_3", "main", Role.OWNER), "key_a", keys) == why
+    assert not_another(Actor("key_a", "main", Role.OWNER), "key_a", keys) == "the key that asked"
+
+
 @pytest.mark.parametrize("state", Decision)
 def test_time_ends_only_what_is_open(state: Decision) -> None:
     one = asked(state)
@@ -103,6 +121,19 @@ def test_a_yes_is_as_good_as_the_key_that_gave_it() -> None:
     assert nobody_stands_by(asked(), people(key("key_b", revoked_at=NOW)))
     assert nobody_stands_by(asked(), people(key("key_b", expires_at=NOW)))
     assert nobody_stands_by(asked(), people(key("key_b", member="mb_1"), removed_at=NOW))
+
+
+def test_whose_risky_calls_nobody_could_approve() -> None:
+    def named(*keys: Key) -> list[str]:
+        return [each.id for each in stuck("main", People({each.id: each for each in keys}, TEAMS, {}, NOW))]
+
+    admin, another, owner = key("key_a"), key("key_b"), replace(key("key_o"), role=Role.OWNER)
+    assert named(admin) == named(admin, replace(another, team="rivals")) == ["key_a"], "there is nobody else"
+    assert named(admin, another) == []
+    assert named(admin, owner) == [], "an admin decides about what an owner asks for"
+    for less in ({"role": Role.MEMBER}, {"role": Role.VIEWER}, {"preset": "ci"}, {"revoked_at": NOW}, {"created_by": "key_a"}):
+        assert named(admin, replace(another, **less)) == ["key_a"], less
+    assert named(replace(admin, role=Role.VIEWER)) == [], "it has no risky calls"
 
 
 def test_a_team_sees_its_own_and_a_narrowed_key_those_of_its_projects() -> None:

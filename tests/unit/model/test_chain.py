@@ -83,6 +83,14 @@ def test_every_field_of_a_row_counts(name: str) -> None:
     assert not walked(made).whole
 
 
+@pytest.mark.parametrize("name", ["chain", "seq", "prev"])
+def test_the_hash_of_a_row_covers_its_place(name: str) -> None:
+    """P14: so a row, or all from the first on, cannot go elsewhere under the hash that was noted."""
+    one = after(Head("home", 1, "a" * 64), row(1))
+    other = {"chain": "other", "seq": 3, "prev": "b" * 64}[name]
+    assert hash_of(replace(one, **{name: other})) != hash_of(one) == one.hash
+
+
 @given(st.lists(ROWS, min_size=1, max_size=6), st.data())
 def test_a_removal_a_swap_an_insertion_and_a_cut_are_found(rows: list[AuditRow], data: st.DataObject) -> None:
     made = chained(rows)
@@ -131,6 +139,7 @@ def test_what_was_pruned_does_not_break_it() -> None:
 def test_what_no_database_can_hold_is_replaced_before_it_is_hashed() -> None:
     made = after(Head("home", 0, ZERO), row(1, summary="a\0b\ud800", ip=None))
     assert made.summary == "a\ufffdb\ufffd"
+    assert after(Head("home", 0, ZERO), row(1, summary="a\0b")).summary == "a\ufffdb"
     assert walked([made]).whole
 
 

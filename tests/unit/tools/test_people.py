@@ -188,6 +188,7 @@ async def test_a_member_is_given_another_role_by_being_invited_with_it() -> None
         ({"role": Role.ADMIN}, {}, "member", "admin", None),
         ({"role": Role.ADMIN, "projects": frozenset({"shop"})}, {}, "member", "viewer", "forbidden"),
         ({"role": Role.ADMIN, "projects": frozenset({"shop"})}, {"projects": ["shop"]}, "member", "viewer", None),
+        ({"role": Role.ADMIN, "projects": frozenset({"shop"})}, {"projects": ["shop"]}, "viewer", "member", None),
         ({"approval": Approval.HUMAN}, {}, "viewer", "admin", "forbidden"),
         ({"approval": Approval.HUMAN}, {}, "admin", "viewer", None),
         ({"expires_at": START + timedelta(1)}, {}, "viewer", "admin", "forbidden"),

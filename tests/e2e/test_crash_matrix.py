@@ -158,8 +158,9 @@ def live(matrix: Matrix, these: list[Cell]) -> None:
     assert lived
 
 
-ELSEWHERE = {"undelete", "project_purge"}
-"""killed at every step in memory (`flows/test_crash_everywhere.py`), and on real parts in `test_undelete.py`"""
+ELSEWHERE = {"undelete", "project_purge", "image_delete"}
+"""killed at every step in memory (`flows/test_crash_everywhere.py`), and on real parts in `test_undelete.py`,
+`test_images_killed.py`"""
 
 
 def test_the_matrix_covers_every_step() -> None:

@@ -159,9 +159,9 @@ def live(matrix: Matrix, these: list[Cell]) -> None:
 
 
 STORAGE = {"db_create", "redis_create", "storage_rotate", "storage_end", "storage_delete"}
-ELSEWHERE = {"undelete", "project_purge", "domain_setup", "domain_delete", "maintenance", *STORAGE}
-"""killed at every step in memory (`flows/test_crash_everywhere.py`), on real parts in `test_undelete.py`, `test_domains.py`
-and `test_storage.py`"""
+ELSEWHERE = {"undelete", "project_purge", "domain_setup", "domain_delete", "maintenance", "image_delete", "firewall", *STORAGE}
+"""killed at every step in memory (`flows/test_crash_everywhere.py`), on real parts in `test_undelete.py`, `test_domains.py`,
+`test_images_killed.py`, `test_firewall.py` and `test_storage.py`"""
 
 
 def test_the_matrix_covers_every_step() -> None:

@@ -14,6 +14,7 @@ from codeb.errors import Unavailable
 from codeb.flows import envs
 from codeb.model.access import Role
 from codeb.model.names import Place
+from codeb.model.storage import Endpoint
 from tests.kit import PROD, STAGE, Process, Rig, add_key, begin
 
 pytestmark = pytest.mark.anyio
@@ -52,6 +53,17 @@ async def test_an_app_gets_in_with_what_it_is_told() -> None:
         for family in FAMILIES:
             assert server(rig, family).enter(NAMES[family], word(env, family)) == {}
         assert await told(process, STAGE) == {}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+async def test_an_address_that_is_the_containers_own_is_warned_of(family: str) -> None:
+    async with begin("active") as rig:
+        assert not any("inside a container" in text for text in (await rig.boot().ok(f"{family}_create", **WHERE))["warnings"])
+        await rig.boot().ok(f"{family}_delete", **CONFIRMED)
+        server(rig, family).where = Endpoint("127.0.0.1", 5432)
+        said = await rig.boot().ok(f"{family}_create", **WHERE)
+        assert "127.0.0.1, which inside a container is the container itself" in said["warnings"][0]
+        assert said["next"][0]["tool"] == "deploy"
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -251,3 +263,39 @@ async def test_a_new_master_key_seals_the_passwords_anew() -> None:
         fresh = rig.boot()
         assert len(rig.keys.keys) == 1
         assert await told(fresh) == before
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+async def test_what_somebody_wrote_by_hand_is_not_replaced_in_passing(family: str) -> None:
+    async with begin("active") as rig:
+        process, name = rig.boot(), "DATABASE_URL" if family == "db" else "REDIS_URL"
+        await process.ok("env_set", **WHERE, values={name: "mine"})
+        body = await process.refused(f"{family}_create", 409, "env_set_by_hand", **WHERE)
+        assert body["details"]["keys"] == [name]
+        assert (await process.ok("db_list"))["storage"] == []
+        await process.ok("env_set", **WHERE, unset=[name], force=True)
+        await process.ok(f"{family}_create", **WHERE)
+        assert name in await told(process)
+        assert await rig.faults() == []
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+async def test_with_its_end_the_variables_do_not_speak_of_it(family: str) -> None:
+    async with begin("stored") as rig:
+        process = rig.boot()
+        await process.ok(f"{family}_delete", **CONFIRMED)
+        left = await told(process)
+        assert ("DATABASE_URL" in left, "REDIS_URL" in left) == (family != "db", family == "db")
+        assert await rig.faults() == []
+
+
+async def test_a_version_runs_with_the_password_it_was_deployed_with() -> None:
+    async with begin("stored") as rig:
+        process, first = rig.boot(), await told(rig.boot())
+        rig.clock.jumped += timedelta(minutes=1)
+        await process.ok("db_rotate", **WHERE)
+        await process.ok("deploy", **WHERE, image="shop:2", autoPromote=True)
+        second = await told(process)
+        envs_of = {name: dict(box.spec.env) for name, box in rig.machine.boxes.items() if box.spec}
+        assert "DATABASE_URL" not in envs_of["shop-production-blue"], "deployed before it had a database"
+        assert envs_of["shop-production-green"]["DATABASE_URL"] == second["DATABASE_URL"] != first["DATABASE_URL"]

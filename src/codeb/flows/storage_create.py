@@ -32,6 +32,16 @@ async def _record(run: Run[StorageInput], registry: Registry) -> None:
     await tell(run, registry, run.input)
 
 
+async def _files(run: Run[StorageInput]) -> None:
+    where = server_of(run.kit, run.input.kind).where
+    if where is not None and where.loopback:
+        run.warn(
+            f"The storage server's address is {where.host}, which inside a container is the container itself: name it by an "
+            "address that containers reach."
+        )
+    await publish(run)
+
+
 async def _failed(run: Run[StorageInput], registry: Registry, fault: PublicError) -> None:
     await registry.storages.remove(run.input.id)
 
@@ -53,7 +63,7 @@ DATABASE: Saga[StorageInput] = Saga(
         Step("role", "an owner that nobody logs in as, and a login that acts as it", do=_admit, undo=_gone),
         Step("database", "a database that nobody else may enter", do=_database, undo=_gone),
         Step("record", "it is the environment's, and its variables say so", record=_record, commits=True),
-        Step("files", "so do the files of its variables", do=publish),
+        Step("files", "so do the files of its variables", do=_files),
     ),
     deadline=lambda policy: policy.deploy_seconds,
     result=_result,
@@ -68,7 +78,7 @@ REDIS: Saga[StorageInput] = Saga(
     steps=(
         Step("user", "a user that reaches keys and channels of its own prefix alone", do=_admit, undo=_gone),
         Step("record", "it is the environment's, and its variables say so", record=_record, commits=True),
-        Step("files", "so do the files of its variables", do=publish),
+        Step("files", "so do the files of its variables", do=_files),
     ),
     deadline=lambda policy: policy.deploy_seconds,
     result=_result,

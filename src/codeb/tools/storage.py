@@ -144,7 +144,7 @@ def _as_it_is(found: Storage) -> Outcome:
 
 async def create(call: Call, params: StorageParams, kind: Kind) -> Outcome:
     if begun := await _begun(call, params):
-        return await _created(call, params, begun, kind)
+        return await _created(call, params, begun)
     call.project(params.project_name)
     place, server = Place(params.project_name, params.environment), server_of(call.kit, kind)
     call.pair(place)
@@ -175,7 +175,7 @@ async def create(call: Call, params: StorageParams, kind: Kind) -> Outcome:
         return input_of(made)
 
     saga = storage_create.DATABASE if kind is Kind.POSTGRES else storage_create.REDIS
-    return await _created(call, params, await call.open(saga, (place,), decide), kind)
+    return await _created(call, params, await call.open(saga, (place,), decide))
 
 
 async def _free(call: Call, registry: Registry, place: Place, kind: Kind) -> None:
@@ -189,20 +189,17 @@ async def _free(call: Call, registry: Registry, place: Place, kind: Kind) -> Non
         )  # fmt: skip
 
 
-async def _created(call: Call, params: StorageParams, operation: Operation, kind: Kind) -> Outcome:
+async def _created(call: Call, params: StorageParams, operation: Operation) -> Outcome:
     if not params.wait:
         return accepted(operation)
     operation, _ = await call.ended(operation.id)
     result = CreateResult(**(operation.result or {}), operation_id=operation.id)
-    where = server_of(call.kit, kind).where
-    warnings = operation.warnings
-    if where is not None and where.loopback:
-        warnings += (
-            f"The storage server's address is {where.host}, which inside a container is the container itself: name it by an "
-            "address that containers reach.",
-        )  # fmt: skip
     said = f"{result.name} is there for {params.project_name} {params.environment}; deployments get {', '.join(result.env)}."
-    return Outcome(result, said, (), warnings)
+    return Outcome(result, said, (_deploy(params),), operation.warnings)
+
+
+def _deploy(params: fields.OnEnvironment) -> NextCall:
+    return NextCall("deploy", {**_where(params), "version": "1.0.0"}, "a deployment gets these variables")
 
 
 # a new password

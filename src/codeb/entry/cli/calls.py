@@ -93,7 +93,7 @@ def run(session: Session, tool: ToolView, params: dict[str, Any], key: str) -> i
         plan(answer.body)
         return exits.OK
     # an answer without a state is a whole one: there was nothing to wait for
-    if "state" not in answer.body or "operationId" not in answer.body or not waits:
+    if "state" not in answer.body or not answer.body.get("operationId") or not waits:
         show.success(answer.body)
         return exits.OK
     show.err(str(answer.body.get("summary", "")))
@@ -159,4 +159,7 @@ def told(operation: dict[str, Any], result: dict[str, Any]) -> tuple[str, list[d
     if "reclaim" in result:
         left = f", {len(result['left'])} left" if result["left"] else ""
         return f"{len(result['deleted'])} manifests deleted{left}. {result['reclaim']}", []
+    if tool in ("db_create", "redis_create") and "env" in result:
+        next_one = {"tool": "deploy", "params": {**where, "version": "1.0.0"}, "why": "a deployment gets these variables"}
+        return f"{result['name']} is there; deployments get {', '.join(result['env'])}.", [next_one]
     return f"{operation['summary']}: {operation['state']}.", []

@@ -126,6 +126,27 @@ def test_a_promote_that_grew_out_of_the_deploy_is_followed_too(fake: Fake, we: W
     assert "we rollback -p shop -e production" in said.err
 
 
+def test_an_answer_that_begins_no_operation_is_the_whole_of_it(fake: Fake, we: We) -> None:
+    """`state` is the domain's then, not an operation's."""
+    said = {**ACCEPTED, "operationId": None, "state": "pending", "summary": "Set the TXT record."}
+    said["setAtRegistrar"] = [{"name": "_codeb.example.com", "type": "TXT", "value": "codeb-verify=1", "why": "proof"}]
+    fake.says("domain_setup", said)
+    heard = we("domain", "setup", "shop", "--domain", "example.com")
+    assert (heard.code, len(fake.calls)) == (0, 1)
+    assert "codeb-verify=1" in heard.out
+
+
+def test_a_database_that_was_made_says_what_deployments_get(fake: Fake, we: We) -> None:
+    fake.says("db_create", ACCEPTED)
+    made = {"name": "shop_production", "env": ["DATABASE_URL", "POSTGRES_HOST"]}
+    warned = {"tool": "db_create", "warnings": ["The storage server's address is 127.0.0.1."]}
+    fake.says("operation_get", got("succeeded", [step("record", "done", 3)], 1, made, **warned))
+    said = we("db", "create", "shop")
+    assert said.out.strip() == "shop_production is there; deployments get DATABASE_URL, POSTGRES_HOST."
+    assert "The storage server's address is 127.0.0.1." in said.err
+    assert "we deploy -p shop -e production" in said.err
+
+
 def test_not_waiting_names_the_operation(fake: Fake, we: We) -> None:
     fake.says("deploy", ACCEPTED)
     said = we("deploy", "2", "-p", "shop", "--no-wait")

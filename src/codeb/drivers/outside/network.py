@@ -1,16 +1,13 @@
 """The outside by real queries and connections: dnspython for names, a handshake for certificates, one GET for the answer."""
 
 import asyncio
-import contextlib
 import ssl
-from datetime import UTC, datetime
+from dataclasses import replace
 
 import dns.asyncresolver
 import dns.exception
 import dns.nameserver
 import dns.resolver
-from cryptography import x509
-from cryptography.x509.oid import ExtensionOID, NameOID
 
 from codeb.contracts.health import Health
 from codeb.contracts.outside import Certificate, Looked
@@ -47,14 +44,14 @@ class NetworkOutside:
         shown = await _leaf(address, name, _anything(), seconds)
         if isinstance(shown, str):
             return Certificate(reason=shown)
+        # its library costs start-up time that nobody else pays
+        from codeb.drivers.outside.leaf import read
+
         try:
-            leaf = x509.load_der_x509_certificate(shown)
-            issuer, covers = _issuer(leaf), _covers(leaf, name)
-            expires = leaf.not_valid_after_utc
+            seen = read(shown, name)
         except ValueError as fault:
             return Certificate(reason=f"the certificate cannot be read: {fault}"[:200])
-        trusted = not isinstance(await _leaf(address, name, ssl.create_default_context(), seconds), str)
-        return Certificate(issuer, expires, covers and expires > datetime.now(UTC), trusted)
+        return replace(seen, trusted=not isinstance(await _leaf(address, name, ssl.create_default_context(), seconds), str))
 
     async def visit(self, address: Address, seconds: float) -> Answer:
         return await self._health.probe(address, seconds)
@@ -85,20 +82,3 @@ async def _leaf(address: Address, name: str, context: ssl.SSLContext, seconds: f
     finally:
         if writer is not None:
             writer.transport.abort()
-
-
-def _issuer(leaf: x509.Certificate) -> str:
-    for oid in (NameOID.ORGANIZATION_NAME, NameOID.COMMON_NAME):
-        if found := leaf.issuer.get_attributes_for_oid(oid):
-            return str(found[0].value)[:200]
-    return leaf.issuer.rfc4514_string()[:200]
-
-
-def _covers(leaf: x509.Certificate, name: str) -> bool:
-    names: list[str] = []
-    with contextlib.suppress(x509.ExtensionNotFound):
-        found = leaf.extensions.get_extension_for_oid(ExtensionOID.SUBJECT_ALTERNATIVE_NAME).value
-        assert isinstance(found, x509.SubjectAlternativeName)
-        names = [each.lower() for each in found.get_values_for_type(x509.DNSName)]
-    wild = "*." + name.partition(".")[2]
-    return name in names or wild in names

@@ -154,3 +154,21 @@ def test_the_operators_are_the_oldest_team_that_is_there() -> None:
     assert people(replace(old, deleted_at=NOW), young).operators == "a"
     assert people(Team("claimed"), young).operators == "a", "one that nobody made"
     assert people(Team("claimed")).operators is people().operators is None
+
+
+def test_a_team_that_nobody_owns_for_good_may_lose_all_but_the_last() -> None:
+    ends = NOW + timedelta(days=1)
+    keys = {each: Key(each, each, "t", Role.OWNER, expires_at=ends) for each in "ab"}
+    people = People(keys, {"t": Team("t")}, {}, NOW)
+    assert people.owned("t") == (True, False)
+    assert not people.orphans("t", people.without("a"))
+    assert people.orphans("t", people.without("ab"))
+
+
+def test_members_are_known_by_name_within_their_team() -> None:
+    ana, bo = Member("m1", "t", "ana", Role.ADMIN), Member("m2", "t", "bo", Role.VIEWER)
+    gone, theirs = Member("m3", "t", "cy", Role.OWNER, removed_at=NOW), Member("m4", "u", "dan", Role.OWNER)
+    people = People({}, {"t": Team("t")}, {each.id: each for each in (bo, ana, gone, theirs)}, NOW)
+    assert people.present("t") == [ana, bo]
+    assert [people.named("t", name) for name in ("ana", "bo", "cy", "dan")] == [ana, bo, None, None]
+    assert people.given("m1", Role.OWNER).named("t", "ana") == replace(ana, role=Role.OWNER)

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import product
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -123,6 +124,28 @@ def test_a_key_that_may_be_made_can_do_nothing_its_maker_cannot(maker: Key, made
 def test_a_key_may_make_its_like(key: Key) -> None:
     actor = worth(key, {"t": Team("t"), "u": Team("u")}, {}, NOW)
     assert actor is not None and wider(key, actor) == ()
+
+
+@pytest.mark.parametrize(
+    ("more", "beyond"),
+    [
+        ({}, ()),
+        ({"expires_at": NOW + timedelta(hours=1)}, ()),
+        ({"expires_at": NOW + timedelta(hours=3)}, ("expires_at",)),
+        ({"expires_at": None}, ("expires_at",)),
+        ({"approval": Approval.HUMAN}, ()),
+        ({"approval": Approval.NONE}, ("approval",)),
+        ({"role": Role.OWNER}, ("role",)),
+        ({"team": "u", "projects": frozenset()}, ("team", "projects")),
+        ({"tools": frozenset({"b"}), "environments": frozenset({"b"})}, ("tools", "environments")),
+    ],
+)
+def test_in_what_a_key_would_exceed_its_maker_is_named(more: dict[str, Any], beyond: tuple[str, ...]) -> None:
+    """S9."""
+    only, ends = frozenset({"a"}), NOW + timedelta(hours=2)
+    maker = Actor("k", "t", Role.ADMIN, only, only, only, expires_at=ends, bound=Approval.NAME)
+    key = Key("n", "1", "t", Role.MEMBER, "", only, only, only, expires_at=ends, approval=Approval.NAME)
+    assert wider(replace(key, **more), maker) == beyond
 
 
 @pytest.mark.parametrize("narrowed", ["tools", "projects", "environments"])

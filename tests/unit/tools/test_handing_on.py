@@ -177,6 +177,16 @@ async def test_machines_keys_are_nobody_s_and_not_each_other_s() -> None:
             await process.refused("token_revoke", 404, "key_not_found", key=one, keyId=key_id(rig, key))
 
 
+async def test_all_that_a_member_holds_is_theirs_whoever_made_it() -> None:
+    async with begin("empty") as rig:
+        process = rig.boot()
+        ana = Secret((await process.ok("member_invite", name="ana"))["key"])
+        more = (await process.ok("token_create", member="ana", role="viewer"))["token"]["keyId"]
+        listed = {each["keyId"] for each in (await process.ok("token_list", key=ana))["tokens"]}
+        assert listed == {key_id(rig, ana), more}
+        await process.ok("token_revoke", key=ana, keyId=more)
+
+
 async def test_what_is_worth_nothing_can_be_revoked_by_any_admin_and_one_s_own_key_always() -> None:
     async with begin("empty") as rig:
         process = rig.boot()

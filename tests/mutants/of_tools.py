@@ -156,7 +156,6 @@ MEMBERS = (
     members(
         "    drafted.still_fits(params)\n\n    async def act(registry: Registry) -> RemoveResult",
         "\n    async def act(registry: Registry) -> RemoveResult",
-        "unit/gate/test_door.py",
     ),
     members("if key.created_by in revoked and people.actor(key.id) is not None]", "if key.created_by in revoked]"),
     members("if key.created_by in revoked and people.actor(key.id) is not None]", "if False]"),

@@ -252,6 +252,23 @@ async def test_who_is_listed() -> None:
         assert [each["name"] for each in (await process.ok("member_list", removed=True))["members"]] == ["ana", "bo"]
 
 
+async def test_a_member_above_or_beyond_a_key_is_not_removed_with_it() -> None:
+    """Whatever keys the member has left; and a plan is for one member, not for whoever has the name later."""
+    async with begin("empty") as rig:
+        process, admin = rig.boot(), await add_key(rig, Role.ADMIN)
+        narrow = await add_key(rig, Role.ADMIN, projects=frozenset({"shop"}))
+        first = (await process.ok("member_invite", name="boss", role="owner"))["token"]["keyId"]
+        await process.ok("token_create", member="boss", role="member")
+        await process.ok("token_revoke", keyId=first)
+        await process.ok("member_invite", name="ana")
+        await process.refused("member_remove", 403, "forbidden", key=admin, name="boss")
+        await process.refused("member_remove", 403, "forbidden", key=narrow, name="ana")
+        plan = (await process.ok("member_remove", key=admin, name="ana", dryRun=True))["planId"]
+        await process.ok("member_remove", key=admin, name="ana", planId=plan)
+        await process.ok("member_invite", name="ana")
+        await process.refused("member_remove", 409, "stale_plan", key=admin, name="ana", planId=plan)
+
+
 async def test_only_what_was_held_ends_with_a_member() -> None:
     async with begin("empty") as rig:
         process = rig.boot()

@@ -95,7 +95,6 @@ KEYS = (
         'revoke it")\n        return drafted.shown(f"Would revoke {key.id}; calls with it are refused at once.", apply)'
         "\n    drafted.still_fits(params)",
         'revoke it")\n        return drafted.shown(f"Would revoke {key.id}; calls with it are refused at once.", apply)',
-        "unit/gate/test_door.py",
     ),
     tokens("    actor = caller(call, people, Role.MEMBER)\n    old = key_of", "    actor = call.actor\n    old = key_of"),
     tokens(

@@ -216,6 +216,18 @@ async def test_a_rotated_key_has_the_role_its_holder_has_by_now_and_never_lives_
         assert (await process.ask("whoami", key=Secret(at_once["key"]))).ok
 
 
+async def test_a_key_that_ended_unseen_gets_no_successor_and_a_plan_ends_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the registry in memory has of it may be over by then."""
+    async with begin("empty") as rig:
+        process, other = rig.boot(), key_id(rig, await add_key(rig, Role.VIEWER))
+        plan = (await process.ok("token_revoke", keyId=other, dryRun=True))["planId"]
+        old = rig.store.snapshot
+        await process.ok("token_revoke", keyId=other, planId=plan)
+        await process.refused("token_revoke", 409, "stale_plan", keyId=other, planId=plan)
+        monkeypatch.setattr(type(rig.store), "snapshot", property(lambda _: old))
+        await process.refused("token_rotate", 409, "key_ended", keyId=other)
+
+
 async def test_a_bound_key_gets_no_looser_successor() -> None:
     """A member's key that is freer than the one that would exchange it stays who it is."""
     async with begin("empty") as rig:

@@ -267,7 +267,11 @@ CHANGE = (
 
 looks = guards_of("tools/audit.py", AUDIT)
 LOOKS = (
-    looks("nobodys = every and operates(known(call), actor)", "nobodys = operates(known(call), actor)"),
+    looks(
+        "nobodys = every and operates(known(call), actor)",
+        "nobodys = operates(known(call), actor)",
+        same="who is no admin sees the rows of the own key only, and a row of no team has none",
+    ),
     looks("nobodys = every and operates(known(call), actor)", "nobodys = every"),
     looks("own_key=None if every else actor.key_id", "own_key=None"),
     looks("team=actor.team, nobodys", "team=None, nobodys"),

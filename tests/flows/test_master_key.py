@@ -271,6 +271,9 @@ async def test_a_key_that_is_gone_for_good_is_given_up_only_when_it_is_said() ->
         kit = await house(rig)
         with pytest.raises(Unavailable):
             await master_key.rotate(kit)
+        asked = rig.boot(lambda new: replace(new, vault=kit.vault, keyring=kit.keyring))
+        await asked.refused("keys_rotate", 503, "vault_closed", dryRun=True)
+        await asked.ok("keys_rotate", dryRun=True, lost=True)
         assert rig.keys.keys == ()
         done = await master_key.rotate(kit, lost=True)
         assert (done.resealed, done.unreadable) == (0, 2)

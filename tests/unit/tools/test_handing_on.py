@@ -1,5 +1,6 @@
 """What a key that is narrowed, ended or lowered meanwhile may do to keys, members and teams (S9)."""
 
+import asyncio
 from datetime import timedelta
 from typing import Any
 
@@ -110,6 +111,9 @@ async def test_a_team_that_only_others_without_a_lasting_owner_would_leave_stays
         await add_key(rig, Role.ADMIN, team="more")
         await process.refused("team_delete", 409, "last_team", team=TEAM, confirm=TEAM)
         await add_key(rig, team="others")
+        plan = (await process.ok("team_delete", team=TEAM, confirm=TEAM, dryRun=True))["planId"]
+        await add_key(rig)
+        await process.refused("team_delete", 409, "stale_plan", team=TEAM, confirm=TEAM, planId=plan)
         await process.ok("team_delete", team=TEAM, confirm=TEAM)
 
 
@@ -226,6 +230,16 @@ async def test_a_key_that_ended_unseen_gets_no_successor_and_a_plan_ends_with_it
         await process.refused("token_revoke", 409, "stale_plan", keyId=other, planId=plan)
         monkeypatch.setattr(type(rig.store), "snapshot", property(lambda _: old))
         await process.refused("token_rotate", 409, "key_ended", keyId=other)
+
+
+async def test_of_two_that_rotate_by_one_plan_one_does() -> None:
+    async with begin("empty") as rig:
+        process, mine = rig.boot(), (await add_key(rig))
+        plan = (await process.ok("token_rotate", key=mine, keyId=key_id(rig, mine), dryRun=True))["planId"]
+        said = await asyncio.gather(
+            *(process.ask("token_rotate", key=mine, keyId=key_id(rig, mine), planId=plan) for _ in range(2))
+        )
+        assert sorted(each.body.get("code", "") for each in said) == ["", "stale_plan"]
 
 
 async def test_a_bound_key_gets_no_looser_successor() -> None:

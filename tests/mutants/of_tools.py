@@ -9,6 +9,7 @@ AUDIT = "unit/gate/test_audit.py"
 TOGETHER = "unit/gate/test_together.py"
 DELETE = "flows/test_project_delete.py"
 UNDELETE = "flows/test_undelete.py"
+MEANWHILE = "flows/test_deletions_meanwhile.py"
 
 people = guards_of("tools/people.py", HANDING, PEOPLE, TOGETHER)
 WHO = (
@@ -282,14 +283,18 @@ LOOKS = (
     looks("    if standing.degraded:\n        raise", "    if False:\n        raise"),
 )
 
-ends = guards_of("tools/deletions.py", DELETE, UNDELETE)
+ends = guards_of("tools/deletions.py", MEANWHILE, DELETE, UNDELETE)
 ENDS = (
     ends("if found is None or not call.actor.sees_project(name, found.team):", "if found is None:"),
     ends("if set(_places(name, pairs)) != set(locked):", "if False:"),
-    ends("purge = params.purge or project.state == PURGING", "purge = params.purge", UNDELETE),
+    ends("purge = params.purge or project.state == PURGING", "purge = params.purge"),
     ends("    _refuse_wrong_end(project, purge)\n", ""),
     ends("if params.confirm != name:", "if False:"),
-    ends("    drafted.still_fits(params)\n    operation", "    operation", "unit/gate/test_door.py"),
+    ends(
+        "    drafted.still_fits(params)\n    operation",
+        "    operation",
+        same="a first look; the transaction that begins it holds the plan against what is there",
+    ),
     ends("if not purge and is_deleted(project):", "if False:"),
     ends("if purge and not is_deleted(project):", "if False:"),
     ends("        _refuse_wrong_end(found, purge=False)\n", ""),

@@ -309,7 +309,11 @@ ENDS = (
     ends("    _refuse_undelete(project)\n", ""),
     ends("        _refuse_undelete(found)\n", ""),
     ends("    drafted.still_fits(params)\n    locked", "    locked", UNDELETE, "unit/gate/test_door.py"),
-    ends("if row.state is not State.EMPTY),", "),"),
+    ends(
+        "if row.state is not State.EMPTY),",
+        "),",
+        same="what stands in an empty slot is removed right after, under the name it is set aside by too",
+    ),
 )
 
 GUARDS: tuple[Guard, ...] = (*WHO, *KEYS, *MEMBERS, *TEAMS, *MASTER, *CHANGE, *LOOKS, *ENDS)

@@ -243,7 +243,7 @@ MASTER = (
     keys("note=note)", "note=None)"),
 )
 
-turning = guards_of("flows/master_key.py", CHANGED)
+turning = guards_of("flows/master_key.py", CHANGED, "flows/test_master_key_owed.py")
 CHANGE = (
     turning("not (changing or standing.pending or standing.owed)", "not (standing.pending or standing.owed)"),
     turning("not (changing or standing.pending or standing.owed)", "not (changing or standing.owed)"),

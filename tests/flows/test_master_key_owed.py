@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from codeb.drivers.vault.aesgcm import AesGcmVault
 from codeb.errors import Conflict
 from codeb.flows import master_key
 from tests.flows.test_master_key import _no_key_yet, house
@@ -39,3 +40,19 @@ async def test_while_something_is_not_replayed_the_keys_stay(more: dict[str, Any
         assert len(rig.keys.keys) == 2, "nor does who does not lead"
         await master_key.settle(kit)
         assert [each.id for each in rig.keys.keys] == [kit.keyring.ids[0]]
+
+
+async def test_who_does_not_lead_makes_no_first_key() -> None:
+    async with begin() as rig:
+        vault = AesGcmVault(rig.keys)
+        kit = rig.boot(lambda kit: replace(kit, vault=vault, keyring=vault)).kit
+
+        class Following:
+            def __getattr__(self, name: str) -> Any:
+                return getattr(rig.store, name)
+
+            standing = replace(rig.store.standing, leads=False)
+
+        await master_key.settle(replace(kit, store=Following()))
+        assert rig.keys.keys == ()
+        assert kit.keyring.fault is not None and "the process that leads makes it" in kit.keyring.fault.message

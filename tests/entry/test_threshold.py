@@ -42,6 +42,26 @@ async def row(process: Process) -> Any:
         return next(iter(await registry.audit.latest(1)))
 
 
+async def test_a_websocket_comes_no_further() -> None:
+    """Nobody speaks it here, and what stands before the routes looks at requests only."""
+    sent, inside = list[Any](), list[Any]()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        inside.append(scope)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    stands: Any = threshold.Threshold(app, Rules(), None)  # type: ignore[arg-type]
+    await stands({"type": "websocket", "headers": []}, None, send)
+    assert (sent, inside) == ([{"type": "websocket.close", "code": 1008}], [])
+
+
+async def test_who_is_no_page_asks_nothing_beforehand(door: Door) -> None:
+    said = await door.client.options("/api/tool", headers={**KEY, "Access-Control-Request-Method": "POST"})
+    assert said.status_code != 204 and "access-control-allow-methods" not in said.headers
+
+
 # --- Host --------------------------------------------------------------------------------------------------------
 
 

@@ -40,6 +40,16 @@ async def test_sites_go_first_and_containers_stand_aside() -> None:
         assert await rig.faults() == []
 
 
+async def test_what_stands_in_an_empty_slot_goes_and_is_not_kept() -> None:
+    async with begin("active") as rig:
+        blue, green = "shop-production-blue", "shop-production-green"
+        rig.machine.boxes[green] = replace(
+            rig.machine.boxes[blue], id="stray", name=green, spec=replace(rig.machine.boxes[blue].spec, name=green)
+        )
+        await rig.boot().ok("project_delete", **CALL)
+        assert sorted(rig.machine.boxes) == [f"{blue}.kept"]
+
+
 async def test_without_the_name_typed_nothing_goes() -> None:
     async with begin("grace") as rig:
         before = rig.print()

@@ -153,7 +153,7 @@ PARAMS = (
     ),
 )
 
-record = guards_of("gate/audit.py", "unit/gate/test_audit.py", "unit/gate/test_flood.py")
+record = guards_of("gate/audit.py", "unit/gate/test_audit.py", "unit/gate/test_audit_begins.py", "unit/gate/test_flood.py")
 RECORD = (
     record('return API_KEY.sub("codeb_…", value)', "return value"),
     record("{without_keys(name): without_keys(each)", "{name: without_keys(each)"),
@@ -175,7 +175,7 @@ RECORD = (
     record('        self.blocked = ""\n        del', "        del"),
     record("        self._aside = True\n        return True", "        return True"),
     record("kept.chain != newest.chain or kept.seq < newest.seq else kept", "kept.chain != newest.chain else kept"),
-    record("if self._store.standing.degraded:", "if False:", "unit/gate/test_audit.py"),
+    record("if self._store.standing.degraded:", "if False:"),
     record("kept is not None and await _there(registry, kept, spans)", "kept is not None"),
     record("        await self.flush()\n        if self.blocked:", "        if self.blocked:"),
     record("        await self.flush()\n        if self.blocked:", "        await self.flush()\n        if False:"),

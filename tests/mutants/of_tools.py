@@ -9,6 +9,7 @@ AUDIT = "unit/gate/test_audit.py"
 TOGETHER = "unit/gate/test_together.py"
 DELETE = "flows/test_project_delete.py"
 UNDELETE = "flows/test_undelete.py"
+MEANWHILE = "flows/test_deletions_meanwhile.py"
 
 people = guards_of("tools/people.py", HANDING, PEOPLE, TOGETHER)
 WHO = (
@@ -95,7 +96,6 @@ KEYS = (
         'revoke it")\n        return drafted.shown(f"Would revoke {key.id}; calls with it are refused at once.", apply)'
         "\n    drafted.still_fits(params)",
         'revoke it")\n        return drafted.shown(f"Would revoke {key.id}; calls with it are refused at once.", apply)',
-        "unit/gate/test_door.py",
     ),
     tokens("    actor = caller(call, people, Role.MEMBER)\n    old = key_of", "    actor = call.actor\n    old = key_of"),
     tokens(
@@ -108,6 +108,7 @@ KEYS = (
     tokens("            await registry.keys.expire(end, former.id)\n", ""),
     tokens("min(end, former.expires_at or end)", "end"),
     tokens("            await registry.keys.revoke(end, former.id)\n", "            pass\n"),
+    tokens("        _rotation(former, overlap).still_fits(params)\n", ""),
     tokens("former, fresh = _rotating(call, params, people)", "former, fresh = old, _rotating(call, params, known(call))[1]"),
 )
 
@@ -156,7 +157,6 @@ MEMBERS = (
     members(
         "    drafted.still_fits(params)\n\n    async def act(registry: Registry) -> RemoveResult",
         "\n    async def act(registry: Registry) -> RemoveResult",
-        "unit/gate/test_door.py",
     ),
     members("if key.created_by in revoked and people.actor(key.id) is not None]", "if key.created_by in revoked]"),
     members("if key.created_by in revoked and people.actor(key.id) is not None]", "if False]"),
@@ -221,7 +221,6 @@ TEAMS = (
     teams(
         "    drafted.still_fits(params)\n\n    async def act(registry: Registry) -> DeleteResult",
         "\n    async def act(registry: Registry) -> DeleteResult",
-        "unit/gate/test_door.py",
     ),
     teams("left = [each for each in await registry.projects.all() if each.team == team]", "left = projects"),
     teams("_, keys = _deleting(call, params, people, left)", "keys = ending"),
@@ -244,7 +243,7 @@ MASTER = (
     keys("note=note)", "note=None)"),
 )
 
-turning = guards_of("flows/master_key.py", CHANGED)
+turning = guards_of("flows/master_key.py", CHANGED, "flows/test_master_key_owed.py")
 CHANGE = (
     turning("not (changing or standing.pending or standing.owed)", "not (standing.pending or standing.owed)"),
     turning("not (changing or standing.pending or standing.owed)", "not (changing or standing.owed)"),
@@ -269,7 +268,11 @@ CHANGE = (
 
 looks = guards_of("tools/audit.py", AUDIT)
 LOOKS = (
-    looks("nobodys = every and operates(known(call), actor)", "nobodys = operates(known(call), actor)"),
+    looks(
+        "nobodys = every and operates(known(call), actor)",
+        "nobodys = operates(known(call), actor)",
+        same="who is no admin sees the rows of the own key only, and a row of no team has none",
+    ),
     looks("nobodys = every and operates(known(call), actor)", "nobodys = every"),
     looks("own_key=None if every else actor.key_id", "own_key=None"),
     looks("team=actor.team, nobodys", "team=None, nobodys"),
@@ -280,14 +283,18 @@ LOOKS = (
     looks("    if standing.degraded:\n        raise", "    if False:\n        raise"),
 )
 
-ends = guards_of("tools/deletions.py", DELETE, UNDELETE)
+ends = guards_of("tools/deletions.py", MEANWHILE, DELETE, UNDELETE)
 ENDS = (
     ends("if found is None or not call.actor.sees_project(name, found.team):", "if found is None:"),
     ends("if set(_places(name, pairs)) != set(locked):", "if False:"),
-    ends("purge = params.purge or project.state == PURGING", "purge = params.purge", UNDELETE),
+    ends("purge = params.purge or project.state == PURGING", "purge = params.purge"),
     ends("    _refuse_wrong_end(project, purge)\n", ""),
     ends("if params.confirm != name:", "if False:"),
-    ends("    drafted.still_fits(params)\n    operation", "    operation", "unit/gate/test_door.py"),
+    ends(
+        "    drafted.still_fits(params)\n    operation",
+        "    operation",
+        same="a first look; the transaction that begins it holds the plan against what is there",
+    ),
     ends("if not purge and is_deleted(project):", "if False:"),
     ends("if purge and not is_deleted(project):", "if False:"),
     ends("        _refuse_wrong_end(found, purge=False)\n", ""),
@@ -302,7 +309,11 @@ ENDS = (
     ends("    _refuse_undelete(project)\n", ""),
     ends("        _refuse_undelete(found)\n", ""),
     ends("    drafted.still_fits(params)\n    locked", "    locked", UNDELETE, "unit/gate/test_door.py"),
-    ends("if row.state is not State.EMPTY),", "),"),
+    ends(
+        "if row.state is not State.EMPTY),",
+        "),",
+        same="what stands in an empty slot is removed right after, under the name it is set aside by too",
+    ),
 )
 
 GUARDS: tuple[Guard, ...] = (*WHO, *KEYS, *MEMBERS, *TEAMS, *MASTER, *CHANGE, *LOOKS, *ENDS)

@@ -82,8 +82,8 @@ def _become(act: Callable[[Say], int], out: int) -> NoReturn:
 
 
 def _pytest(files: tuple[str, ...], limit: float, *plugins: object) -> int:
-    # of Hypothesis the same examples each time, and no deadline that a loaded machine could miss in a guard's place
-    words = ["-x", "-q", "-p", "no:cacheprovider", "--hypothesis-profile=ci", f"--timeout={limit:g}"]
+    examples = ["-p", "tests.mutants.examples", "--hypothesis-profile=mutants"]
+    words = ["-x", "-q", "-p", "no:cacheprovider", *examples, f"--timeout={limit:g}"]
     return int(pytest.main([*words, *(f"tests/{each}" for each in files)], plugins=list(plugins)))
 
 

@@ -309,19 +309,23 @@ def _rotating(call: Call, params: RotateParams, people: People) -> tuple[Key, Ke
     return old, fresh
 
 
+def _rotation(old: Key, overlap: int) -> Draft:
+    plan = {"keyId": old.id, "overlapSeconds": overlap}
+    return draft("token_rotate", plan, [f"give {old.id} a successor", f"end {old.id}"], _state(old))
+
+
 async def _rotate(call: Call, params: RotateParams) -> Outcome:
     old, _ = _rotating(call, params, known(call))
     overlap = max(params.overlap_seconds, OWN_OVERLAP if old.id == call.actor.key_id else 0)
-    plan = {"keyId": old.id, "overlapSeconds": overlap}
-    drafted = draft("token_rotate", plan, [f"give {old.id} a successor", f"end {old.id}"], _state(old))
     if params.dry_run:
-        apply = NextCall("token_rotate", {**plan, "planId": drafted.id}, "do it")
+        drafted = _rotation(old, overlap)
+        apply = NextCall("token_rotate", {**drafted.plan, "planId": drafted.id}, "do it")
         return drafted.shown(f"Would exchange {old.id} for a new key with the same rights.", apply)
-    drafted.still_fits(params)
 
     async def act(registry: Registry) -> RotateResult:
         people = await everybody(registry, call)
         former, fresh = _rotating(call, params, people)
+        _rotation(former, overlap).still_fits(params)
         made, end = minted(fresh), people.now + timedelta(seconds=overlap)
         await registry.keys.add(made.key)
         if overlap:

@@ -8,8 +8,10 @@ import pytest
 from sqlalchemy import update
 
 from codeb.drivers.store.schema import teams
+from codeb.gate.consent import body_of
 from codeb.model.access import Role
 from codeb.tools.call import Call
+from codeb.tools.catalog import BY_NAME
 from tests.kit import add_key, begin
 from tests.unit.gate.test_consent import WHERE, bound, needed, state_of
 
@@ -53,6 +55,27 @@ async def test_how_a_call_is_made_is_no_part_of_the_question() -> None:
         asked = (await process.ok("approval_get", approvalId=details["approvalId"]))["approval"]
         assert asked["params"] == WHERE
         await process.refused("promote", 409, "stale_plan", key=key, **WHERE, planId="plan_" + "0" * 32)
+
+
+async def test_a_rehearsal_is_no_beginning_of_the_call() -> None:
+    """P8: what the idempotency key began is another matter than what the call would do now."""
+    seen, promote = [], BY_NAME["promote"]
+
+    async def run(call: Call, params: Any) -> Any:
+        seen.append((call.idempotency_key, params.dry_run))
+        return await promote.run(call, params)
+
+    async with begin("ready") as rig:
+        process = rig.boot(tools=dict(BY_NAME) | {"promote": replace(promote, run=run)})
+        await process.refused("promote", 409, "approval_needed", key=await bound(rig), idem="once", **WHERE)
+    assert seen == [(None, True)]
+
+
+def test_the_same_words_to_another_tool_are_another_question() -> None:
+    promote = BY_NAME["promote"]
+    said = promote.params.model_validate(WHERE)
+    assert body_of(promote, said) == body_of(promote, said.model_copy(update={"wait": False}))
+    assert body_of(promote, said) != body_of(replace(promote, name="rollback"), said)
 
 
 async def test_a_key_for_one_project_sees_the_questions_about_that_one() -> None:

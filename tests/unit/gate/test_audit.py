@@ -9,6 +9,7 @@ import pytest
 from pydantic import Field
 from sqlalchemy import delete, update
 
+from codeb.contracts.store import Standing
 from codeb.drivers.records import ledger
 from codeb.drivers.records.ledger import FileLedger
 from codeb.drivers.store.schema import audit_logs
@@ -277,6 +278,13 @@ async def test_whether_the_log_is_whole_is_told_to_all_and_what_others_did_to_th
         body = await process.ok("audit_verify", key=rival)
         assert (body["whole"], body["chains"]) == (False, [])
         assert "house" not in body["summary"], body
+
+
+async def test_without_the_database_nobody_is_told_that_the_log_is_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with begin("active") as rig:
+        process = rig.boot()
+        monkeypatch.setattr(type(rig.store), "standing", property(lambda _: Standing(away_since=START, why="gone")))
+        await process.refused("audit_verify", 503, "degraded")
 
 
 async def test_the_operators_are_the_oldest_team_that_is_not_deleted() -> None:

@@ -1,6 +1,7 @@
 """A yes is used once, whoever asks, decides and applies at the same time, repeats, or loses the answer (S25, P8, P9)."""
 
 import asyncio
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -128,6 +129,17 @@ async def test_a_call_with_nothing_to_do_uses_its_approval_up() -> None:
         details = await approved(process, key, "slot_cleanup", params)
         await process.ok("slot_cleanup", key=key, **params, planId=details["planId"])
         assert await state_of(process, details["approvalId"]) == "used"
+
+
+async def test_a_yes_that_is_over_is_none_for_a_call_with_nothing_to_do_either() -> None:
+    """With an idempotency key only what was used may have been used by this very call."""
+    async with begin("active") as rig:
+        process, key = rig.boot(), await bound(rig)
+        params = {**WHERE, "slot": "green", "force": True}
+        details = await approved(process, key, "slot_cleanup", params)
+        rig.clock.jumped += timedelta(minutes=61)
+        for more in ({}, {"idem": "once"}):
+            await process.refused("slot_cleanup", 409, "approval_expired", key=key, **params, planId=details["planId"], **more)
 
 
 async def test_a_call_that_was_refused_after_all_leaves_its_approval() -> None:

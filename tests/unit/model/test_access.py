@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import product
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -125,6 +126,28 @@ def test_a_key_may_make_its_like(key: Key) -> None:
     assert actor is not None and wider(key, actor) == ()
 
 
+@pytest.mark.parametrize(
+    ("more", "beyond"),
+    [
+        ({}, ()),
+        ({"expires_at": NOW + timedelta(hours=1)}, ()),
+        ({"expires_at": NOW + timedelta(hours=3)}, ("expires_at",)),
+        ({"expires_at": None}, ("expires_at",)),
+        ({"approval": Approval.HUMAN}, ()),
+        ({"approval": Approval.NONE}, ("approval",)),
+        ({"role": Role.OWNER}, ("role",)),
+        ({"team": "u", "projects": frozenset()}, ("team", "projects")),
+        ({"tools": frozenset({"b"}), "environments": frozenset({"b"})}, ("tools", "environments")),
+    ],
+)
+def test_in_what_a_key_would_exceed_its_maker_is_named(more: dict[str, Any], beyond: tuple[str, ...]) -> None:
+    """S9."""
+    only, ends = frozenset({"a"}), NOW + timedelta(hours=2)
+    maker = Actor("k", "t", Role.ADMIN, only, only, only, expires_at=ends, bound=Approval.NAME)
+    key = Key("n", "1", "t", Role.MEMBER, "", only, only, only, expires_at=ends, approval=Approval.NAME)
+    assert wider(replace(key, **more), maker) == beyond
+
+
 @pytest.mark.parametrize("narrowed", ["tools", "projects", "environments"])
 def test_only_what_is_narrowed_to_nothing_is_whole(narrowed: str) -> None:
     assert Actor("k", "main", Role.OWNER).whole
@@ -154,3 +177,21 @@ def test_the_operators_are_the_oldest_team_that_is_there() -> None:
     assert people(replace(old, deleted_at=NOW), young).operators == "a"
     assert people(Team("claimed"), young).operators == "a", "one that nobody made"
     assert people(Team("claimed")).operators is people().operators is None
+
+
+def test_a_team_that_nobody_owns_for_good_may_lose_all_but_the_last() -> None:
+    ends = NOW + timedelta(days=1)
+    keys = {each: Key(each, each, "t", Role.OWNER, expires_at=ends) for each in "ab"}
+    people = People(keys, {"t": Team("t")}, {}, NOW)
+    assert people.owned("t") == (True, False)
+    assert not people.orphans("t", people.without("a"))
+    assert people.orphans("t", people.without("ab"))
+
+
+def test_members_are_known_by_name_within_their_team() -> None:
+    ana, bo = Member("m1", "t", "ana", Role.ADMIN), Member("m2", "t", "bo", Role.VIEWER)
+    gone, theirs = Member("m3", "t", "cy", Role.OWNER, removed_at=NOW), Member("m4", "u", "dan", Role.OWNER)
+    people = People({}, {"t": Team("t")}, {each.id: each for each in (bo, ana, gone, theirs)}, NOW)
+    assert people.present("t") == [ana, bo]
+    assert [people.named("t", name) for name in ("ana", "bo", "cy", "dan")] == [ana, bo, None, None]
+    assert people.given("m1", Role.OWNER).named("t", "ana") == replace(ana, role=Role.OWNER)

@@ -140,6 +140,8 @@ def test_what_no_database_can_hold_is_replaced_before_it_is_hashed() -> None:
     made = after(Head("home", 0, ZERO), row(1, summary="a\0b\ud800", ip=None))
     assert made.summary == "a\ufffdb\ufffd"
     assert after(Head("home", 0, ZERO), row(1, summary="a\0b")).summary == "a\ufffdb"
+    kept = after(Head("home", 0, ZERO), row(1, params={"a\0": ["b\0", {"c": "d\0"}, 1]})).params
+    assert kept == {"a\ufffd": ["b\ufffd", {"c": "d\ufffd"}, 1]}
     assert walked([made]).whole
 
 
@@ -189,7 +191,11 @@ def test_only_a_first_row_of_that_kind_follows_another_chain() -> None:
     assert followed(row(1, tool="audit_chain", seq=1, params=told)) == END
     for wrong in (
         row(1, tool="deploy", seq=1, params=told), row(1, tool="audit_chain", seq=2, params=told),
-        row(1, tool="audit_chain", seq=1, params={"follows": {**vars(END), "seq": "7"}}),
+        *(
+            row(1, tool="audit_chain", seq=1, params={"follows": {**vars(END), **other}})
+            for other in ({"seq": "7"}, {"seq": True}, {"chain": 7}, {"hash": None}, {"more": 1})
+        ),
+        row(1, tool="audit_chain", seq=1, params={"follows": {"chain": "home", "seq": 7}}),
         row(1, tool="audit_chain", seq=1, params={"follows": "x"}), row(1, tool="audit_chain", seq=1),
     ):  # fmt: skip
         assert followed(wrong) is None

@@ -1,5 +1,6 @@
 """What a key that is narrowed, ended or lowered meanwhile may do to keys, members and teams (S9)."""
 
+import asyncio
 from datetime import timedelta
 from typing import Any
 
@@ -110,6 +111,9 @@ async def test_a_team_that_only_others_without_a_lasting_owner_would_leave_stays
         await add_key(rig, Role.ADMIN, team="more")
         await process.refused("team_delete", 409, "last_team", team=TEAM, confirm=TEAM)
         await add_key(rig, team="others")
+        plan = (await process.ok("team_delete", team=TEAM, confirm=TEAM, dryRun=True))["planId"]
+        await add_key(rig)
+        await process.refused("team_delete", 409, "stale_plan", team=TEAM, confirm=TEAM, planId=plan)
         await process.ok("team_delete", team=TEAM, confirm=TEAM)
 
 
@@ -177,6 +181,16 @@ async def test_machines_keys_are_nobody_s_and_not_each_other_s() -> None:
             await process.refused("token_revoke", 404, "key_not_found", key=one, keyId=key_id(rig, key))
 
 
+async def test_all_that_a_member_holds_is_theirs_whoever_made_it() -> None:
+    async with begin("empty") as rig:
+        process = rig.boot()
+        ana = Secret((await process.ok("member_invite", name="ana"))["key"])
+        more = (await process.ok("token_create", member="ana", role="viewer"))["token"]["keyId"]
+        listed = {each["keyId"] for each in (await process.ok("token_list", key=ana))["tokens"]}
+        assert listed == {key_id(rig, ana), more}
+        await process.ok("token_revoke", key=ana, keyId=more)
+
+
 async def test_what_is_worth_nothing_can_be_revoked_by_any_admin_and_one_s_own_key_always() -> None:
     async with begin("empty") as rig:
         process = rig.boot()
@@ -204,6 +218,28 @@ async def test_a_rotated_key_has_the_role_its_holder_has_by_now_and_never_lives_
         at_once = await process.ok("token_rotate", keyId=body["token"]["keyId"])
         assert (await process.ask("whoami", key=Secret(body["key"]))).status == 401
         assert (await process.ask("whoami", key=Secret(at_once["key"]))).ok
+
+
+async def test_a_key_that_ended_unseen_gets_no_successor_and_a_plan_ends_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the registry in memory has of it may be over by then."""
+    async with begin("empty") as rig:
+        process, other = rig.boot(), key_id(rig, await add_key(rig, Role.VIEWER))
+        plan = (await process.ok("token_revoke", keyId=other, dryRun=True))["planId"]
+        old = rig.store.snapshot
+        await process.ok("token_revoke", keyId=other, planId=plan)
+        await process.refused("token_revoke", 409, "stale_plan", keyId=other, planId=plan)
+        monkeypatch.setattr(type(rig.store), "snapshot", property(lambda _: old))
+        await process.refused("token_rotate", 409, "key_ended", keyId=other)
+
+
+async def test_of_two_that_rotate_by_one_plan_one_does() -> None:
+    async with begin("empty") as rig:
+        process, mine = rig.boot(), (await add_key(rig))
+        plan = (await process.ok("token_rotate", key=mine, keyId=key_id(rig, mine), dryRun=True))["planId"]
+        said = await asyncio.gather(
+            *(process.ask("token_rotate", key=mine, keyId=key_id(rig, mine), planId=plan) for _ in range(2))
+        )
+        assert sorted(each.body.get("code", "") for each in said) == ["", "stale_plan"]
 
 
 async def test_a_bound_key_gets_no_looser_successor() -> None:
@@ -240,6 +276,23 @@ async def test_who_is_listed() -> None:
         await process.ok("member_remove", name="bo")
         assert [each["name"] for each in (await process.ok("member_list"))["members"]] == ["ana"]
         assert [each["name"] for each in (await process.ok("member_list", removed=True))["members"]] == ["ana", "bo"]
+
+
+async def test_a_member_above_or_beyond_a_key_is_not_removed_with_it() -> None:
+    """Whatever keys the member has left; and a plan is for one member, not for whoever has the name later."""
+    async with begin("empty") as rig:
+        process, admin = rig.boot(), await add_key(rig, Role.ADMIN)
+        narrow = await add_key(rig, Role.ADMIN, projects=frozenset({"shop"}))
+        first = (await process.ok("member_invite", name="boss", role="owner"))["token"]["keyId"]
+        await process.ok("token_create", member="boss", role="member")
+        await process.ok("token_revoke", keyId=first)
+        await process.ok("member_invite", name="ana")
+        await process.refused("member_remove", 403, "forbidden", key=admin, name="boss")
+        await process.refused("member_remove", 403, "forbidden", key=narrow, name="ana")
+        plan = (await process.ok("member_remove", key=admin, name="ana", dryRun=True))["planId"]
+        await process.ok("member_remove", key=admin, name="ana", planId=plan)
+        await process.ok("member_invite", name="ana")
+        await process.refused("member_remove", 409, "stale_plan", key=admin, name="ana", planId=plan)
 
 
 async def test_only_what_was_held_ends_with_a_member() -> None:

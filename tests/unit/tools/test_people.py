@@ -185,6 +185,8 @@ async def test_a_member_is_given_another_role_by_being_invited_with_it() -> None
     [
         ({"role": Role.ADMIN}, {}, "owner", "viewer", "forbidden"),
         ({"role": Role.ADMIN}, {}, "member", "owner", "forbidden"),
+        ({"role": Role.ADMIN}, {"label": "a lesser key only"}, "owner", "viewer", "forbidden"),
+        ({"role": Role.ADMIN}, {"label": "a lesser key only"}, "member", "owner", "forbidden"),
         ({"role": Role.ADMIN}, {}, "member", "admin", None),
         ({"role": Role.ADMIN, "projects": frozenset({"shop"})}, {}, "member", "viewer", "forbidden"),
         ({"role": Role.ADMIN, "projects": frozenset({"shop"})}, {"projects": ["shop"]}, "member", "viewer", None),
@@ -201,6 +203,7 @@ async def test_nobody_gives_a_role_beyond_their_own_reach(
     async with begin("active") as rig:
         process = rig.boot()
         _, body = await made(process, "member_invite", name="ana", role="owner")
+        await made(process, "member_invite", name="bo", role="owner")
         if held:
             await process.ok("token_create", member="ana", role="member", **held)
             await process.ok("token_revoke", keyId=body["token"]["keyId"])

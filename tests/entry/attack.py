@@ -163,6 +163,8 @@ class Attack:
         }  # fmt: skip
         if tool.startswith("env_"):
             known |= {"version": "1", "values": {"LOG_LEVEL": "info"}}
+        if tool == "port_import":
+            known |= {"content": '{"projects": {"shop": {"ports": {"staging": {"blue": 4700, "green": 4701}}}}}'}
         if tool == "server_add":
             known |= {"server": "storage-1", "roles": ["storage"], "addresses": ["192.0.2.7"]}
         names = BY_NAME[tool].params.model_json_schema(by_alias=True)["properties"]

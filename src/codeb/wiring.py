@@ -48,7 +48,7 @@ from codeb.drivers.vault.keyfile import KeyFile
 from codeb.drivers.world import SystemWorld
 from codeb.errors import FenceLost, PublicError, Unavailable
 from codeb.flows import master_key
-from codeb.flows.catalog import SAGAS
+from codeb.flows.catalog import FORMER, SAGAS
 from codeb.gate import AuditLog, Gate
 from codeb.model.access import Key, Role, digest, key_text
 from codeb.model.events import Event, Severity
@@ -145,7 +145,7 @@ async def build(settings: Settings) -> AsyncIterator[House]:
 
         kit, proxy, parts = await _kit(settings, store, world, instance, permit)
         try:
-            engine = Engine(kit, SAGAS, owner)
+            engine = Engine(kit, (*SAGAS, *FORMER), owner)
 
             async def lead() -> None:
                 await _start_proxy(proxy)

@@ -185,7 +185,8 @@ def test_a_foreign_configuration_in_the_proxy(town: Stage) -> None:
     with Town(town) as here:
         main = (here.caddy / "Caddyfile").read_bytes().partition(b"import ")[0]
         assert here.admin("POST", "/load", main) == 200
-        assert town.public(here.host)[0] == 404
+        with contextlib.suppress(OSError):  # a load may reset a connection that comes with it
+            assert town.public(here.host)[0] == 404
         here.until_mended("proxy_differs")
         assert town.public(here.host)[0] == 200
 

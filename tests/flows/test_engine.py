@@ -302,6 +302,29 @@ async def test_an_unfinished_saga_of_another_version_is_handed_to_a_person() -> 
         assert rig.store.snapshot.running == {}
 
 
+async def test_an_unfinished_saga_is_finished_by_the_version_it_was_begun_with() -> None:
+    async with begin("new") as rig:
+        play = Play()
+        process = rig.boot()
+
+        def die(point: str) -> None:
+            if point == "play.two.do.effect":
+                raise Died
+
+        process.world.at_point = die
+        on = engine(process, play.saga())
+        op = await open_(on, play.saga())
+        await on.wait(op.id, 5)
+        later = rig.boot()
+        on = Engine(later.kit, (play.saga(version=2), play.saga()), "house:b")
+        assert await on.resume() == [op.id]
+        await on.wait(op.id, 5)
+        ended = await of(rig, op)
+        assert (ended.saga_version, ended.resumed) == (1, 1)
+        assert (ended.error or {}).get("code") != "unknown_saga_version"
+        assert rig.store.snapshot.running == {}
+
+
 async def test_a_follow_up_takes_over_the_lock_without_a_gap() -> None:
     async with begin("new") as rig:
         play, later = Play(), Play()

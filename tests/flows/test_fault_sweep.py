@@ -27,7 +27,7 @@ from tests.virtual_time import VirtualLoop
 pytestmark = pytest.mark.anyio
 
 FULL = os.environ.get("CODEB_TEST_SIZE") == "full"
-CELLS = 24
+CELLS = 12
 """of each scene, in the small size"""
 HOUR = 3600.0
 OWN = ("duration", "timestamp", "correlationId")

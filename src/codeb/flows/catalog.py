@@ -29,3 +29,6 @@ SAGAS: tuple[Saga[Any], ...] = (
     firewall.SAGA,
     storage_create.DATABASE, storage_create.REDIS, storage_rotate.ROTATE, storage_rotate.END, storage_delete.SAGA,
 )  # fmt: skip
+
+FORMER: tuple[Saga[Any], ...] = (deploy.BEFORE_ENV,)
+"""of released versions: begun by them, still finished by this one"""

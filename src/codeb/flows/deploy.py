@@ -235,6 +235,10 @@ SAGA: Saga[DeployInput] = Saga(
 )
 
 
+BEFORE_ENV: Saga[DeployInput] = replace(SAGA, version=1, steps=tuple(step for step in SAGA.steps if step.name != "env"))
+"""as released before there were variables: what an older CodeB began is finished by the steps it was begun with"""
+
+
 async def former_runs(kit: Kit, container: str) -> bool:
     """Whether a container stands in the slot and runs: read before the plan, to be brought back the same way."""
     unit = await kit.runtime.look(container)

@@ -44,7 +44,7 @@ class Engine:
 
     def __init__(self, kit: Kit, sagas: Sequence[Saga[Any]], owner: str) -> None:
         self._kit = kit
-        self._sagas: Mapping[str, Saga[Any]] = {saga.name: saga for saga in sagas}
+        self._sagas: Mapping[tuple[str, int], Saga[Any]] = {(saga.name, saga.version): saga for saga in sagas}
         self._owner = owner
         self._courses: dict[str, Course[Any]] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -229,8 +229,8 @@ class Engine:
             courses = []
             for operation in left:
                 held = await registry.journal.take_over(operation.id, owner=self._owner)
-                saga = self._sagas.get(held.saga)
-                if saga is None or saga.version != held.saga_version:
+                saga = self._sagas.get((held.saga, held.saga_version))
+                if saga is None:
                     await self._hand_over(registry, held)
                     continue
                 resumed = replace(held, resumed=held.resumed + 1)

@@ -43,7 +43,7 @@ def attack() -> Iterator[Attack]:
 
 FIELDS = hostile.fields()
 ABSENT = (
-    "registry_delete", "conflict_settle", "token_revoke", "token_rotate", "member_remove", "approve", "reject",
+    "registry_delete", "domain_delete", "conflict_settle", "token_revoke", "token_rotate", "member_remove", "approve", "reject",
     "db_rotate", "db_delete",
     "redis_rotate", "redis_delete",
 )  # fmt: skip

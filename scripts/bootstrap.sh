@@ -373,7 +373,7 @@ parts() {
         # Enabled by their packages, to be started at the next boot: a test machine should not begin to serve port 80.
         for part in caddy postgresql pdns-server redis-server docker-registry; do
             if [[ " ${missing[*]} " == *" $part "* ]] && command -v systemctl >/dev/null; then
-                as_root systemctl disable --quiet "${part%-server}.service" 2>/dev/null || say "$part.service could not be disabled"
+                as_root systemctl disable --quiet "${part/pdns-server/pdns}.service" 2>/dev/null || say "$part.service could not be disabled"
             fi
         done
         mapfile -t missing < <(missing_parts)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from codeb.contracts.kit import Kit
-from codeb.contracts.store import Remembered
+from codeb.contracts.store import Registry, Remembered
 from codeb.contracts.vault import closed
 from codeb.drivers.vault.aesgcm import AesGcmVault
 from codeb.drivers.vault.memory import MemoryKeyFile
@@ -254,8 +254,14 @@ async def test_what_does_not_open_stays_as_it_is_and_keeps_its_key() -> None:
         done = await master_key.rotate(kit)
         assert (done.resealed, done.unreadable, done.retired) == (2, 1, ())
         assert old in [each.id for each in rig.keys.keys], "nothing that is named is let go of"
-        again = await master_key.rotate(kit)
+        noted: list[str] = []
+
+        async def note(registry: Registry, change: master_key.Changed) -> None:
+            noted.append(change.key_id)
+
+        again = await master_key.rotate(kit, note=note)
         assert (again.finished, again.key_id != done.key_id) == (False, True), "it does not stand in the way of the next change"
+        assert noted == [again.key_id], "that nothing was left of the one before is no change"
 
 
 async def test_a_key_that_is_gone_for_good_is_given_up_only_when_it_is_said() -> None:

@@ -1,7 +1,7 @@
 """P14: the audit log is a chain: whatever is done to written rows is found, and a process knows where to go on."""
 
 from dataclasses import fields, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -148,6 +148,11 @@ def test_what_no_database_can_hold_is_replaced_before_it_is_hashed() -> None:
 def test_one_form_whatever_zone_or_order_it_comes_in() -> None:
     one = row(1, params={"a": 1, "b": [1.5, None]}, at=START.astimezone(UTC))
     assert canonical(one) == canonical(replace(one, params={"b": [1.5, None], "a": 1}, duration_ms=1.5))
+    assert canonical(one) == canonical(replace(one, at=START.astimezone(timezone(timedelta(hours=9)))))
+
+
+def test_a_duration_is_kept_as_every_copy_of_the_registry_keeps_it() -> None:
+    assert after(Head("home", 0, ZERO), row(1, duration_ms=0.123456789)).duration_ms == 0.123
 
 
 # where it goes on
@@ -163,6 +168,7 @@ SPAN = Span("home", 1, END, place=70)
         (None, [], False, Head("home", 0, ZERO), "", None),
         (END, [SPAN], True, END, "", None),
         (Head("home", 5, "d"), [SPAN], True, END, "", None),
+        (END, [SPAN, Span("home2", 1, Head("home2", 9, "f"), place=99)], True, END, "", None),
         (END, [SPAN, Span("other", 1, Head("other", 9, "f"), place=99)], True, END, "", None),
         (END, [Span("home", 0, None, END)], True, END, "", None),
         (END, [Span("home", 1, Head("home", 4, "c"), place=40)], False, Head("home.b2", 0, END.hash), "tail_missing", END),

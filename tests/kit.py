@@ -27,6 +27,7 @@ from codeb.drivers.store.schema import operation_locks
 from codeb.drivers.store.sql import SqlStore, open_store
 from codeb.drivers.store.sqlite import READERS, SqliteDatabase
 from codeb.drivers.vault.memory import MemoryKeyFile
+from codeb.flows.catalog import sagas
 from codeb.gate import Answer as Said
 from codeb.gate import Asked, AuditLog, Gate
 from codeb.gate.authenticate import digest
@@ -52,7 +53,6 @@ from tests.kit_parts import (
     names_at_odds,
     names_of,
     recall,
-    sagas,
     shop,
     unlocked,
 )  # fmt: skip

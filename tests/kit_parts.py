@@ -17,44 +17,16 @@ from codeb.drivers.runtime.memory_machine import Machine
 from codeb.drivers.store.sqlite import SqliteDatabase
 from codeb.drivers.vault.aesgcm import AesGcmVault
 from codeb.drivers.vault.memory import MemoryKeyFile
-from codeb.flows import (
-    cleanup,
-    deploy,
-    domain_delete,
-    domain_setup,
-    firewall,
-    image_delete,
-    maintenance,
-    mend,
-    project_delete,
-    project_purge,
-    promote,
-    restart,
-    rollback,
-    undelete,
-)  # fmt: skip
 from codeb.model.domains import RecordSet, proof_value
 from codeb.model.names import Place, Slot
 from codeb.model.secret import Secret
 from codeb.model.specs import Address, Answer, Finding, Live, Site
-from codeb.saga.step import Saga
-from tests.kit_storage import STORAGE_SAGAS, hold
+from tests.kit_storage import hold
 from tests.virtual_time import VirtualLoop
 
 SPOILT = ("lost", "edited", "strange", "foreign", "dead", "stuck")
 TEAM = "main"
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
-
-
-PROCEDURES: tuple[Any, ...] = (
-    deploy, promote, rollback, cleanup, project_delete, undelete, project_purge, restart, mend, domain_setup, domain_delete,
-    maintenance, firewall, image_delete,
-)  # fmt: skip
-
-
-def sagas() -> tuple[Saga[Any], ...]:
-    """As the modules have them now, so that a test can put a broken one in its place."""
-    return (*(each.SAGA for each in PROCEDURES), *STORAGE_SAGAS)
 
 
 def inline(database: SqliteDatabase) -> SqliteDatabase:

@@ -5,13 +5,8 @@ from typing import Any
 
 from codeb.contracts.kit import Kit
 from codeb.drivers.databases.memory import MemoryCaches, MemoryDatabases
-from codeb.flows import storage_create, storage_delete, storage_rotate
 from codeb.model.sealed import about_storage
 from codeb.model.storage import Kind, Storage
-
-STORAGE_SAGAS = (
-    storage_create.DATABASE, storage_create.REDIS, storage_rotate.ROTATE, storage_rotate.END, storage_delete.SAGA,
-)  # fmt: skip
 
 
 @dataclass

@@ -288,16 +288,12 @@ def explained(settings: Settings) -> list[dict[str, str]]:
 
 
 def _effective(settings: Settings, name: str) -> Any:
+    """Of a secret, whichever it is, no more than that there is one; of an address all but its password."""
     otherwise = {
-        "database_url": shown(settings.store_url),
-        "storage_database_url": shown(settings.storage_database_url) if settings.storage_database_url.reveal() else "",
-        "storage_redis_url": shown(settings.storage_redis_url) if settings.storage_redis_url.reveal() else "",
-        "image_registry_password": "…" if settings.image_registry_password.reveal() else "",
-        "caddy_dir": settings.proxy_dir,
-        "master_key_file": settings.master_key,
+        "database_url": settings.store_url, "caddy_dir": settings.proxy_dir, "master_key_file": settings.master_key,
         "tls": settings.tls_mode,
-        "pdns_api_key": "…" if settings.pdns_api_key.reveal() else "",
-        "vultr_api_key": "…" if settings.vultr_api_key.reveal() else "",
-    }
+    }  # fmt: skip
     value = otherwise.get(name, getattr(settings, name))
+    if isinstance(value, Secret):
+        return "" if not value.reveal() else shown(value) if name.endswith("_url") else "…"
     return "" if value is None else value

@@ -59,12 +59,16 @@ def networks(text: str) -> str:
     return text
 
 
-def secret(said: Any) -> Secret:
+def _kept(said: Any, fits: Callable[[str], object], refusal: str) -> Secret:
     """What is refused is not in the refusal."""
     text = said.reveal() if isinstance(said, Secret) else said
-    if not isinstance(text, str) or not re.fullmatch(r"[!-~]{0,512}", text):
-        raise ValueError("it is printable ASCII without spaces")
+    if not isinstance(text, str) or not fits(text):
+        raise ValueError(refusal)
     return Secret(text)
+
+
+def secret(said: Any) -> Secret:
+    return _kept(said, re.compile(r"[!-~]{0,512}").fullmatch, "it is printable ASCII without spaces")
 
 
 def group(text: str) -> str:
@@ -82,21 +86,14 @@ def api(text: str) -> str:
 
 
 def database(said: Any) -> Secret:
-    """What is refused is not in the refusal."""
-    text = said.reveal() if isinstance(said, Secret) else said
-    if not isinstance(text, str):
-        raise ValueError("the address of a database is a text")
-    if text and not text.startswith("sqlite:") and not ADDRESS.fullmatch(text):
-        raise ValueError("it is postgresql://user:password@host:5432/name; within a password @ is %40 and % is %25")
-    return Secret(text)
+    text = _kept(said, lambda _: True, "the address of a database is a text")
+    refusal = "it is postgresql://user:password@host:5432/name; within a password @ is %40 and % is %25"
+    return _kept(text, lambda text: not text or text.startswith("sqlite:") or ADDRESS.fullmatch(text), refusal)
 
 
 def word(said: Any) -> Secret:
-    """A secret of one line. What is refused is not in the refusal."""
-    text = said.reveal() if isinstance(said, Secret) else said
-    if not isinstance(text, str) or len(text) > 4096 or not text.isprintable():
-        raise ValueError("it is a text of one line")
-    return Secret(text)
+    """A secret of one line."""
+    return _kept(said, lambda text: len(text) <= 4096 and text.isprintable(), "it is a text of one line")
 
 
 def shown(address: Secret) -> str:
@@ -114,13 +111,11 @@ def shown(address: Secret) -> str:
 
 
 def storage(kinds: str) -> Callable[[Any], Secret]:
-    """A storage server's address; what is refused is not in the refusal."""
+    """A storage server's address; none is one too."""
 
-    def read(said: Any) -> Secret:
-        text = said.reveal() if isinstance(said, Secret) else said
-        found = ADDRESS.fullmatch(text) if isinstance(text, str) else None
-        if text != "" and (found is None or not re.fullmatch(kinds, found["kind"])):
-            raise ValueError(f"it is an address such as {kinds.partition('|')[0]}://user:password@host:port")
-        return Secret(text)
+    def fits(text: str) -> bool:
+        found = ADDRESS.fullmatch(text)
+        return not text or (found is not None and re.fullmatch(kinds, found["kind"]) is not None)
 
-    return read
+    refusal = f"it is an address such as {kinds.partition('|')[0]}://user:password@host:port"
+    return lambda said: _kept(said, fits, refusal)

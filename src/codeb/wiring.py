@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 from codeb.config import Settings
 from codeb.contracts.databases import Caches, Databases
@@ -17,7 +17,6 @@ from codeb.contracts.kit import Kit, Policy
 from codeb.contracts.runtime import Checked
 from codeb.contracts.store import Registry
 from codeb.drivers.databases.absent import NoCaches, NoDatabases
-from codeb.drivers.dns.powerdns import PowerDns, PowerDnsSettings
 from codeb.drivers.envs.files import FileEnvs
 from codeb.drivers.files import atomic_write, make_way, sweep
 from codeb.drivers.firewall.condition import Condition
@@ -55,6 +54,9 @@ from codeb.model.events import Event, Severity
 from codeb.saga.engine import Engine
 from codeb.tools.catalog import BY_NAME
 from codeb.tools.people import TOKEN_BYTES
+
+if TYPE_CHECKING:
+    from codeb.drivers.dns.powerdns import PowerDns
 
 log = logging.getLogger("codeb")
 
@@ -113,10 +115,13 @@ def policy_of(settings: Settings) -> Policy:
     )  # fmt: skip
 
 
-def dns_of(settings: Settings, permit: Callable[[], None] = lambda: None) -> PowerDns | None:
+def dns_of(settings: Settings, permit: Callable[[], None] = lambda: None) -> "PowerDns | None":
     """The DNS server, where one is set. Raises `InvalidParams` (`bad_settings`)."""
     if not settings.pdns_url:
         return None
+    # its HTTP client costs start-up time that others do not pay
+    from codeb.drivers.dns.powerdns import PowerDns, PowerDnsSettings
+
     address, port = settings.pdns_endpoint
     return PowerDns(
         PowerDnsSettings(settings.pdns_url, settings.pdns_api_key, address, port, settings.nameservers), permit

@@ -6,6 +6,7 @@ Its own errors come as JSON (422) and as plain text (401, 404, 409): only the st
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import dns.asyncquery
@@ -47,7 +48,12 @@ class PowerDns:
         self._settings = settings
         self._permit = permit
         self._base = f"{settings.url.rstrip('/')}/api/v1/servers/localhost"
-        self._client = httpx2.AsyncClient(
+
+    @cached_property
+    def _client(self) -> httpx2.AsyncClient:
+        """Made when it is first used: reading this machine's certificates takes longer than the start of everything else."""
+        settings = self._settings
+        return httpx2.AsyncClient(
             headers={"X-API-Key": settings.api_key.reveal(), "Accept": "application/json"},
             timeout=httpx2.Timeout(settings.seconds), trust_env=False, follow_redirects=False,
         )  # fmt: skip
@@ -57,7 +63,8 @@ class PowerDns:
         return bool(self._settings.nameservers)
 
     async def close(self) -> None:
-        await self._client.aclose()
+        if "_client" in vars(self):
+            await self._client.aclose()
 
     async def check(self) -> Finding:
         """The line about DNS in a health report."""

@@ -4,11 +4,6 @@ import asyncio
 import ssl
 from dataclasses import replace
 
-import dns.asyncresolver
-import dns.exception
-import dns.nameserver
-import dns.resolver
-
 from codeb.contracts.health import Health
 from codeb.contracts.outside import Certificate, Looked
 from codeb.model.specs import Address, Answer
@@ -21,23 +16,11 @@ class NetworkOutside:
         self._health = health
         self._resolvers = resolvers
 
-    def _resolver(self) -> dns.asyncresolver.Resolver:
-        resolver = dns.asyncresolver.Resolver(configure=not self._resolvers)
-        if self._resolvers:
-            resolver.nameservers = [dns.nameserver.Do53Nameserver(host, port) for host, port in self._resolvers]
-        return resolver
-
     async def lookup(self, name: str, kind: str, seconds: float) -> Looked:
-        try:
-            # a final dot: no search list of this machine is tried
-            found = await self._resolver().resolve(f"{name}.", kind, lifetime=seconds)
-        except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer):
-            return Looked()
-        except (dns.exception.DNSException, OSError) as fault:
-            return Looked(reason=(str(fault) or type(fault).__name__)[:200])
-        if kind == "TXT":
-            return Looked(tuple(sorted(b"".join(item.strings).decode("ascii", "replace") for item in found)))
-        return Looked(tuple(sorted(item.to_text() for item in found)))
+        # its library costs start-up time that nobody else pays
+        from codeb.drivers.outside.lookups import lookup
+
+        return await lookup(self._resolvers, name, kind, seconds)
 
     async def certificate(self, address: Address, seconds: float) -> Certificate:
         name = address.host_header or address.host

@@ -1,26 +1,14 @@
 """`we env set`, `we env sync`, `we env scan`: values from a prompt, standard input or a file, never from the command line."""
 
 import sys
-from pathlib import Path
 from typing import Any
 
 import click
 
 from codeb.entry.cli import calls
-from codeb.entry.cli.options import Later, options, params_of
+from codeb.entry.cli.options import Later, options, params_of, text_of
 from codeb.entry.cli.session import Session
 from codeb.entry.cli.surface import by_name
-
-
-def _read(source: str) -> str:
-    """A whole file as it is, or standard input. Raises `ClickException`."""
-    try:
-        raw = sys.stdin.buffer.read() if source == "-" else Path(source).read_bytes()
-        return raw.decode("utf-8")
-    except OSError as fault:
-        raise click.ClickException(f"{source} cannot be read: {fault.strerror}.") from None
-    except UnicodeDecodeError:
-        raise click.ClickException(f"{source} is not UTF-8.") from None
 
 
 def _values(keys: tuple[str, ...], source: str | None) -> dict[str, str]:
@@ -39,7 +27,7 @@ def _values(keys: tuple[str, ...], source: str | None) -> dict[str, str]:
         )
     if not keys:
         return {}
-    text = _read(source or "-")
+    text = text_of(source or "-")
     # what `echo` adds is not meant; a file that is named is taken exactly
     return {keys[0]: text if source is not None else text.removesuffix("\n").removesuffix("\r")}
 
@@ -71,7 +59,7 @@ def _set(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def _content(given: dict[str, Any]) -> dict[str, Any]:
-    return {"envContent": _read(given.pop("source"))}
+    return {"envContent": text_of(given.pop("source"))}
 
 
 _FILE = ["--file", "-f", "source"]

@@ -55,24 +55,34 @@ def option(param: Param) -> click.Option:
     return click.Option([*param.flags, param.name], type=kind, multiple=many, help=about, shell_complete=complete)
 
 
+MOST_BYTES = 10 * 1024 * 1024
+"""the largest body any tool takes"""
+
+
+def text_of(source: str, most: int = -1) -> str:
+    """A whole file as it is, every byte, `-` for standard input. Raises `ClickException`, also for more than `most` bytes."""
+    try:
+        with click.open_file(source, "rb") as file:
+            raw: bytes = file.read(most + 1 if most >= 0 else -1)
+        if 0 <= most < len(raw):
+            raise click.ClickException(f"{source} is longer than any server takes.")
+        return raw.decode("utf-8")
+    except OSError as fault:
+        raise click.ClickException(f"{source} cannot be read: {fault.strerror}.") from None
+    except UnicodeDecodeError:
+        raise click.ClickException(f"{source} is not UTF-8.") from None
+
+
 class Text(click.ParamType[str]):
-    """The text of a file, `-` for standard input."""
+    """The text of a file that is named in its place."""
 
     name = "FILE|-"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         try:
-            with click.open_file(value, encoding="utf-8", errors="strict") as file:
-                text: str = file.read(MOST_CHARACTERS + 1)
-        except (OSError, UnicodeDecodeError) as fault:
-            self.fail(f"cannot read {value!r}: {fault}", param, ctx)
-        if len(text) > MOST_CHARACTERS:
-            self.fail(f"{value!r} is longer than any server takes", param, ctx)
-        return text
-
-
-MOST_CHARACTERS = 10 * 1024 * 1024
-"""the largest body any tool takes, in bytes"""
+            return text_of(value, MOST_BYTES)
+        except click.ClickException as fault:
+            self.fail(f"cannot read it: {fault.message}", param, ctx)
 
 
 def _kind(param: Param) -> click.ParamType[Any]:

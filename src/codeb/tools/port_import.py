@@ -69,9 +69,7 @@ class ImportResult(fields.Result):
 async def _import(call: Call, params: ImportParams) -> Outcome:
     old = _read(call, params)
     published, listening = await call.kit.ports.published(), await call.kit.ports.listening()
-    snapshot = call.kit.store.snapshot
-    leased = {lease.port: Place(lease.project, lease.environment) for lease in snapshot.leases if _here(call, lease.server)}
-    seen = _facts(call, old, snapshot.projects, dict(snapshot.pairs), leased, published, listening)
+    seen = await call.kit.store.consult(lambda registry: _facts(registry, call, old, published, listening))
     judged = port_import.judge(old, seen)
     drafted = _draft(judged, params)
     if params.dry_run:
@@ -79,8 +77,7 @@ async def _import(call: Call, params: ImportParams) -> Outcome:
     drafted.still_fits(params)
 
     async def act(registry: Registry) -> ImportResult:
-        now = await _truth(registry, call, old, published, listening)
-        fresh = port_import.judge(old, now)
+        fresh = port_import.judge(old, await _facts(registry, call, old, published, listening))
         _draft(fresh, params).still_fits(params)
         created = [await _register(registry, call, each.claim.place, pair) for each in fresh if (pair := _pair(each, params))]
         return _result(old, fresh, params, [name for name in created if name])
@@ -106,22 +103,6 @@ def _read(call: Call, params: ImportParams) -> OldRegistry:
     return old
 
 
-def _here(call: Call, server: str) -> bool:
-    return server == call.kit.policy.server
-
-
-def _facts(
-    call: Call, old: OldRegistry, projects: Mapping[str, Project], pairs: Mapping[Place, Any], leased: Mapping[int, Place],
-    published: Mapping[int, str], listening: frozenset[int],
-) -> Facts:  # fmt: skip
-    owners = {port: parse_container(container) for port, container in published.items()}
-    return Facts(
-        call.kit.policy.ranges, {place: (pair.blue.port, pair.green.port) for place, pair in pairs.items()}, leased,
-        {port: owner[0] if owner else None for port, owner in owners.items()}, listening,
-        frozenset(each.place for each in old.claims if not _open(call, projects.get(each.place.project), each.place)),
-    )  # fmt: skip
-
-
 def _open(call: Call, project: Project | None, place: Place) -> bool:
     """Whether the caller may set this environment up."""
     team = project.team if project else call.actor.team
@@ -129,19 +110,23 @@ def _open(call: Call, project: Project | None, place: Place) -> bool:
     return ready and call.actor.sees_project(place.project, team) and call.actor.may_touch(place.environment)
 
 
-async def _truth(
+async def _facts(
     registry: Registry, call: Call, old: OldRegistry, published: Mapping[int, str], listening: frozenset[int]
 ) -> Facts:
-    """The same facts as this transaction sees them."""
-    leases = await registry.leases.all(call.kit.policy.server)
-    projects, pairs = {}, {}
-    for place in {each.place for each in old.claims}:
+    """What is true now, as the registry is seen here."""
+    places, projects, pairs = {each.place for each in old.claims}, dict[str, Project](), dict[Place, tuple[int, int]]()
+    for place in places:
         if (project := await registry.projects.get(place.project)) is not None:
             projects[place.project] = project
         if (pair := await registry.slots.pair(place)) is not None:
-            pairs[place] = pair
-    leased = {lease.port: Place(lease.project, lease.environment) for lease in leases}
-    return _facts(call, old, projects, pairs, leased, published, listening)
+            pairs[place] = (pair.blue.port, pair.green.port)
+    leases = await registry.leases.all(call.kit.policy.server)
+    owners = {port: parse_container(container) for port, container in published.items()}
+    return Facts(
+        call.kit.policy.ranges, pairs, {lease.port: Place(lease.project, lease.environment) for lease in leases},
+        {port: owner[0] if owner else None for port, owner in owners.items()}, listening,
+        frozenset(place for place in places if not _open(call, projects.get(place.project), place)),
+    )  # fmt: skip
 
 
 def _pair(judged: Judged, params: ImportParams) -> tuple[int, int] | None:

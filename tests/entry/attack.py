@@ -15,6 +15,7 @@ from demo.images import Builder
 from codeb.tools.catalog import BY_NAME
 from tests.entry import hostile
 from tests.entry.hostile import CANARY, Field
+from tests.rights import OLD_FILE
 from tests.stage import Stage
 
 SECONDS = 1.0
@@ -164,7 +165,7 @@ class Attack:
         if tool.startswith("env_"):
             known |= {"version": "1", "values": {"LOG_LEVEL": "info"}}
         if tool == "port_import":
-            known |= {"content": '{"projects": {"shop": {"ports": {"staging": {"blue": 4700, "green": 4701}}}}}'}
+            known |= {"content": OLD_FILE}
         if tool == "server_add":
             known |= {"server": "storage-1", "roles": ["storage"], "addresses": ["192.0.2.7"]}
         names = BY_NAME[tool].params.model_json_schema(by_alias=True)["properties"]

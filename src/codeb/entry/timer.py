@@ -160,9 +160,6 @@ async def _vault(kit: Kit) -> None:
             log.exception("the look at the master key failed; the next one comes")
 
 
-Dropping = Callable[[Registry, datetime, int], Awaitable[int]]
-
-
 async def _env_files(kit: Kit) -> None:
     """At once, for a death may have come before a file; then every half minute."""
     while True:
@@ -182,6 +179,9 @@ async def prune_audit(kit: Kit) -> int:
 async def prune_approvals(kit: Kit) -> int:
     """The same of approvals, which the log tells of as long as they are there."""
     return await _prune(kit, lambda registry, before, most: registry.approvals.prune(before, most))
+
+
+Dropping = Callable[[Registry, datetime, int], Awaitable[int]]
 
 
 async def _prune(kit: Kit, drop: Dropping) -> int:

@@ -55,7 +55,11 @@ async def new_password(kit: Kit, registry: Registry, storage_id: str, generation
 async def passwords(kit: Kit, storage_id: str) -> Mapping[int, Secret]:
     """All that are on record, by generation. Raises as `Vault.open` does."""
     found = await kit.store.consult(lambda registry: registry.storages.passwords(storage_id))
-    return {each.generation: kit.vault.open(each.sealed, about_storage(storage_id, each.generation)) for each in found}
+    return {each.generation: _opened(kit, each) for each in found}
+
+
+def _opened(kit: Kit, known: Password) -> Secret:
+    return kit.vault.open(known.sealed, about_storage(known.storage_id, known.generation))
 
 
 async def password(kit: Kit, storage_id: str, generation: int) -> Secret:
@@ -110,8 +114,7 @@ async def tell(run: Run[Any], registry: Registry, value: StorageInput) -> None:
     words = {each.generation: each for each in await registry.storages.passwords(value.id)}
     if held is None or held.id != value.id or held.generation not in words:
         raise _gone()
-    known = words[held.generation]
-    word = run.kit.vault.open(known.sealed, about_storage(known.storage_id, known.generation))
+    word = _opened(run.kit, words[held.generation])
     await envs.generated(run.kit, registry, value.place, generated_env([(held, word)]), by=run.operation.actor)
 
 

@@ -92,6 +92,10 @@ async def _there(registry: Registry, call: Call, name: str, locked: tuple[Place,
     return found, pairs
 
 
+async def _names(registry: Registry, project: str) -> list[Domain]:
+    return [each for each in await registry.domains.all() if each.held and each.project == project]
+
+
 # delete
 
 
@@ -178,7 +182,7 @@ async def _begin_delete(call: Call, project: Project, pairs: list[Pair], params:
         _refuse_wrong_end(found, purge=False)
         _draft_delete(call, found, pairs, purge=False).still_fits(params)
         rows = [row for pair in pairs for row in pair.rows]
-        named = [each for each in await registry.domains.all() if each.held and each.project == name]
+        named = await _names(registry, name)
         history = [each for pair in pairs for each in await registry.deployments.history(pair.place, 50)]
         return project_delete.DeleteInput(
             project=name, places=tuple(pair.place for pair in pairs),
@@ -205,7 +209,7 @@ async def begin_purge(call: Call, project: Project, why: str, params: DeletePara
         return project_purge.PurgeInput(
             project=name, places=tuple(pair.place for pair in pairs),
             ports=tuple(row.port for pair in pairs for row in pair.rows), stop_seconds=found.limits.stop_seconds, why=why,
-            domains=tuple(each for each in await registry.domains.all() if each.held and each.project == name),
+            domains=tuple(await _names(registry, name)),
             storage=tuple(EndInput(input_of(each), each.backup) for each in await registry.storages.all(name)),
         )  # fmt: skip
 

@@ -78,7 +78,8 @@ def compact() -> dict[str, Any]:
     return {
         "tools": [
             {
-                "name": tool.name, "title": tool.title, "about": tool.about, "family": tool.family, "verb": tool.verb,
+                "name": tool.name, "aliases": list(tool.aliases), "title": tool.title, "about": tool.about,
+                "family": tool.family, "verb": tool.verb,
                 "role": tool.role.value, "risk": tool.risk.value, "long": tool.long, "params": params_of(tool),
             }
             for tool in TOOLS
@@ -116,7 +117,8 @@ def page() -> str:
         params = params_of(tool)
         lines += [f"## {tool.name}", "", tool.about, ""]
         kind = "an operation of several steps" if tool.long else "one call"
-        lines += [f"Role: **{tool.role}**. Risk: **{tool.risk}**. It is {kind}.", ""]
+        also = f" Also called {', '.join(f'`{each}`' for each in tool.aliases)}." if tool.aliases else ""
+        lines += [f"Role: **{tool.role}**. Risk: **{tool.risk}**. It is {kind}.{also}", ""]
         if params:
             lines += ["| param | type | default | about |", "|---|---|---|---|"]
             for each in params:

@@ -33,7 +33,7 @@ ROLES = {
         "registry_tags",
     },
     "member": {
-        "project_create",
+        "workflow_init",
         "project_update",
         "domain_setup",
         "maintenance_on",
@@ -100,7 +100,7 @@ RECORDS = {"audit_list", "event_list", "operation_list", "approval_list"}
 OLD_FILE = '{"projects": {"shop": {"ports": {"staging": {"blue": 4700, "green": 4701}}}}}'
 
 EXAMPLES: dict[str, dict[str, Any]] = {
-    "project_create": {"projectName": "blog"},
+    "workflow_init": {"projectName": "blog"},
     "project_get": {"projectName": "shop"},
     "project_update": {"projectName": "shop", "watchSeconds": 90},
     "project_delete": {"projectName": "shop", "confirm": "shop"},

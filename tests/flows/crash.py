@@ -6,6 +6,7 @@ kept in turn. That covers deaths in the recovery from deaths, to any depth.
 """
 
 import contextlib
+import json
 import sqlite3
 from collections import deque
 from collections.abc import Callable
@@ -99,6 +100,27 @@ def beside(rig: Rig) -> None:
     rig.foreign.add(("mail.example.com", "example.com"))
 
 
+INIT = {
+    "projectName": "shop", "containerPort": 8080, "database": True, "redis": True, "domain": "www.example.com", "redirect": True,
+}  # fmt: skip
+
+
+def two_servers(rig: Rig) -> None:
+    """The storage server is another machine than the one of the apps; the domain is proved."""
+    proved(rig)
+    with contextlib.closing(sqlite3.connect(rig.store._database.path)) as database:  # type: ignore[attr-defined]
+        for name, role, address in (("local", "app", "192.0.2.7"), ("storage-1", "storage", rig.servers.databases.where.host)):
+            columns = "name, roles, addresses, created_at, created_by"
+            values = (name, json.dumps([role]), json.dumps([address]), "2026-01-01 00:00:00.000000", "main/owner/key_owner")
+            database.execute(f"INSERT INTO servers ({columns}) VALUES (?, ?, ?, ?, ?)", values)
+        database.commit()
+
+
+def _not_certified(rig: Rig) -> None:
+    two_servers(rig)
+    rig.outside.silent.add("example.com")
+
+
 def _lost_names(rig: Rig) -> None:
     """A record is deleted, one changed, the maintenance page taken away by hand."""
     zone = rig.dns.zones["example.com"].sets
@@ -156,6 +178,8 @@ SCENES: dict[str, Scene] = {
     "maintenance_on, before the first deploy": Scene("new", "maintenance_on", WHERE),
     "maintenance_off": Scene("closed", "maintenance_off", WHERE),
     "mend names and a page": Scene("closed", "reconcile", {}, spoil=_lost_names, again=True, dark=True),
+    "workflow_init, whole": Scene("empty", "workflow_init", INIT, spoil=two_servers, parts=({**INIT, "dryRun": True},)),
+    "workflow_init, no certificate": Scene("empty", "workflow_init", INIT, spoil=_not_certified),
     "db_create": Scene("active", "db_create", WHERE),
     "redis_create": Scene("active", "redis_create", WHERE),
     "db_rotate": Scene("stored", "db_rotate", WHERE),

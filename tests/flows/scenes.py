@@ -14,7 +14,7 @@ from codeb.model.access import Approval
 from codeb.model.events import Unreplayed
 from codeb.model.firewall import Opening, Transport
 from codeb.model.secret import Secret
-from tests.flows.crash import DOMAIN, SCENES, SITE, WHERE, Scene, beside, proved
+from tests.flows.crash import DOMAIN, INIT, SCENES, SITE, WHERE, Scene, beside, proved, two_servers
 from tests.kit import Process, Rig, add_key
 
 
@@ -126,6 +126,8 @@ def _wall(rig: Rig) -> None:
 STAGING = {"projectName": "shop", "environment": "staging"}
 CREATE = {"projectName": "shop", "containerPort": 8080, "environments": ["production", "staging"]}
 
+MISSING = {**INIT, "environments": ["production", "staging"]}
+
 OLD = """{"projects": {"blog": {"ports": {"production": {"blue": 4200, "green": 4201}}},
           "wiki": {"ports": {"production": {"blue": 4300, "green": 4301}}}},
  "ports": {"allocated": {"4301": {"project": "news", "slot": "blue"}}}}"""
@@ -137,8 +139,11 @@ MORE: dict[str, Scene] = {
         "back", "deploy", {**WHERE, "image": "shop:3", "autoPromote": True}, parts=({**WHERE, "image": "shop:3"},)
     ),
     "cleanup of expired": Scene("grace", "slot_cleanup", {}, spoil=_late),
-    "project_create": Scene("empty", "project_create", CREATE),
-    "project_create, one more environment": Scene("active", "project_create", CREATE),
+    "workflow_init": Scene("empty", "workflow_init", CREATE),
+    "workflow_init, one more environment": Scene("active", "workflow_init", CREATE),
+    "workflow_init, what is missing": Scene(
+        "active", "workflow_init", MISSING, spoil=two_servers, parts=({**MISSING, "dryRun": True},)
+    ),
     "project_update": Scene("active", "project_update", {"projectName": "shop", "autoRollback": False, "watchSeconds": 5}),
     "project_delete, new": Scene("new", "project_delete", {"projectName": "shop", "confirm": "shop"}),
     "port_allocate": Scene("active", "port_allocate", STAGING),

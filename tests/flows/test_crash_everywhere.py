@@ -26,6 +26,7 @@ FLOORS = {
     "domain_setup, before the first deploy": (300, 40), "domain_setup, no certificate": (370, 48), "domain_delete": (180, 25),
     "maintenance_on": (52, 12), "maintenance_on, before the first deploy": (83, 14), "maintenance_off": (52, 12),
     "mend names and a page": (155, 9),
+    "workflow_init, whole": (1500, 130), "workflow_init, no certificate": (1700, 140),
     "db_create": (65, 16), "redis_create": (22, 8), "db_rotate": (22, 8), "redis_rotate": (22, 8),
     "db_rotate, the end of the former": (28, 5), "redis_rotate, the end of the former": (28, 5), "db_delete": (52, 14),
     "redis_delete": (52, 14), "db_delete, not dumped": (43, 14), "project_delete, purge with storage": (115, 9),

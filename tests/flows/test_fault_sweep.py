@@ -34,7 +34,7 @@ OWN = ("duration", "timestamp", "correlationId")
 WORDS = ("summary", "next", "warnings", "steps")
 LEAST = {
     "deploy, first": 90, "deploy, over grace": 95, "deploy and promote": 140, "promote": 60, "rollback": 55,
-    "cleanup of grace": 35, "cleanup of expired": 35, "project_delete": 60, "project_create": 20, "port_sync": 15,
+    "cleanup of grace": 35, "cleanup of expired": 35, "project_delete": 60, "workflow_init": 20, "port_sync": 15,
     "operation_cancel, waiting for health": 12,
 }  # fmt: skip
 """calls to the outside in an undisturbed run: fewer means that they are no longer counted"""

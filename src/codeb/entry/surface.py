@@ -13,8 +13,9 @@ from codeb.tools.tool import Accepted, Plan, Tool
 def described(tool: Tool[Any]) -> dict[str, Any]:
     """One tool as plain JSON values."""
     return {
-        "name": tool.name, "title": tool.title, "about": tool.about, "role": tool.role.value, "risk": tool.risk.value,
-        "long": tool.long, "params": tool.params.model_json_schema(by_alias=True),
+        "name": tool.name, "aliases": list(tool.aliases), "title": tool.title, "about": tool.about,
+        "role": tool.role.value, "risk": tool.risk.value, "long": tool.long,
+        "params": tool.params.model_json_schema(by_alias=True),
         "result": tool.result.model_json_schema(by_alias=True, mode="serialization"),
     }  # fmt: skip
 
@@ -67,7 +68,11 @@ FAILURE = {
 
 def path_of(tool: Tool[Any]) -> str:
     """`/api/{family}/{verb}`; a tool of one word is `/api/{name}`."""
-    return f"/api/{tool.family}/{tool.verb}" if tool.verb else f"/api/{tool.name}"
+    return _path(tool.name)
+
+
+def _path(name: str) -> str:
+    return f"/api/{name.replace('_', '/')}"
 
 
 def openapi(version: str) -> dict[str, Any]:
@@ -81,8 +86,8 @@ def openapi(version: str) -> dict[str, Any]:
         if mode == "serialization":
             # the envelope's fields stand beside a result's own
             shared["$defs"][ref["$ref"].rpartition("/")[2]].pop("additionalProperties")
-    paths = {path_of(tool): {"post": _operation(tool, refs)} for tool in TOOLS}
-    names = [tool.name for tool in TOOLS]
+    paths = {_path(name): {"post": _operation(tool, name, refs)} for tool in TOOLS for name in (tool.name, *tool.aliases)}
+    names = [name for tool in TOOLS for name in (tool.name, *tool.aliases)]
     paths["/api/tool"] = {"post": _any_tool(names)}
     paths["/health"] = {
         "get": {"operationId": "health", "security": [], "responses": {"200": {"description": "the server answers"}}}
@@ -110,7 +115,7 @@ def _responses(schema: dict[str, Any]) -> dict[str, Any]:
     return {"200": done} | {number: {"description": text, "content": failure} for number, text in ERRORS.items()}
 
 
-def _operation(tool: Tool[Any], refs: Any) -> dict[str, Any]:
+def _operation(tool: Tool[Any], name: str, refs: Any) -> dict[str, Any]:
     answers = [refs[tool.result, "serialization"]]
     answers += [refs[Plan, "serialization"]] if tool.changes else []
     answers += [refs[Accepted, "serialization"]] if tool.long else []
@@ -120,7 +125,7 @@ def _operation(tool: Tool[Any], refs: Any) -> dict[str, Any]:
         "schema": {"type": "string", "minLength": 1, "maxLength": 128, "pattern": "^[!-~]+$"},
     }  # fmt: skip
     return {
-        "operationId": tool.name, "summary": tool.title, "description": f"{tool.about} Role: {tool.role}; {tool.risk}.",
+        "operationId": name, "summary": tool.title, "description": f"{tool.about} Role: {tool.role}; {tool.risk}.",
         "parameters": [header] if tool.changes else [],
         "requestBody": {"required": True, "content": {"application/json": {"schema": refs[tool.params, "validation"]}}},
         "responses": _responses(schema),

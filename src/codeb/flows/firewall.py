@@ -35,6 +35,8 @@ class FirewallInput:
     add: tuple[Rule, ...] = ()
     remove: tuple[Rule, ...] = ()
     about: str = "bring the firewall to what the registry says"
+    also: tuple[str, ...] = ()
+    """projects that are being set up: they count as if they were live"""
 
 
 # what is to be
@@ -121,7 +123,8 @@ async def proof(kit: Kit) -> Proof:
 
 async def _apply(run: Run[FirewallInput]) -> dict[str, Any]:
     value = run.input
-    return {"changed": await bring(run.kit, value.touched, await proof(run.kit), add=value.add, remove=value.remove)}
+    proven = await proof(run.kit)
+    return {"changed": await bring(run.kit, value.touched, proven, add=value.add, remove=value.remove, also=value.also)}
 
 
 async def _back(run: Run[FirewallInput]) -> None:

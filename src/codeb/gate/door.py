@@ -72,6 +72,7 @@ class Gate:
         self._engine = engine
         self._audit = audit
         self._tools = tools
+        self._called = {name: tool for tool in tools.values() for name in (*tool.aliases, tool.name)}
         self.entrance = Entrance(kit)
         self.on_answer: list[Callable[[str, int, str], None]] = []
         """called after each call with tool, HTTP status and role"""
@@ -119,7 +120,7 @@ class Gate:
 
     def refused(self, asked: Asked, status: int, code: str, summary: str) -> None:
         """Put on record what an entry refused before it came to a tool, by whom where the key says that; and count it."""
-        seen = _Seen(asked.tool if asked.tool in self._tools else "unknown")
+        seen = _Seen(self._called[asked.tool].name if asked.tool in self._called else "unknown")
         with suppress(PublicError):
             seen.actor = self.entrance.know(asked.token, asked.ip)
             seen.allowance = self.entrance.count(seen.actor)
@@ -139,19 +140,19 @@ class Gate:
 
     def offered(self, actor: Actor) -> list[Tool[Any]]:
         """The tools this caller may use."""
-        return [tool for tool in self._tools.values() if actor.may_use(tool.name, tool.role)]
+        return [tool for tool in self._tools.values() if _may(actor, tool)]
 
     def most_bytes(self, tool: str, token: Secret | None) -> int:
         """How large the body of a call may be, by its tool's own path. For who has no valid key as large as any: to read
         and look at more would cost us more than it costs them."""
-        found = self._tools.get(tool)
+        found = self._called.get(tool)
         return found.most_bytes if found and (found.most_bytes == USUAL_BYTES or self.entrance.knows(token)) else USUAL_BYTES
 
     async def _admit(self, asked: Asked, seen: "_Seen") -> dict[str, Any]:
         actor = self._known(asked, seen)
         tool = self._find(asked.tool, actor)
         seen.tool, seen.changes = tool.name, tool.changes
-        if not actor.may_use(tool.name, tool.role):
+        if not _may(actor, tool):
             raise Forbidden(
                 f"{actor.lacks(tool.name, tool.role)} Nothing was done.",
                 hint="Ask an admin or owner of your team; whoami shows what this key may use.",
@@ -185,7 +186,7 @@ class Gate:
         return actor
 
     def _find(self, name: Any, actor: Actor) -> Tool[Any]:
-        tool = self._tools.get(name) if isinstance(name, str) else None
+        tool = self._called.get(name) if isinstance(name, str) else None
         if tool is None:
             word = name[:64] if isinstance(name, str) else ""
             near = did_you_mean(word, [each.name for each in self.offered(actor)])
@@ -254,6 +255,11 @@ class Gate:
         if applies and not isinstance(outcome.result, Accepted):
             await call.keep_answer(body)
         return body
+
+
+def _may(actor: Actor, tool: Tool[Any]) -> bool:
+    """A key that was narrowed to a tool before it was called as it is now may use it still."""
+    return any(actor.may_use(name, tool.role) for name in (tool.name, *tool.aliases))
 
 
 @dataclass

@@ -1,15 +1,15 @@
 """Deleted projects: how long they can be brought back, and when what is left of them goes for good.
 
-ready --project_delete--> deleting --> deleted --(7 days, or purge)--> purging --> gone
-  ^                                       |
-  +---------------- undelete -------------+
+creating --> ready --project_delete--> deleting --> deleted --(7 days, or purge)--> purging --> gone
+               ^                                       |
+               +---------------- undelete -------------+
 """
 
 from datetime import datetime, timedelta
 
 from codeb.model.specs import Project
 
-READY, DELETING, DELETED, PURGING = "ready", "deleting", "deleted", "purging"
+CREATING, READY, DELETING, DELETED, PURGING = "creating", "ready", "deleting", "deleted", "purging"
 KEPT_DAYS = 7
 
 

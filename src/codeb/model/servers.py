@@ -47,6 +47,11 @@ def known(rows: Iterable[Server], own_name: str) -> dict[str, Server]:
     return dict(sorted(found.items()))
 
 
+def at(servers: Iterable[Server], host: str) -> Server | None:
+    """The server that has this address; None: none, or it is a name and no address."""
+    return next((each for each in servers if host in each.addresses), None)
+
+
 def app_networks(servers: Iterable[Server]) -> list[str]:
     """The addresses that app servers come from, each as a network of one. Loopback is nobody's source on another machine."""
     found = set[str]()

@@ -199,7 +199,7 @@ class Project:
     created_at: datetime | None = None
     created_by: str = ""
     state: str = "ready"
-    """see `model/deletion.py`: ready, deleting, deleted, purging"""
+    """see `model/deletion.py`: creating, ready, deleting, deleted, purging"""
     environments: tuple[str, ...] = field(default_factory=tuple)
     auto_rollback: bool = True
     """whether CodeB may move the traffic back by itself when the active slot stays bad"""

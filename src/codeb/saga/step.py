@@ -1,6 +1,6 @@
 """One step of a procedure, the procedure, and what a step is given when it runs."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -10,6 +10,7 @@ from codeb.errors import PublicError
 from codeb.model.journal import Operation
 
 I = TypeVar("I")  # noqa: E741  the input of a saga
+P = TypeVar("P")
 
 Output = Mapping[str, Any]
 
@@ -29,6 +30,10 @@ class Run(Generic[I]):
         """Something the caller should know although the operation goes on."""
         if text and text not in self.warnings:
             self.warnings.append(text)
+
+    def about(self, part: P) -> "Run[P]":
+        """The same run, as the steps of another procedure see it that is done as a part of this one."""
+        return Run(self.kit, self.operation, part, self.outputs, self.warnings)
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,35 @@ class Step(Generic[I]):
             raise ValueError(f"step {self.name}: either an act or a record")
         if self.commits and self.do is not None and self.landed is None:
             raise ValueError(f"step {self.name}: an act that commits must be able to say whether it landed")
+
+
+def each(step: Step[P], parts: Callable[[I], Sequence[P]], name: str = "") -> Step[I]:
+    """An act of another procedure as a step of this one: done for every part of the input, undone the other way round.
+
+    An undo that fails keeps none of the others from being undone.
+    """
+    act, back = step.do, step.undo
+    if act is None or step.commits:
+        raise ValueError(f"step {step.name}: only an act that does not commit can be a part of another procedure")
+
+    async def do(run: Run[I]) -> Output:
+        found: dict[str, Any] = {}
+        for part in parts(run.input):
+            found |= await act(run.about(part)) or {}
+        return found
+
+    async def undo(run: Run[I]) -> None:
+        assert back is not None
+        faults: list[PublicError] = []
+        for part in reversed(parts(run.input)):
+            try:
+                await back(run.about(part))
+            except PublicError as fault:
+                faults.append(fault)
+        if faults:
+            raise faults[0]
+
+    return Step(name or step.name, step.about, do=do, undo=undo if back else None, apart=step.apart)
 
 
 @dataclass(frozen=True)
@@ -94,6 +128,15 @@ class Saga(Generic[I]):
     def __post_init__(self) -> None:
         if sum(step.commits for step in self.steps) != 1:
             raise ValueError(f"saga {self.name}: exactly one step is the commit point")
+
+    def step(self, name: str) -> Step[I]:
+        return next(step for step in self.steps if step.name == name)
+
+    async def recorded(self, run: Run[I], registry: Registry) -> None:
+        """What its commit point writes, in the transaction of a procedure that this one is a part of."""
+        record = self.steps[self.commit_index].record
+        assert record is not None
+        await record(run, registry)
 
     @property
     def commit_index(self) -> int:

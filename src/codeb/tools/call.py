@@ -1,9 +1,10 @@
 """One call as a tool sees it: who calls, what it may see, and how it may change things."""
 
+import contextlib
 import hashlib
 import json
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -37,6 +38,10 @@ class Replayed(Exception):
 
     def __init__(self, answer: Mapping[str, Any]) -> None:
         self.answer = answer
+
+
+class _Undone(Exception):
+    pass
 
 
 @dataclass
@@ -276,13 +281,30 @@ class Call:
         self.approval = None
         return done
 
+    async def rehearse(self, decide: Callable[[Registry], Awaitable[T]]) -> T:
+        """Decide as the real thing would, in a transaction that is rolled back."""
+        found: list[T] = []
+
+        async def act(registry: Registry) -> None:
+            found[:] = [await decide(registry)]
+            raise _Undone
+
+        with contextlib.suppress(_Undone):
+            await self.kit.store.transact(act)
+        return found[0]
+
     async def open(
-        self, saga: Saga[I], places: tuple[Place, ...], decide: Callable[[Registry], Awaitable[I]], part: str = ""
+        self,
+        saga: Saga[I],
+        places: tuple[Place, ...],
+        decide: Callable[[Registry], Awaitable[I]],
+        part: str = "",
+        patient: Collection[str] = (),
     ) -> Operation:
         """Begin an operation, or find the one this idempotency key began. `part` tells several of one call apart.
 
         Upkeep that CodeB does by itself, and the deletion of images, hold a place for moments that nobody asked for: they are
-        waited for.
+        waited for, as is what else holds it by one of the tools of `patient`.
         """
 
         async def claim(registry: Registry, operation_id: str) -> str | None:
@@ -298,18 +320,22 @@ class Call:
             return await decide(registry)
 
         request = Request(self.tool, places, self.actor.team, self.actor.name)
+        upkeep = () if self.tool in UPKEEP else UPKEEP
+        opened = await self.patiently(lambda: self.engine.open(saga, request, decided, claim), (*upkeep, *patient))
+        self.approval = None
+        return opened
+
+    async def patiently(self, act: Callable[[], Awaitable[T]], tools: Collection[str]) -> T:
+        """Do it, once what holds its place has ended, where that is one of these tools."""
         end = self.kit.world.monotonic() + UPKEEP_SECONDS
         while True:
             try:
-                opened = await self.engine.open(saga, request, decided, claim)
+                return await act()
             except Busy as held:
                 left = end - self.kit.world.monotonic()
-                if held.details.get("tool") not in UPKEEP or self.tool in UPKEEP or left <= 0:
+                if held.details.get("tool") not in tools or left <= 0:
                     raise
                 await self.engine.wait(str(held.details["operationId"]), left)
-            else:
-                self.approval = None
-                return opened
 
     async def ended(self, operation_id: str, seconds: float = WAIT_SECONDS) -> tuple[Operation, list[StepRow]]:
         """Wait for an operation.

@@ -19,6 +19,7 @@ from codeb.tools import (
     health,
     image_deletions,
     images,
+    init,
     keys,
     logs,
     maintenance,
@@ -41,6 +42,7 @@ from codeb.tools import (
 from codeb.tools.tool import Tool
 
 ACTS: tuple[Tool[Any], ...] = (
+    *init.TOOLS,
     *projects.TOOLS,
     *deletions.TOOLS,
     *deploys.TOOLS,
@@ -79,5 +81,5 @@ TOOLS: tuple[Tool[Any], ...] = (*ACTS, *approvals.tools(ACTS))
 
 BY_NAME = MappingProxyType({tool.name: tool for tool in TOOLS})
 
-if len(BY_NAME) != len(TOOLS):
+if len({name for tool in TOOLS for name in (tool.name, *tool.aliases)}) != sum(1 + len(tool.aliases) for tool in TOOLS):
     raise RuntimeError("two tools have the same name")

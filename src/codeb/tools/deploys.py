@@ -1,6 +1,5 @@
 """Deploy: put a version into the idle slot, with a preview."""
 
-import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
@@ -175,27 +174,14 @@ async def _deploy(call: Call, params: DeployParams) -> Outcome:
     return await _deployed(call, params, operation, steps)
 
 
-class _Undone(Exception):
-    pass
-
-
 async def _dry(call: Call, place: Place, decide: Callable[[Registry], Awaitable[deploy.DeployInput]]) -> Outcome:
-    """Decide as the real thing would, in a transaction that is rolled back."""
-    drafted: Draft | None = None
-    value: deploy.DeployInput | None = None
-
-    async def act(registry: Registry) -> None:
-        nonlocal drafted, value
+    async def act(registry: Registry) -> tuple[deploy.DeployInput, Draft]:
         value = await decide(registry)
         pair = await registry.slots.pair(place)
         assert pair is not None
-        drafted = _draft(call, value, pair)
-        raise _Undone
+        return value, _draft(call, value, pair)
 
-    with contextlib.suppress(_Undone):
-        await call.kit.store.transact(act)
-    assert value is not None
-    assert drafted is not None
+    value, drafted = await call.rehearse(act)
     params = {
         "projectName": place.project, "environment": place.environment, "image": value.image, "version": value.version,
         "planId": drafted.id,

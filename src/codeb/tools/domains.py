@@ -1,7 +1,7 @@
 """Domains: set up, list, delete."""
 
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from pydantic import Field
@@ -9,16 +9,16 @@ from pydantic import Field
 from codeb.contracts.store import Registry
 from codeb.errors import Conflict
 from codeb.flows import domain_delete, domain_setup
-from codeb.flows.mend import has_site
-from codeb.flows.names import ZonePlan, planned, plans_of
-from codeb.flows.ownership import Proof, leads_here, proof_of
+from codeb.flows.names import ZonePlan, plans_of
+from codeb.flows.ownership import Proof, leads_here
 from codeb.flows.site import site_of
 from codeb.model.access import Role
-from codeb.model.domains import Domain, DomainState, counterpart, domains_of, in_the_way, related, reserved
+from codeb.model.domains import Domain, counterpart, domains_of
 from codeb.model.journal import Operation
 from codeb.model.names import Place
 from codeb.tools import fields
 from codeb.tools.call import Call
+from codeb.tools.domain_plans import SetupParams, Wanted, decided, draft_setup, outlook
 from codeb.tools.domain_status import STATUS
 from codeb.tools.domain_views import (
     DomainView,
@@ -26,24 +26,15 @@ from codeb.tools.domain_views import (
     address_records,
     domain_view,
     mine,
-    not_for_sale,
     plain,
     proof_records,
     sound_name,
-    taken,
     visible,
 )  # fmt: skip
 from codeb.tools.drafts import Draft, draft
 from codeb.tools.refusals import step_list
 from codeb.tools.switches import accepted
 from codeb.tools.tool import NextCall, Outcome, Risk, Tool
-
-
-class SetupParams(fields.Long, fields.OnEnvironment):
-    domain: fields.DomainName
-    redirect: bool = Field(
-        False, description="also take the name with www. in front (or without it), and send its visitors to this one"
-    )
 
 
 class SetupResult(fields.Result):
@@ -89,117 +80,33 @@ class DeleteResult(fields.Result):
 # set up
 
 
-@dataclass(frozen=True)
-class _Wanted:
-    """What a set-up is about: the names, the one that serves first; and those of them that are not the place's yet."""
-
-    place: Place
-    hosts: tuple[str, ...]
-    fresh: tuple[Domain, ...]
-
-    @property
-    def proved(self) -> str:
-        """The name whose proof covers all of them."""
-        return min(self.hosts, key=len)
-
-
-def _wanted(call: Call, params: SetupParams, known: Iterable[Domain]) -> _Wanted:
-    """Raises `Conflict`: `domain_reserved`, `domain_elsewhere`."""
-    host, place = sound_name(call, params.domain), Place(params.project_name, params.environment)
-    base = call.kit.policy.base_domain
-    hosts = (host, counterpart(host)) if params.redirect else (host,)
-    there = {each.host: each for each in known if each.state is DomainState.ACTIVE and each.team == call.actor.team}
-    fresh = []
-    for name in hosts:
-        if reserved(name, place, base) or (name != host and related(name, base)):
-            raise not_for_sale(name, place.host(base))
-        to = "" if name == host else host
-        if name not in there:
-            now, by = call.kit.world.now(), call.actor.name
-            fresh.append(Domain(name, call.actor.team, *_at(place), DomainState.CLAIMED, now, by, redirect_to=to))
-        elif (there[name].place, there[name].redirect_to) != (place, to):
-            raise _elsewhere(call, there[name])
-    return _Wanted(place, hosts, tuple(fresh))
-
-
-def _at(place: Place) -> tuple[str, str]:
-    return place.project, place.environment
-
-
-def _elsewhere(call: Call, found: Domain) -> Conflict:
-    seen = call.actor.sees_project(found.project, found.team)
-    where = f"leads to {found.redirect_to or found.place.key}" if seen else "leads elsewhere in your team"
-    return Conflict(
-        f"The domain {found.host} {where} already; nothing was done.", code="domain_elsewhere",
-        hint=f"To have it otherwise, call domain_delete for {found.host} first.", details={"domain": found.host},
-    )  # fmt: skip
-
-
 async def _setup(call: Call, params: SetupParams) -> Outcome:
     if not params.dry_run and (begun := (await call.began()).get("")):
         return await _came(call, params, begun)
     call.project(params.project_name)
-    snapshot = call.kit.store.snapshot
-    wanted = _wanted(call, params, snapshot.domains.values())
-    call.pair(wanted.place)
-    if not wanted.fresh:
-        return await _there_already(call, params, wanted)
-    known = snapshot.domains.values()
-    proof = await proof_of(call.kit, wanted.proved, call.actor.team, wanted.place, known, snapshot.registry_id)
-    if not proof.kind:
-        return _pending(call, params, wanted, proof)
-    _refuse_taken(call, wanted, known)
-    fresh, plans = await planned(call.kit, [replace(each, proof=proof.kind) for each in wanted.fresh])
-    drafted = _draft_setup(wanted, fresh, plans)
+    call.pair(Place(params.project_name, params.environment))
+    seen = await outlook(call, params)
+    if seen.there:
+        return await _there_already(call, params, seen.wanted)
+    if not seen.proved:
+        return await pending(call, params, seen.proof)
+    drafted = draft_setup(seen)
     if params.dry_run:
         said = params.model_dump(by_alias=True, mode="json", include={"project_name", "environment", "domain", "redirect"})
-        return drafted.shown(f"Would set up {wanted.hosts[0]}.", NextCall("domain_setup", said | {"planId": drafted.id}, "do it"))
+        apply = NextCall("domain_setup", said | {"planId": drafted.id}, "do it")
+        return drafted.shown(f"Would set up {seen.wanted.hosts[0]}.", apply)
     drafted.still_fits(params)
-    has = wanted.place in await call.kit.proxy.sites()
 
     async def decide(registry: Registry) -> domain_setup.SetupInput:
-        return await _decided(call, registry, params, tuple(fresh), plans, has)
+        return await decided(call, registry, params, seen, await call.ready(registry, params.project_name))
 
-    operation = await call.open(domain_setup.SAGA, (wanted.place,), decide)
+    operation = await call.open(domain_setup.SAGA, (seen.wanted.place,), decide)
     return await _came(call, params, operation.id)
 
 
-def _refuse_taken(call: Call, wanted: _Wanted, known: Collection[Domain]) -> None:
-    for host in wanted.hosts:
-        if in_the_way(host, call.actor.team, known):
-            raise taken(host)
-
-
-async def _decided(
-    call: Call, registry: Registry, params: SetupParams, fresh: tuple[Domain, ...], plans: tuple[ZonePlan, ...], has: bool
-) -> domain_setup.SetupInput:
-    """The same once more, as this transaction sees it: it excludes every other writer."""
-    project, known = await call.ready(registry, params.project_name), await registry.domains.all()
-    wanted = _wanted(call, params, known)
-    pair = await registry.slots.pair(wanted.place)
-    _refuse_taken(call, wanted, known)
-    if pair is None or [each.host for each in wanted.fresh] != [each.host for each in fresh]:
-        raise Conflict("Things changed meanwhile; nothing was done.", code="state_moved", hint="Call it again.")
-    names, now = {each.host for each in fresh}, domains_of(known, wanted.place)
-    had = has or has_site(pair) or bool(now)
-    return domain_setup.SetupInput(
-        place=wanted.place, domains=fresh, before=tuple(each for each in known if each.host in names),
-        site=site_of(project, pair, call.kit.policy, (*now, *fresh)),
-        former=site_of(project, pair, call.kit.policy, now) if had else None, plans=plans,
-    )  # fmt: skip
-
-
-def _draft_setup(wanted: _Wanted, fresh: list[Domain], plans: tuple[ZonePlan, ...]) -> Draft:
-    changes = [f"make the zone {plan.zone}" for plan in plans if plan.new]
-    changes += [f"add {each.type} {each.name} -> {', '.join(each.values)}" for plan in plans for each in plan.records]
-    changes += [
-        f"send visitors of {each.host} to {each.redirect_to}" if each.redirect_to else f"serve {each.host}" for each in fresh
-    ]
-    plan = {
-        "domain": wanted.hosts[0], "projectName": wanted.place.project, "environment": wanted.place.environment,
-        "hosts": list(wanted.hosts), "state": "active", "proof": fresh[0].proof,
-    }  # fmt: skip
-    return draft("domain_setup", plan, changes, {"changes": changes}, {"hosts": list(wanted.hosts)})
+def _hosts(call: Call, params: SetupParams) -> tuple[str, ...]:
+    host = sound_name(call, params.domain)
+    return (host, counterpart(host)) if params.redirect else (host,)
 
 
 def _answer(call: Call, params: SetupParams, wanted: tuple[str, ...], **more: Any) -> SetupResult:
@@ -209,27 +116,27 @@ def _answer(call: Call, params: SetupParams, wanted: tuple[str, ...], **more: An
     )  # fmt: skip
 
 
-def _pending(call: Call, params: SetupParams, wanted: _Wanted, proof: Proof) -> Outcome:
+async def pending(call: Call, params: SetupParams, proof: Proof) -> Outcome:
     """Nothing was done, and nothing is held for anybody: it says what proves the name."""
-    kit, host = call.kit, wanted.proved
-    needed = proof_records(kit.store.snapshot.registry_id, call.actor.team, host)
-    needed += address_records(wanted.hosts, kit.policy.public_addresses)
-    said = f"{wanted.hosts[0]} is not proved to be yours yet; nothing was done. Set the TXT record, then call again."
+    kit, hosts = call.kit, _hosts(call, params)
+    needed = proof_records(kit.store.snapshot.registry_id, call.actor.team, min(hosts, key=len))
+    needed += address_records(hosts, kit.policy.public_addresses)
+    said = f"{hosts[0]} is not proved to be yours yet; nothing was done. Set the TXT record, then call again."
     again = params.model_dump(by_alias=True, mode="json", include={"project_name", "environment", "domain", "redirect"})
     next_ = NextCall("domain_setup", again, "once the record is set")
     warnings = (f"The resolvers did not answer: {proof.why}",) if proof.why else ()
     if params.dry_run:
-        plan = {"domain": wanted.hosts[0], "state": "pending", "setAtRegistrar": plain(needed)}
+        plan = {"domain": hosts[0], "state": "pending", "setAtRegistrar": plain(needed)}
         return draft("domain_setup", plan, [], {"pending": True}).shown(said, None, *warnings)
-    result = _answer(call, params, wanted.hosts, state="pending", proof="", certificate="none", set_at_registrar=needed)
+    result = _answer(call, params, hosts, state="pending", proof="", certificate="none", set_at_registrar=needed)
     return Outcome(result, said, (next_,), warnings)
 
 
-async def _there_already(call: Call, params: SetupParams, wanted: _Wanted) -> Outcome:
+async def _there_already(call: Call, params: SetupParams, wanted: Wanted) -> Outcome:
     if params.dry_run:
         plan = {"domain": wanted.hosts[0], "state": "active"}
         return draft("domain_setup", plan, [], {"there": True}).shown(f"{wanted.hosts[0]} is set up already.")
-    return await _active(call, params, wanted.hosts, "unchanged", f"{wanted.hosts[0]} was set up already; nothing was done.")
+    return await active(call, params, "unchanged", f"{wanted.hosts[0]} was set up already; nothing was done.")
 
 
 async def _came(call: Call, params: SetupParams, operation_id: str) -> Outcome:
@@ -239,18 +146,17 @@ async def _came(call: Call, params: SetupParams, operation_id: str) -> Outcome:
         return accepted(operation)
     operation, steps = await call.ended(operation_id)
     host = sound_name(call, params.domain)
-    hosts = (host, counterpart(host)) if params.redirect else (host,)
     certificate = str((operation.result or {}).get("certificate", ""))
     said = f"{host} leads to {params.project_name} {params.environment}: {call.kit.policy.url(host)}."
-    outcome = await _active(call, params, hosts, certificate, said)
+    outcome = await active(call, params, certificate, said)
     assert isinstance(outcome.result, SetupResult)
     result = outcome.result.model_copy(update={"operation_id": operation.id, "steps": step_list(steps)})
     return replace(outcome, result=result, warnings=(*operation.warnings, *outcome.warnings))
 
 
-async def _active(call: Call, params: SetupParams, hosts: tuple[str, ...], certificate: str, said: str) -> Outcome:
+async def active(call: Call, params: SetupParams, certificate: str, said: str) -> Outcome:
     """With what is left to do elsewhere, where the world does not find it here yet."""
-    kit, warnings = call.kit, list[str]()
+    kit, warnings, hosts = call.kit, list[str](), _hosts(call, params)
     rows = [row for row in (kit.store.snapshot.domains.get(host) for host in hosts) if row is not None]
     needed = []
     if rows and not await leads_here(kit, hosts[0]):

@@ -15,6 +15,7 @@ from codeb.model.access import Role
 from codeb.model.firewall import NOBODY, Rule, Standing, Transport, is_storage
 from codeb.model.journal import Operation
 from codeb.model.names import Place
+from codeb.model.storage import Endpoint
 from codeb.tools import fields
 from codeb.tools.call import Call
 from codeb.tools.drafts import Draft, draft
@@ -211,6 +212,30 @@ async def _app_servers(call: Call, params: AllowParams, registry: Registry) -> l
             hint="Say it with server_add, also for this machine, or give cidr. What is on the same machine needs no rule.",
         )  # fmt: skip
     return found
+
+
+async def to_app_servers(
+    call: Call, registry: Registry, project: str, where: Endpoint, purpose: str
+) -> tuple[tuple[Rule, ...], str]:
+    """What lets the app servers, and nobody else, reach this storage: the rules that are not on record yet; or why CodeB has
+    none to make, where somebody should know."""
+    reached = f"{where.host}:{where.port}"
+    if call.kit.firewall.provider == "none":
+        return (), f"CODEB_FIREWALL is none: who else reaches {reached} is not CodeB's to say."
+    there = await every(registry, call)
+    server = servers.at(there.values(), where.host)
+    if server is None:
+        return (), f"No server of server_list has the address {where.host}: who else reaches {reached} is not CodeB's to say."
+    guarded = firewall.guarded(call.kit)
+    if guarded is not None and server.name not in guarded:
+        return (), f"{call.kit.firewall.provider} guards {', '.join(sorted(guarded))} alone: see to it on {server.name} yourself."
+    networks = servers.app_networks(there.values())
+    if not networks and server.name != call.kit.policy.server:
+        return (), "No app server has an address that it could come from: say it with server_add, then firewall_allow."
+    now, by = call.kit.world.now(), call.actor.name
+    wanted = [Rule(server.name, Transport.TCP, where.port, each, project, purpose, now, by) for each in networks]
+    known = {each.key for each in await registry.rules.all()}
+    return tuple(each for each in wanted if each.key not in known), ""
 
 
 async def _denying(call: Call, params: OnPort, registry: Registry) -> Change:

@@ -1,4 +1,4 @@
-"""Projects: create, list, get, update, delete."""
+"""Projects: list, get, update."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -8,32 +8,18 @@ from pydantic import Field
 
 from codeb.contracts.sight import Seen
 from codeb.contracts.store import Registry
-from codeb.errors import Conflict, InvalidParams
+from codeb.errors import InvalidParams
 from codeb.model.access import Role
-from codeb.model.deletion import READY, is_deleted, purge_at
+from codeb.model.deletion import is_deleted, purge_at
 from codeb.model.names import Place
 from codeb.model.slots import Pair
-from codeb.model.specs import Limits, Project
+from codeb.model.specs import Project
 from codeb.tools import fields
 from codeb.tools.call import Call
 from codeb.tools.drafts import Draft, draft
-from codeb.tools.pairs import new_pair, taken_outside
-from codeb.tools.people import known, no_orphan
 from codeb.tools.refusals import gone, unknown_project
 from codeb.tools.slots import SlotView, hosts_at, page_since, view
 from codeb.tools.tool import NextCall, Outcome, Risk, Tool
-
-
-class CreateParams(fields.Changing):
-    project_name: fields.ProjectName
-    type: fields.ProjectType = Field("docker", description="what kind of application it is")
-    environments: list[fields.Environment] = Field(
-        ["production"], min_length=1, max_length=10, description="environments to set up now; others come with their first deploy"
-    )
-    container_port: fields.Port = Field(3000, description="the port the application listens on inside its container (PORT)")
-    health_path: fields.HealthPath = "/"
-    memory_mb: int = Field(512, ge=32, le=262144, description="memory limit of a container, MiB")
-    cpus: float = Field(1.0, ge=0.1, le=64, description="CPU limit of a container, cores")
 
 
 class EnvironmentView(fields.Result):
@@ -60,11 +46,6 @@ class ProjectView(fields.Result):
     deleted_at: str | None = None
     purge_at: str | None = None
     environments: list[EnvironmentView]
-
-
-class CreateResult(fields.Result):
-    project: ProjectView
-    created: bool
 
 
 class ListParams(fields.Params):
@@ -131,80 +112,12 @@ def _iso(at: datetime | None) -> str | None:
     return at.isoformat() if at else None
 
 
-async def _shown(registry: Registry, call: Call, name: str) -> ProjectView:
+async def shown(registry: Registry, call: Call, name: str) -> ProjectView:
     """A project as this transaction sees it."""
     project = await registry.projects.get(name)
     assert project is not None
     pairs = [await registry.slots.pair(Place(name, each)) for each in sorted(project.environments)]
     return project_view(call, project, [pair for pair in pairs if pair is not None])
-
-
-# create
-
-
-def _same(project: Project, params: CreateParams) -> bool:
-    asked = (params.type, params.container_port, params.health_path, params.memory_mb, params.cpus)
-    limits = project.limits
-    return asked == (project.type, project.container_port, project.health_path, limits.memory_mb, limits.cpus)
-
-
-def _draft_create(call: Call, params: CreateParams, wanted: list[str]) -> Draft:
-    name, snapshot = params.project_name, call.kit.store.snapshot
-    missing = [each for each in wanted if snapshot.pair_of(Place(name, each)) is None]
-    plan = {"projectName": name, "environments": wanted, "exists": name in snapshot.projects}
-    asked = params.model_dump(exclude={"dry_run", "plan_id", "idempotency_key"})
-    changes = [f"set up {name} {each}: a pair of ports, hosts" for each in missing]
-    return draft("project_create", plan, changes, {"params": asked, "missing": missing})
-
-
-async def _create(call: Call, params: CreateParams) -> Outcome:
-    name, wanted = params.project_name, list(dict.fromkeys(params.environments))
-    no_orphan(known(call), call.actor)
-    exists = call.kit.store.snapshot.projects.get(name)
-    if exists is not None and not call.actor.sees_project(name, exists.team):
-        raise Conflict(f"The name {name} is not available.", code="project_exists", hint="Choose another name.")
-    drafted = _draft_create(call, params, wanted)
-    if params.dry_run:
-        return drafted.shown(f"Would set up {name}." if drafted.changes else f"{name} is set up already.")
-    drafted.still_fits(params)
-    outside = await taken_outside(call)
-
-    async def act(registry: Registry) -> CreateResult:
-        created = await _set_up(registry, call, params, wanted, outside)
-        return CreateResult(project=await _shown(registry, call, name), created=created)
-
-    done = await call.change(act, lambda result: result.model_dump(by_alias=True, mode="json"))
-    said = f"is set up for {', '.join(wanted)}." if done.created else "was set up already; nothing was lost."
-    first = {"projectName": name, "environment": wanted[0], "version": "1.0.0"}
-    return Outcome(
-        done, f"Project {name} {said}",
-        (NextCall("deploy", first, "put a first version into a slot"),),
-    )  # fmt: skip
-
-
-async def _set_up(registry: Registry, call: Call, params: CreateParams, wanted: list[str], outside: set[int]) -> bool:
-    """The project and its environments, those that are missing; True when the project is new."""
-    name = params.project_name
-    found = await registry.projects.get(name)
-    if found is not None and is_deleted(found) and call.actor.sees_project(name, found.team):
-        raise gone(found)
-    if found is not None and (found.team != call.actor.team or found.state != READY or not _same(found, params)):
-        raise Conflict(
-            f"Project {name} exists with other settings.", code="project_exists",
-            hint="See project_get; project_create again with the same settings is fine.",
-        )  # fmt: skip
-    if found is None:
-        limits = Limits(memory_mb=params.memory_mb, cpus=params.cpus)
-        await registry.projects.add(
-            Project(
-                name=name, team=call.actor.team, type=params.type, container_port=params.container_port,
-                health_path=params.health_path, limits=limits, created_at=call.kit.world.now(), created_by=call.actor.name,
-            )
-        )  # fmt: skip
-    for each in wanted:
-        if await registry.slots.pair(Place(name, each)) is None:
-            await new_pair(registry, call, Place(name, each), outside)
-    return found is None
 
 
 # list, get
@@ -286,18 +199,13 @@ async def _update(call: Call, params: UpdateParams) -> Outcome:
         await registry.projects.set_watch(
             name, auto_rollback=fresh.plan["autoRollback"], watch_seconds=fresh.plan["watchSeconds"]
         )  # fmt: skip
-        return UpdateResult(project=await _shown(registry, call, name), changed=list(fresh.changes))
+        return UpdateResult(project=await shown(registry, call, name), changed=list(fresh.changes))
 
     done = await call.change(act, lambda result: result.model_dump(by_alias=True, mode="json"))
     return Outcome(done, f"{name}: {', '.join(done.changed)}." if done.changed else f"{name} was as asked already.")
 
 
 TOOLS: tuple[Tool[Any], ...] = (
-    Tool(
-        "project_create", "Create a project",
-        "Set up a project: ports for both slots of each environment, hosts. Again is harmless.",
-        CreateParams, CreateResult, Role.MEMBER, Risk.CHANGES, _create,
-    ),
     Tool(
         "project_list", "List projects", "The projects you may see, by name.",
         ListParams, ListResult, Role.VIEWER, Risk.READS, _list,

@@ -6,7 +6,7 @@ from typing import Any
 from codeb.contracts.store import Standing
 from codeb.errors import Conflict, NotFound, OperationFailed, Unavailable
 from codeb.model.approvals import Decision
-from codeb.model.deletion import DELETED, READY, is_deleted, purge_at
+from codeb.model.deletion import CREATING, DELETED, READY, is_deleted, purge_at
 from codeb.model.journal import Operation, StepRow
 from codeb.model.names import did_you_mean
 from codeb.model.specs import Project
@@ -65,7 +65,7 @@ def unknown_project(name: str, visible: Iterable[str]) -> NotFound:
     return NotFound(
         f"There is no project {name}.",
         code="project_not_found",
-        hint=near or "See project_list, or create it with project_create.",
+        hint=near or "See project_list, or create it with workflow_init.",
     )
 
 
@@ -75,6 +75,11 @@ def not_ready(project: Project) -> Conflict | None:
         return None
     if is_deleted(project):
         return gone(project)
+    if project.state == CREATING:
+        return Conflict(
+            f"Project {project.name} is being set up.", code="project_creating",
+            hint="See operation_list, or wait. If nothing works on it, call workflow_init again.",
+        )  # fmt: skip
     return Conflict(
         f"Project {project.name} is being deleted.", code="project_deleting", hint="Finish with project_delete, or wait."
     )

@@ -11,7 +11,7 @@ from codeb.flows.storage import StorageInput, input_of, new_password, server_of
 from codeb.flows.storage_delete import EndInput
 from codeb.model.journal import Operation
 from codeb.model.names import Place
-from codeb.model.storage import ENV, Kind, Stage, Storage, name_of, still_need
+from codeb.model.storage import ENV, Endpoint, Kind, Stage, Storage, name_of, still_need
 from codeb.tools import fields
 from codeb.tools.call import Call
 from codeb.tools.drafts import Draft, draft, reach
@@ -109,7 +109,7 @@ async def _held(call: Call, registry: Registry, place: Place, kind: Kind) -> Sto
     return found
 
 
-def _deleting(found: Storage) -> Conflict:
+def being_deleted(found: Storage) -> Conflict:
     family, word = WORDS[found.kind]
     return Conflict(
         f"The {word} {found.name} is being deleted; nothing was done.", code="storage_deleting",
@@ -124,14 +124,19 @@ def _facts(found: Storage | None) -> dict[str, Any]:
 # create
 
 
+def making(kind: Kind, name: str, environment: str) -> list[str]:
+    """What making it changes, in lines of a plan."""
+    return [f"create the {WORDS[kind][1]} {name}", f"give {', '.join(ENV[kind])} to deployments of {environment}"]
+
+
 def _draft_create(call: Call, place: Place, kind: Kind, found: Storage | None) -> Draft:
-    name, where, (family, word) = name_of(place, kind), server_of(call.kit, kind).where, WORDS[kind]
+    name, where = name_of(place, kind), server_of(call.kit, kind).where
     plan = {
         "projectName": place.project, "environment": place.environment, "name": name, "host": where.host if where else None,
         "port": where.port if where else None, "env": list(ENV[kind]),
     }  # fmt: skip
-    changes = [] if found else [f"create the {word} {name}", f"give {', '.join(ENV[kind])} to deployments"]
-    return draft(f"{family}_create", plan, changes, _facts(found))
+    changes = [] if found else making(kind, name, place.environment)
+    return draft(f"{WORDS[kind][0]}_create", plan, changes, _facts(found))
 
 
 def _as_it_is(found: Storage) -> Outcome:
@@ -146,36 +151,47 @@ async def create(call: Call, params: StorageParams, kind: Kind) -> Outcome:
     if begun := await _begun(call, params):
         return await _created(call, params, begun)
     call.project(params.project_name)
-    place, server = Place(params.project_name, params.environment), server_of(call.kit, kind)
+    place = Place(params.project_name, params.environment)
     call.pair(place)
-    found, where = await _look(call, place, kind), server.where
+    found = await _look(call, place, kind)
     drafted = _draft_create(call, place, kind, found)
     if found is not None and not found.ready:
-        raise _deleting(found)
-    if where is None:
-        await server.all()  # says what is missing
-        raise _missing(place, kind)
+        raise being_deleted(found)
+    endpoint = await endpoint_of(call, place, kind)
     if params.dry_run:
         apply = NextCall(call.tool, _where(params) | {"planId": drafted.id}, "do it")
         return drafted.shown(f"Would create the {WORDS[kind][1]} {drafted.plan['name']}." if not found else "It is there.", apply)
     if found is not None:
         return _as_it_is(found)
-    endpoint = where
 
     async def decide(registry: Registry) -> StorageInput:
         await call.ready(registry, place.project)
         _draft_create(call, place, kind, await registry.storages.get(place, kind)).still_fits(params)
-        await _free(call, registry, place, kind)
-        made = Storage(
-            call.kit.world.new_id("sto"), place, kind, name_of(place, kind), endpoint.host, endpoint.port, Stage.CREATING, 1,
-            call.kit.world.now(), call.actor.name,
-        )  # fmt: skip
-        await registry.storages.add(made)
-        await new_password(call.kit, registry, made.id, 1)
-        return input_of(made)
+        return await begin(call, registry, place, kind, endpoint)
 
     saga = storage_create.DATABASE if kind is Kind.POSTGRES else storage_create.REDIS
     return await _created(call, params, await call.open(saga, (place,), decide))
+
+
+async def endpoint_of(call: Call, place: Place, kind: Kind) -> Endpoint:
+    """Where the server of this kind is reached. Raises what it says where there is none."""
+    server = server_of(call.kit, kind)
+    if server.where is None:
+        await server.all()  # says what is missing
+        raise _missing(place, kind)
+    return server.where
+
+
+async def begin(call: Call, registry: Registry, place: Place, kind: Kind, where: Endpoint) -> StorageInput:
+    """Its row and its sealed password, in the transaction that opens what makes it. Raises `Conflict` (`env_set_by_hand`)."""
+    await _free(call, registry, place, kind)
+    made = Storage(
+        call.kit.world.new_id("sto"), place, kind, name_of(place, kind), where.host, where.port, Stage.CREATING, 1,
+        call.kit.world.now(), call.actor.name,
+    )  # fmt: skip
+    await registry.storages.add(made)
+    await new_password(call.kit, registry, made.id, 1)
+    return input_of(made)
 
 
 async def _free(call: Call, registry: Registry, place: Place, kind: Kind) -> None:
@@ -223,7 +239,7 @@ async def _may_rotate(call: Call, registry: Registry, place: Place, kind: Kind, 
     """Raises `Conflict`: `rotation_pending`, `no_former_password`, `storage_deleting`."""
     found = await _held(call, registry, place, kind)
     if not found.ready:
-        raise _deleting(found)
+        raise being_deleted(found)
     needed = still_need(found, await registry.slots.pair(place))
     former = any(each.generation < found.generation for each in await registry.storages.passwords(found.id))
     if end and not former:

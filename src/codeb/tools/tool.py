@@ -103,12 +103,15 @@ class Tool(Generic[P]):
     """of a call's body over HTTP, by the tool's own path"""
     acts_on: str = "project_name"
     """the field that names what a risky call acts on: what is typed as `confirm`"""
+    aliases: tuple[str, ...] = ()
+    """other names it answers to; it is listed, narrowed and put on record by its own"""
     agents_must_say: tuple[str, ...] = field(default=())
     """fields that a person's command line may default, but an assistant has to give"""
 
     def __post_init__(self) -> None:
-        if not NAME.fullmatch(self.name):
-            raise ValueError(f"tool name {self.name!r} is not family_verb")
+        for name in (self.name, *self.aliases):
+            if not NAME.fullmatch(name):
+                raise ValueError(f"tool name {name!r} is not family_verb")
         if not isinstance(self.role, Role) or not isinstance(self.risk, Risk):
             raise TypeError(f"tool {self.name} has no role or no risk")
         if not issubclass(self.params, Params) or not issubclass(self.result, Result):

@@ -23,7 +23,7 @@ from tests.rights import EXAMPLES, OLD_FILE
 pytestmark = pytest.mark.anyio
 WHERE = {"projectName": "shop", "environment": "production"}
 CHANGING: dict[str, tuple[str, dict[str, Any]]] = {
-    "project_create": ("active", {"projectName": "blog"}),
+    "workflow_init": ("active", {"projectName": "blog"}),
     "project_update": ("active", {"projectName": "shop", "watchSeconds": 90}),
     "deploy": ("grace", {**WHERE, "image": "shop:3"}),
     "promote": ("ready", WHERE),
@@ -212,7 +212,7 @@ async def test_a_long_answer_that_was_lost_is_found_by_its_operation(name: str, 
         assert body["operationId"]
 
 
-@pytest.mark.parametrize("name", ["port_allocate", "port_register", "project_create"])
+@pytest.mark.parametrize("name", ["port_allocate", "port_register", "workflow_init"])
 async def test_a_short_answer_that_was_lost_is_told_as_a_repetition(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     state, params = CHANGING[name]
     async with begin(state) as rig:

@@ -93,7 +93,7 @@ async def test_what_is_on_record_of_a_purged_project_is_found_by_its_own_team_al
         assert "There is no project shop now" in warning
         theirs = await recorded(key=rival)
         assert theirs == {
-            "audit_list": {"project_create"}, "event_list": set(), "operation_list": set(), "approval_list": set()
+            "audit_list": {"workflow_init"}, "event_list": set(), "operation_list": set(), "approval_list": set()
         }  # fmt: skip
         (guess,) = (await process.ok("audit_list", projectName="shap", key=rival))["warnings"]
         assert "Did you mean shop?" in guess

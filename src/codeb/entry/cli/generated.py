@@ -68,9 +68,15 @@ def families(beside: Mapping[str, click.Command] = MappingProxyType({})) -> dict
         if not tool.verb:
             found[tool.name] = command(tool, tool.name)
             continue
-        family = found.setdefault(tool.family, Commands(tool.family, help=f"{ABOUT.get(tool.family, tool.family.title())}."))
-        assert isinstance(family, Commands)
-        family.add_command(beside.get(tool.name) or command(tool, tool.command))
+        group = found.setdefault(tool.family, Commands(tool.family, help=f"{ABOUT.get(tool.family, tool.family.title())}."))
+        assert isinstance(group, Commands)
+        group.add_command(beside.get(tool.name) or command(tool, tool.command))
+    for tool in tools():
+        for alias in tool.aliases:
+            family, _, verb = alias.partition("_")
+            group = found.setdefault(family, Commands(family, help=f"{ABOUT.get(family, family.title())}."))
+            assert isinstance(group, Commands)
+            group.add_command(command(tool, verb))
     for name, each in found.items():
         if isinstance(each, Commands):
             each.short_help = f"{(each.help or name).rstrip('.')}: {', '.join(each.commands)}"

@@ -67,6 +67,7 @@ class ToolView:
     risk: str
     long: bool
     params: tuple[Param, ...]
+    aliases: tuple[str, ...]
 
     @property
     def changes(self) -> bool:
@@ -117,14 +118,18 @@ class ToolView:
 def tools() -> tuple[ToolView, ...]:
     said = json.loads(Path(__file__).with_name("surface.json").read_text(encoding="utf-8"))
     return tuple(
-        ToolView(**{**each, "params": tuple(Param(**{**p, "enum": tuple(p.get("enum", ()))}) for p in each["params"])})
+        ToolView(**{**each, "aliases": tuple(each["aliases"]), "params": tuple(_param(p) for p in each["params"])})
         for each in said["tools"]
     )
 
 
+def _param(said: dict[str, Any]) -> Param:
+    return Param(**{**said, "enum": tuple(said.get("enum", ()))})
+
+
 @cache
 def by_name() -> dict[str, ToolView]:
-    return {tool.name: tool for tool in tools()}
+    return {name: tool for tool in tools() for name in (*tool.aliases, tool.name)}
 
 
 def suggestion(tool: str, params: dict[str, Any]) -> str:

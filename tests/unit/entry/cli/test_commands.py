@@ -79,9 +79,9 @@ def test_a_false_flag_is_sent_and_an_unsaid_one_is_not(fake: Fake, we: We) -> No
 
 
 def test_a_list_is_repeatable_and_the_first_required_param_needs_no_name(fake: Fake, we: We) -> None:
-    fake.says("project_create", OK)
+    fake.says("workflow_init", OK)
     we("project", "create", "shop", "--environments", "production", "--environments", "staging", "--json")
-    assert fake.asked("project_create") == [{"projectName": "shop", "environments": ["production", "staging"]}]
+    assert fake.asked("workflow_init") == [{"projectName": "shop", "environments": ["production", "staging"]}]
 
 
 def test_the_text_of_a_file_is_sent_for_its_name(fake: Fake, we: We, tmp_path: Path) -> None:

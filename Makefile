@@ -47,10 +47,10 @@ lock: ## make requirements/*.txt anew from pyproject.toml (needs uv; UPGRADE=1: 
 	@scripts/lock.sh $(if $(UPGRADE),--upgrade)
 
 test: ## all tests, the long ones in their small size (SIZE=small|full, WORKERS=2); installs and starts what they need
-	@CODEB_TEST_SIZE=$(SIZE) scripts/test.sh --numprocesses $(WORKERS) --dist loadfile
+	@CODEB_TEST_SIZE=$(SIZE) scripts/test.sh --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 test-full: ## all tests, the long ones whole
-	@CODEB_TEST_SIZE=full scripts/test.sh --numprocesses $(WORKERS) --dist loadfile
+	@CODEB_TEST_SIZE=full scripts/test.sh --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 unit: init ## the tests that need nothing but Python
 	@$(PYTHON) -m pytest tests -m "not docker and not postgres and not proxy and not dns and not redis and not netns and not images"

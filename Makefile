@@ -11,8 +11,8 @@ DEMO_ENGINE := .docker-run/demo
 
 # small: minutes; full: everything, hours
 SIZE ?= small
-# processes that share the tests, whole files each; 0: one after the other
-WORKERS ?= 2
+# processes that share the tests, whole files each (most tests wait most of the time); 0: one after the other
+WORKERS ?= 3
 # promote/rollback cycles of `make zeroloss`, and the proxy under it: embedded or debian
 CYCLES ?= 200
 CADDY ?= embedded
@@ -46,11 +46,11 @@ fix: init ## format, and repair what ruff can repair
 lock: ## make requirements/*.txt anew from pyproject.toml (needs uv; UPGRADE=1: with the newest versions)
 	@scripts/lock.sh $(if $(UPGRADE),--upgrade)
 
-test: ## all tests, the long ones in their small size (SIZE=small|full, WORKERS=2); installs and starts what they need
-	@CODEB_TEST_SIZE=$(SIZE) scripts/test.sh --numprocesses $(WORKERS) --dist loadfile
+test: ## all tests, the long ones in their small size (SIZE=small|full, WORKERS=3); installs and starts what they need
+	@CODEB_TEST_SIZE=$(SIZE) scripts/test.sh --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 test-full: ## all tests, the long ones whole
-	@CODEB_TEST_SIZE=full scripts/test.sh --numprocesses $(WORKERS) --dist loadfile
+	@CODEB_TEST_SIZE=full scripts/test.sh --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 unit: init ## the tests that need nothing but Python
 	@$(PYTHON) -m pytest tests -m "not docker and not postgres and not proxy and not dns and not redis and not netns and not images"

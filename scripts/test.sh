@@ -12,6 +12,9 @@ engine=.docker-run/tests
 left_out=()
 missing=0
 
+# The tests start Python some hundred times: what is compiled once need not be compiled again.
+unset PYTHONDONTWRITEBYTECODE
+
 scripts/bootstrap.sh venv
 said=$(scripts/bootstrap.sh parts) || missing=$?
 [[ -z $said ]] || printf '%s\n' "$said"

@@ -10,6 +10,8 @@ import pytest
 
 from tests.ports import LANES
 
+HERE = Path(__file__).parent
+
 
 @pytest.fixture
 def anyio_backend() -> str:
@@ -18,12 +20,20 @@ def anyio_backend() -> str:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Tests marked `long` run in the full size only (`make test-full`); pytest says how many were left out."""
-    if os.environ.get("CODEB_TEST_SIZE") == "full":
-        return
-    left_out = [item for item in items if item.get_closest_marker("long")]
-    if left_out:
-        items[:] = [item for item in items if not item.get_closest_marker("long")]
+    if os.environ.get("CODEB_TEST_SIZE") != "full" and (left_out := [each for each in items if each.get_closest_marker("long")]):
+        items[:] = [each for each in items if not each.get_closest_marker("long")]
         config.hook.pytest_deselected(items=left_out)
+    quiet = {each.path for each in items if each.get_closest_marker("quiet")}
+    items.sort(key=lambda each: (each.path in quiet, _room_of(each)))
+
+
+ROOMS = ("e2e", "contracts", "flows", "entry", "unit")
+"""in the order in which their files are given out: the long ones first, so that no process has one left when the others end"""
+
+
+def _room_of(item: pytest.Item) -> int:
+    """Files with quiet tests come last of all, among themselves: each of their tests would hold up whatever else goes on."""
+    return next((at for at, name in enumerate(ROOMS) if HERE / name in item.path.parents), len(ROOMS))
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -29,7 +29,7 @@ from codeb.model.names import Slot
 from tests.contracts.proxies import SHOP, Rig, rig
 from tests.docker_door import DockerDoor
 
-pytestmark = [pytest.mark.anyio, pytest.mark.quiet]
+pytestmark = [pytest.mark.anyio]
 
 LIMIT = 0.5
 LEAVE = 3.0

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 from demo.images import Builder
 
+from tests.e2e.nursery import QuickStage
 from tests.stage import Stage
 
 IMAGE = "codebtest-app"
@@ -26,5 +27,5 @@ def images(builder: Builder) -> dict[str, str]:
 
 @pytest.fixture
 def stage() -> Iterator[Stage]:
-    with Stage() as made:
+    with QuickStage() as made:
         yield made

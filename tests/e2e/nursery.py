@@ -1,9 +1,11 @@
 """Servers that start in a moment: a process that has imported CodeB forks one whenever it is asked.
 
 What is forked is a server process like any other, with an environment, a log and a death of its own; only the second
-that Python takes to import everything is paid once instead of at every start. A crash matrix starts hundreds.
+that Python takes to import everything is paid once instead of at every start. A crash matrix starts hundreds. Tests of the
+start itself, and of the process from outside, take a `Stage`.
 """
 
+import atexit
 import json
 import os
 import select
@@ -18,40 +20,43 @@ from tests.stage import Stage
 
 PROGRAM = """
 import json, os, sys
-from codeb.entry import server
+{load}
 for line in sys.stdin:
     asked = json.loads(line)
     pid = os.fork()
     if pid == 0:
         os.setsid()
-        log = os.open(asked["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-        os.dup2(log, 1)
-        os.dup2(log, 2)
+        for at, name in enumerate((asked["out"], asked["log"]), 1):
+            os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644), at)
         os.environ.clear()
         os.environ.update(asked["environment"])
         code = 1
         try:
-            code = server.main()
+            code = {run}
+            sys.stdout.flush()
         finally:
             os._exit(code)
     print(pid, flush=True)
     print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
 """
+SERVER = PROGRAM.format(load="from codeb.entry import server", run="server.main()")
 
 
 class Nursery:
     """One server at a time: the next may be asked for once the one before has ended."""
 
-    def __init__(self, program: str = PROGRAM) -> None:
+    def __init__(self, program: str = SERVER) -> None:
         self._process = subprocess.Popen(
             [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, start_new_session=True
         )
         self._said = b""
 
-    def fork(self, environment: dict[str, str], log: Path) -> "Forked":
+    def fork(self, environment: dict[str, str], log: Path, out: Path | None = None) -> "Forked":
+        """`log` gets what it complains of, and without `out` all it says."""
         assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps({"environment": environment, "log": str(log)}).encode() + b"\n")
+        asked = {"environment": environment, "log": str(log), "out": str(out or log)}
+        self._process.stdin.write(json.dumps(asked).encode() + b"\n")
         pid = self.said(60)
         assert pid is not None
         return Forked(self, pid)
@@ -74,6 +79,16 @@ class Nursery:
         self._process.stdin.close()
         self._process.wait(10)
         self._process.stdout.close()
+
+
+IDLE: list[Nursery] = []
+"""those whose server has ended: the next stage takes one of them over"""
+
+
+@atexit.register
+def _close_all() -> None:
+    while IDLE:
+        IDLE.pop().close()
 
 
 class Forked:
@@ -107,9 +122,9 @@ class Forked:
 class QuickStage(Stage):
     """A stage whose servers come from a nursery."""
 
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(**settings)
-        self._nursery = Nursery()
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self._nursery = IDLE.pop() if IDLE else Nursery()
 
     def start(self, crash_at: str | None = None, wait: bool = True) -> None:
         environment = self.environment | ({"CODEB_CRASH_AT": crash_at} if crash_at else {})
@@ -120,4 +135,4 @@ class QuickStage(Stage):
 
     def close(self) -> None:
         super().close()
-        self._nursery.close()
+        IDLE.append(self._nursery)

@@ -17,6 +17,7 @@ from demo.server import START_SECONDS
 from psycopg.rows import dict_row
 from sqlalchemy.engine import make_url
 
+from tests.e2e.nursery import QuickStage
 from tests.line import Line, line
 from tests.postgres import Server, postgres_server
 from tests.stage import Stage
@@ -118,7 +119,7 @@ class Seaside:
 
 @contextmanager
 def seaside(
-    server: Server | None = None, pairs: int = 4, kind: type[Stage] = Stage, **settings: str
+    server: Server | None = None, pairs: int = 4, kind: type[Stage] = QuickStage, **settings: str
 ) -> Iterator[Seaside]:  # fmt: skip
     """An installation that has not been started yet; all gone at the end. Without `server` a cluster of its own."""
     with contextlib.ExitStack() as stack:

@@ -96,7 +96,7 @@ def matrix_on_postgres(
 ) -> Iterator[Matrix]:
     """With PostgreSQL and the local copy; at each end the two agree, and nothing is left that could not be added."""
     began = time.monotonic()
-    with seaside(postgres, 6, QuickStage) as shore:
+    with seaside(postgres, 6) as shore:
         assert isinstance(shore.stage, QuickStage)
         made = Matrix(shore.stage, images | broken, lambda: shore.agreed() + [str(row) for row in shore.rows(CONFLICTS)])
         yield made

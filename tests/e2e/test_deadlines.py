@@ -27,7 +27,7 @@ from tests.e2e.failing import CASES
 from tests.e2e.visitor import Visitor
 from tests.stage import Stage
 
-pytestmark = [pytest.mark.docker, pytest.mark.proxy, pytest.mark.quiet]
+pytestmark = [pytest.mark.docker, pytest.mark.proxy]
 
 DEPLOY, SWITCH, UNDO = 5.0, 6.0, 3.0
 SLACK = 6.0

@@ -16,6 +16,7 @@ import pytest
 
 from codeb.drivers.store.mirror import verified
 from tests import oracle
+from tests.e2e.nursery import QuickStage
 from tests.stage import Stage
 
 pytestmark = [pytest.mark.docker, pytest.mark.proxy]
@@ -81,12 +82,12 @@ class Visitor(threading.Thread):
 def disk() -> Iterator[SmallDisk]:
     if os.geteuid() != 0:
         pytest.fail("a small disk is mounted by root")
-    stage = Stage()
+    stage = QuickStage()
     try:
         with SmallDisk(stage) as made:
             yield made
     finally:
-        shutil.rmtree(stage.home, ignore_errors=True)
+        stage.close()
 
 
 def keys(home: Path) -> Any:

@@ -21,6 +21,7 @@ import pytest
 from codeb.flows import domain_delete, domain_setup, maintenance
 from tests import oracle
 from tests.e2e.cells import forward_points
+from tests.e2e.nursery import QuickStage
 from tests.pdns import KEY, PdnsServer, pdns_server
 from tests.stage import Stage
 
@@ -84,7 +85,7 @@ def town(images: dict[str, str]) -> Iterator[Town]:
             "DNS_RESOLVERS": f"127.0.0.1:{pdns.dns_port}", "RECONCILE_SECONDS": str(EVERY),
         }  # fmt: skip
         pdns.put(ZONE, f"mail.{ZONE}", "A", "192.0.2.9")
-        with Stage(**said) as stage:
+        with QuickStage(**said) as stage:
             made = Town(stage, pdns)
             stage.call("project_create", projectName=stage.project, healthPath="/health")
             made.other = stage.call("team_create", team="rivals")["key"]

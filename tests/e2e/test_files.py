@@ -14,6 +14,7 @@ import pytest
 
 from codeb.drivers.store.mirror import verified
 from tests import oracle
+from tests.e2e.nursery import QuickStage
 from tests.postgres import Server, postgres
 from tests.stage import Stage
 
@@ -188,7 +189,7 @@ def test_a_start_that_cannot_know_is_refused_in_words(stage: Stage, lived: Path)
 def test_a_local_copy_that_was_harmed_still_stands_in(postgres: Server) -> None:
     """P10, P9: with the database away the copy comes back from the mirror files; with it there it is made anew from it."""
     url = postgres.url()
-    stage = Stage(DATABASE_URL=url)
+    stage = QuickStage(DATABASE_URL=url)
     stage.database = url
     with stage:
         name, key = stage.project, stage.key

@@ -13,6 +13,7 @@ import psycopg
 import pytest
 
 from tests import oracle
+from tests.e2e.nursery import QuickStage
 from tests.postgres import Server, postgres
 from tests.stage import Stage
 
@@ -42,7 +43,7 @@ def at_once(calls: list[Callable[[], Answer]]) -> list[Answer]:
 def leases(request: pytest.FixtureRequest) -> Iterator[tuple[Stage, Callable[[], list[int]]]]:
     """A server on each kind of store, and its leases as the database itself has them."""
     if request.param == "sqlite":
-        with Stage(pairs=32) as stage:
+        with QuickStage(pairs=32) as stage:
 
             def read() -> list[int]:
                 with closing(sqlite3.connect(f"file:{stage.home}/codeb.db?mode=ro", uri=True)) as database:
@@ -52,7 +53,7 @@ def leases(request: pytest.FixtureRequest) -> Iterator[tuple[Stage, Callable[[],
         return
     server: Server = request.getfixturevalue("postgres")
     url = server.url()
-    with Stage(pairs=32, DATABASE_URL=url) as stage:
+    with QuickStage(pairs=32, DATABASE_URL=url) as stage:
 
         def ask() -> list[int]:
             with psycopg.connect(url) as database:
@@ -95,7 +96,7 @@ def test_no_port_is_given_twice(leases: tuple[Stage, Callable[[], list[int]]]) -
 
 
 def test_eight_projects_are_deployed_to_by_sixty_four_callers(images: dict[str, str]) -> None:
-    with Stage(pairs=PROJECTS) as stage:
+    with QuickStage(pairs=PROJECTS) as stage:
         names = [f"{stage.project}-{index}" for index in range(PROJECTS)]
         for name in names:
             stage.call("project_create", projectName=name, healthPath="/health", memoryMb=64)

@@ -15,6 +15,7 @@ from demo.load import Rates
 
 from tests import oracle
 from tests.e2e.failing import CASES, Case
+from tests.e2e.nursery import QuickStage
 from tests.e2e.zeroloss import LoadClient
 from tests.stage import Stage
 
@@ -34,7 +35,7 @@ Where = dict[str, str]
 
 @pytest.fixture(scope="module")
 def house() -> Iterator[Stage]:
-    with Stage() as stage:
+    with QuickStage() as stage:
         yield stage
 
 

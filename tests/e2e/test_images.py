@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from demo.images import APP, HEALTH_PROBE, Builder
 
+from tests.e2e.nursery import QuickStage
 from tests.ports import free_block
 from tests.real_registry import PASSWORD, USER, RealRegistry, serving
 from tests.stage import Stage
@@ -31,7 +32,7 @@ def registry() -> Iterator[RealRegistry]:
 @pytest.fixture(scope="module")
 def stage(registry: RealRegistry) -> Iterator[Stage]:
     sign_in = {"IMAGE_REGISTRY": registry.address, "IMAGE_REGISTRY_USER": USER, "IMAGE_REGISTRY_PASSWORD": PASSWORD}
-    with Stage(**sign_in) as found:
+    with QuickStage(**sign_in) as found:
         yield found
         engine = found.engine
         _, said = engine.call("GET", "/images/json")

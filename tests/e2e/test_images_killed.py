@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 import pytest
 
 from tests import oracle
+from tests.e2e.nursery import QuickStage
 from tests.ports import free_block
 from tests.real_registry import serving
-from tests.stage import Stage
 
 pytestmark = [pytest.mark.docker, pytest.mark.proxy, pytest.mark.images]
 STEPS = ("look", "retire", "erase")
@@ -21,7 +21,7 @@ TRIED = POINTS if os.environ.get("CODEB_TEST_SIZE") == "full" else [POINTS[1], P
 
 
 def test_a_deletion_survives_its_death_at_any_point() -> None:
-    with serving(free_block(1)) as registry, Stage(**registry.settings) as stage:
+    with serving(free_block(1)) as registry, QuickStage(**registry.settings) as stage:
         stage.call("project_create", projectName=stage.project)
         for point in TRIED:
             registry.image(f"{stage.project}:kept", datetime(2026, 1, 2, tzinfo=UTC))

@@ -19,6 +19,7 @@ from codeb.drivers.vault.aesgcm import AesGcmVault
 from codeb.drivers.vault.keyfile import KeyFile
 from codeb.model.sealed import about_answer
 from codeb.model.secret import Secret
+from tests.e2e.nursery import QuickStage
 from tests.stage import Stage
 from tests.stores import START, Clock
 
@@ -31,7 +32,7 @@ MANY = 300
 @pytest.fixture
 def stage() -> Iterator[Stage]:
     """Not started yet."""
-    made = Stage()
+    made = QuickStage()
     yield made
     made.close()
 

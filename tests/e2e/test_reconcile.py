@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests import oracle
+from tests.e2e.nursery import QuickStage
 from tests.e2e.visitor import Visitor
 from tests.stage import Stage
 
@@ -27,7 +28,7 @@ WITHIN = 60.0
 @pytest.fixture(scope="module")
 def town(images: dict[str, str]) -> Iterator[Stage]:
     """One server; its project has v2 active in green and v1 in grace in blue."""
-    with Stage(RECONCILE_SECONDS=str(EVERY)) as stage:
+    with QuickStage(RECONCILE_SECONDS=str(EVERY)) as stage:
         where = {"projectName": stage.project, "environment": "production"}
         stage.call("project_create", projectName=stage.project, healthPath="/health")
         # whoever watches the active version would send traffic back to the version in grace: that is shown elsewhere

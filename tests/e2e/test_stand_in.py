@@ -8,7 +8,7 @@ from demo.images import Builder
 from tests import oracle
 from tests.stage import Stage
 
-pytestmark = [pytest.mark.docker, pytest.mark.proxy, pytest.mark.quiet]
+pytestmark = [pytest.mark.docker, pytest.mark.proxy]
 
 SLOW = "codebtest-app:slow"
 BOOT_SECONDS = 11

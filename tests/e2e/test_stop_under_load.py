@@ -15,6 +15,7 @@ from demo.load import Rates
 
 from tests import oracle
 from tests.e2e.failing import REPOSITORY
+from tests.e2e.nursery import QuickStage
 from tests.e2e.zeroloss import LoadClient
 from tests.line import line
 from tests.postgres import Server, postgres
@@ -181,7 +182,7 @@ def test_a_second_sigterm_ends_it_at_once_and_as_well(images: dict[str, str]) ->
 @pytest.mark.timeout(300)
 def test_sigterm_at_any_moment_of_the_start(images: dict[str, str]) -> None:
     """With an operation to take up again: it is brought to its end by whichever start is left alone."""
-    with Stage() as stage:
+    with QuickStage() as stage:
         where = project_of(stage, 1)
         stage.call("deploy", **where, image=images["v1"], autoPromote=True)
         stage.kill()
@@ -192,7 +193,7 @@ def test_sigterm_at_any_moment_of_the_start(images: dict[str, str]) -> None:
             stage.kill()
             stage.start(crash_at="deploy.health.do.before")
             _die(stage, where)
-            stage.start(wait=False)
+            Stage.start(stage, wait=False)  # the whole of it, from the first line of Python on
             assert stage.process
             time.sleep(delay)
             stage.process.send_signal(signal.SIGTERM)

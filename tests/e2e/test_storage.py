@@ -22,6 +22,7 @@ from codeb.model.storage import Kind, Stage, Storage, generated_env
 from redis import Redis
 from tests import oracle
 from tests.e2e.cells import BY_NAME
+from tests.e2e.nursery import QuickStage
 from tests.e2e.test_crash_matrix import STORAGE
 from tests.postgres import Server, postgres
 from tests.redis import RedisServer, redis
@@ -135,7 +136,7 @@ def site(postgres: Server, redis: RedisServer) -> Iterator[Site]:
         "STORAGE_DATABASE_URL": f"postgresql://postgres:{ADMIN_WORD}@127.0.0.1:{postgres.port}/postgres",
         "STORAGE_REDIS_URL": redis.url.reveal(),
     }
-    with Running(**settings) as running:
+    with QuickStage(**settings) as running:
         made = Site(running, postgres, redis)
         running.call("project_create", projectName=running.project)
         yield made

@@ -24,7 +24,7 @@ from tests.postgres import Server, postgres
 
 __all__ = ["postgres"]
 
-pytestmark = [pytest.mark.docker, pytest.mark.proxy, pytest.mark.postgres, pytest.mark.timeout(1800), pytest.mark.quiet]
+pytestmark = [pytest.mark.docker, pytest.mark.proxy, pytest.mark.postgres, pytest.mark.timeout(1800)]
 
 FULL = os.environ.get("CODEB_TEST_SIZE") == "full"
 PAUSE_SECONDS = float(os.environ.get("CODEB_TEST_PAUSE", "60" if FULL else "14"))

@@ -11,7 +11,9 @@ from tests.stage import Stage
 
 pytestmark = [pytest.mark.docker, pytest.mark.proxy, pytest.mark.quiet]
 
-CYCLES = 200 if os.environ.get("CODEB_TEST_SIZE") == "full" else 15
+FULL = os.environ.get("CODEB_TEST_SIZE") == "full"
+CYCLES = 200 if FULL else 15
+REDEPLOYED = 12 if FULL else 2
 CADDIES = ("embedded", "/usr/bin/caddy")
 STEADY_KINDS = ("short", "keepalive", "post")
 
@@ -36,7 +38,7 @@ def test_promote_and_rollback_lose_nothing(house: Stage) -> None:
 def test_a_slot_whose_container_was_just_replaced_keeps_the_traffic(images: dict[str, str]) -> None:
     """Caddy 2.6 takes a slot for down after one look in vain: the hardest case."""
     with Stage(CADDY_BIN="/usr/bin/caddy") as stage:
-        report = zeroloss.run(stage, 4, redeploy_every=1)
+        report = zeroloss.run(stage, REDEPLOYED, redeploy_every=1)
     assert report.faults == []
     assert (report.total("failed"), report.total("cut"), report.backslides) == (0, 0, 0)
 

@@ -3,6 +3,7 @@
 from tests.mutants.guard import Guard, guards_of
 
 RIGHTS = "unit/gate/test_rights.py"
+HTTP = "entry/test_http.py"
 ENTRANCE = "unit/gate/test_entrance.py"
 
 door = guards_of("gate/door.py", "unit/gate/test_door.py", "unit/gate/test_together.py")
@@ -18,6 +19,15 @@ DOOR = (
     door("if standing.degraded and not tool.without_database:", "if False:"),
     door("if standing.degraded and not tool.without_database:", "if standing.degraded:", "unit/gate/test_consent_once.py"),
     door("round(spent, 3 if seen.actor else 0)", "round(spent, 3)", ENTRANCE),
+    door("return found.most_bytes if found and (found", "return max(found.most_bytes, 50 * 2**20) if found and (found", HTTP),
+    door("or self.entrance.knows(token)) else", "or True) else", HTTP),
+    door("or self.entrance.knows(token)) else", ") else", HTTP),
+    door(
+        "(found.most_bytes == USUAL_BYTES or self.entrance.knows(token))",
+        "self.entrance.knows(token)",
+        HTTP,
+        same="both ways it is the usual size; this one looks at no key for it",
+    ),
     door("except FenceLost:", "except ZeroDivisionError:", "unit/gate/test_door.py"),
     door('(seen.unsaid if status == 200 else "")', '""'),
     door('(seen.unsaid if status == 200 else "")', "seen.unsaid"),
@@ -95,6 +105,8 @@ IN = (
         "development=self._kit.policy.development)",
         "            return authenticate(token, self._kit.store.snapshot, self._kit.world.now(), development=True)",
     ),
+    entrance("            return False\n        return True\n", "            return True\n        return True\n", HTTP),
+    entrance("            return False\n        return True\n", "            return False\n        return False\n", HTTP),
     entrance('code="too_many_failures", hint="Correct', 'code="too_many_failures", status=403, hint="Correct'),
 )
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.mutants import of_consent, of_edges, of_gate, of_model, of_tools
+from tests.mutants import of_consent, of_edges, of_envs, of_gate, of_model, of_tools
 from tests.mutants.guard import Guard
 
 SOURCE = Path(__file__).resolve().parents[2] / "src/codeb"
@@ -12,9 +12,10 @@ WATCHED = (
     *(path.relative_to(SOURCE).as_posix() for path in sorted(SOURCE.glob("gate/*.py")) if path.name != "__init__.py"),
     *(f"model/{each}.py" for each in ("access", "approvals", "limits", "chain")),
     *(f"tools/{each}.py" for each in ("people", "tokens", "members", "teams", "keys", "approvals", "deletions", "audit")),
+    *(f"tools/{each}.py" for each in ("envs", "env_writes", "call")),
     "flows/master_key.py", "drivers/identity.py", "entry/http/threshold.py", "entry/http/peers.py",
 )  # fmt: skip
 
 GUARDS: tuple[Guard, ...] = (
-    *of_gate.GUARDS, *of_consent.GUARDS, *of_model.GUARDS, *of_tools.GUARDS, *of_edges.GUARDS,
+    *of_gate.GUARDS, *of_consent.GUARDS, *of_model.GUARDS, *of_tools.GUARDS, *of_envs.GUARDS, *of_edges.GUARDS,
 )  # fmt: skip

@@ -127,6 +127,29 @@ def test_each_kind_of_harm_is_named() -> None:
     assert (len(many.faults), many.more) == (MOST_FAULTS, 10)
 
 
+def faults(*rows: AuditRow) -> list[tuple[int, str]]:
+    return [(each.seq, each.problem) for each in walked(list(rows)).faults]
+
+
+def test_a_row_whose_own_hash_is_right_has_to_be_of_this_chain_and_of_this_number() -> None:
+    """P14: whoever forges a row can make its hash anew."""
+    made = chained([row(1), row(2), row(3)])
+    strange = after(Head("other", 3, made[2].hash or ""), row(4))
+    assert faults(*made, strange) == [(4, "does not belong here")]
+    again = after(Head("home", 1, made[2].hash or ""), row(4))
+    assert faults(*made, again) == [(2, "does not belong here")]
+    assert faults(*made, after(made[2].head, row(4))) == []
+
+
+def test_a_first_row_follows_nothing_or_what_it_says() -> None:
+    """P14: also the beginning is linked."""
+    forged = after(Head("home", 0, "f" * 64), row(1))
+    assert faults(forged) == [(1, "does not follow the row before it")]
+    said = row(1, tool="audit_chain", params={"follows": vars(END)})
+    assert faults(after(Head("home", 0, END.hash), said)) == []
+    assert faults(after(Head("home", 0, ZERO), said)) == [(1, "does not follow the row before it")]
+
+
 def test_what_was_pruned_does_not_break_it() -> None:
     made = chained([row(number) for number in range(6)])
     assert walked(made[3:], made[2].head).whole
@@ -202,6 +225,7 @@ def test_only_a_first_row_of_that_kind_follows_another_chain() -> None:
             for other in ({"seq": "7"}, {"seq": True}, {"chain": 7}, {"hash": None}, {"more": 1})
         ),
         row(1, tool="audit_chain", seq=1, params={"follows": {"chain": "home", "seq": 7}}),
-        row(1, tool="audit_chain", seq=1, params={"follows": "x"}), row(1, tool="audit_chain", seq=1),
+        row(1, tool="audit_chain", seq=1, params={"follows": "x"}), row(1, tool="audit_chain", seq=1, params={"follows": 7}),
+        row(1, tool="audit_chain", seq=1, params={"follows": ["chain", "seq", "hash"]}), row(1, tool="audit_chain", seq=1),
     ):  # fmt: skip
         assert followed(wrong) is None

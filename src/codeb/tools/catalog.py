@@ -27,6 +27,7 @@ from codeb.tools import (
     port_import,
     port_sync,
     ports,
+    project_updates,
     projects,
     reconcile,
     scan,
@@ -42,6 +43,7 @@ from codeb.tools.tool import Tool
 
 ACTS: tuple[Tool[Any], ...] = (
     *projects.TOOLS,
+    *project_updates.TOOLS,
     *deletions.TOOLS,
     *deploys.TOOLS,
     *switches.TOOLS,

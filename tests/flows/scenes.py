@@ -126,6 +126,8 @@ def _wall(rig: Rig) -> None:
 STAGING = {"projectName": "shop", "environment": "staging"}
 CREATE = {"projectName": "shop", "containerPort": 8080, "environments": ["production", "staging"]}
 
+FORM = {"projectName": "shop", "containerPort": 9000, "healthPath": "/up", "memoryMb": 256, "cpus": 2.0, "type": "go"}
+
 OLD = """{"projects": {"blog": {"ports": {"production": {"blue": 4200, "green": 4201}}},
           "wiki": {"ports": {"production": {"blue": 4300, "green": 4301}}}},
  "ports": {"allocated": {"4301": {"project": "news", "slot": "blue"}}}}"""
@@ -140,6 +142,7 @@ MORE: dict[str, Scene] = {
     "project_create": Scene("empty", "project_create", CREATE),
     "project_create, one more environment": Scene("active", "project_create", CREATE),
     "project_update": Scene("active", "project_update", {"projectName": "shop", "autoRollback": False, "watchSeconds": 5}),
+    "project_update, what its containers are like": Scene("grace", "project_update", FORM),
     "project_delete, new": Scene("new", "project_delete", {"projectName": "shop", "confirm": "shop"}),
     "port_allocate": Scene("active", "port_allocate", STAGING),
     "port_register": Scene("new", "port_register", {**WHERE, "blue": 4200, "green": 4201}),

@@ -170,8 +170,12 @@ class Rig:
             ),
             "projects": {name: each.state for name, each in found.projects.items()},
             "watched": {name: (each.auto_rollback, each.watch_seconds) for name, each in found.projects.items()},
+            "formed": {
+                name: (each.type, each.container_port, each.health_path, each.limits) for name, each in found.projects.items()
+            },
             "slots": {
-                row.container: (row.state, row.version, row.deployment_id, row.port, row.image_id, row.grace_expires_at)
+                row.container: (row.state, row.version, row.deployment_id, row.port, row.image_id, row.grace_expires_at,
+                                row.container_port, row.health_path, row.adopted)
                 for pair in found.pairs.values() for row in pair.rows
             },
             "leases": [(lease.port, lease.project, lease.environment, lease.slot) for lease in found.leases],

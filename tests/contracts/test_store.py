@@ -65,6 +65,23 @@ async def test_since_when_a_project_is_deleted_goes_with_its_state(store: SqlSto
         assert (store.snapshot.projects["shop"].state, store.snapshot.projects["shop"].deleted_at) == (state, at)
 
 
+async def test_what_a_project_and_its_slots_are_like_is_kept(store: SqlStore) -> None:
+    await shop(store)
+    limits = Limits(memory_mb=256, cpus=0.5, capabilities=("CHOWN",))
+    async with store.write() as registry:
+        wanted = replace(project(), type="go", container_port=9000, health_path="/up", limits=limits)
+        await registry.projects.set_form(wanted)
+        with pytest.raises(NotFound):
+            await registry.projects.set_form(replace(wanted, name="blog"))
+        pair = await registry.slots.pair(Place("shop", "production"))
+        assert pair is not None
+        await registry.slots.put(replace(pair.blue, container_port=8080, health_path="/old"))
+    found = store.snapshot.projects["shop"]
+    assert (found.type, found.container_port, found.health_path, found.limits) == ("go", 9000, "/up", limits)
+    blue = store.snapshot.slot(Place("shop", "production"), Slot.BLUE)
+    assert blue is not None and (blue.container_port, blue.health_path) == (8080, "/old")
+
+
 async def test_removing_a_project_takes_slots_and_leases_and_leaves_history(store: SqlStore) -> None:
     await shop(store)
     async with store.write() as registry:

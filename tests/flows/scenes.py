@@ -127,6 +127,7 @@ STAGING = {"projectName": "shop", "environment": "staging"}
 CREATE = {"projectName": "shop", "containerPort": 8080, "environments": ["production", "staging"]}
 
 MISSING = {**INIT, "environments": ["production", "staging"]}
+FORM = {"projectName": "shop", "containerPort": 9000, "healthPath": "/up", "memoryMb": 256, "cpus": 2.0, "type": "go"}
 
 OLD = """{"projects": {"blog": {"ports": {"production": {"blue": 4200, "green": 4201}}},
           "wiki": {"ports": {"production": {"blue": 4300, "green": 4301}}}},
@@ -145,6 +146,7 @@ MORE: dict[str, Scene] = {
         "active", "workflow_init", MISSING, spoil=two_servers, parts=({**MISSING, "dryRun": True},)
     ),
     "project_update": Scene("active", "project_update", {"projectName": "shop", "autoRollback": False, "watchSeconds": 5}),
+    "project_update, what its containers are like": Scene("grace", "project_update", FORM),
     "project_delete, new": Scene("new", "project_delete", {"projectName": "shop", "confirm": "shop"}),
     "port_allocate": Scene("active", "port_allocate", STAGING),
     "port_register": Scene("new", "port_register", {**WHERE, "blue": 4200, "green": 4201}),

@@ -44,6 +44,9 @@ class Projects(Protocol):
 
     async def set_watch(self, name: str, *, auto_rollback: bool, watch_seconds: int) -> None: ...
 
+    async def set_form(self, project: Project) -> None:
+        """What its next container is like: type, port, health path and limits, as given here."""
+
     async def remove(self, name: str) -> None:
         """The project with its slots and port leases; operations and deployments stay as history."""
 

@@ -213,8 +213,9 @@ class Watcher:
             return Look(at, False, f"its container stopped{code}", life, unit.restarts, coming=unit.restarting)
         if unit.health is Health.UNHEALTHY:
             return Look(at, True, "its own HEALTHCHECK says unhealthy", life, unit.restarts)
-        answer = await kit.health.probe(Address("127.0.0.1", row.port, project.health_path), PROBE_SECONDS)
-        said = "" if answer.ok else f"{project.health_path} gave {answer.reason or f'status {answer.status}'}"
+        path = row.health_path or project.health_path
+        answer = await kit.health.probe(Address("127.0.0.1", row.port, path), PROBE_SECONDS)
+        said = "" if answer.ok else f"{path} gave {answer.reason or f'status {answer.status}'}"
         return Look(kit.world.monotonic(), True, said, life, unit.restarts, silent=not answer.ok and answer.status is None)
 
     async def _no_way_back(self, case: Case) -> str:
@@ -238,6 +239,6 @@ class Watcher:
         if len(others) < 2:
             return False
         paths = {name: project.health_path for name, project in self._kit.store.snapshot.projects.items()}
-        addresses = [Address("127.0.0.1", row.port, paths.get(row.place.project, "/")) for row in others]
+        addresses = [Address("127.0.0.1", row.port, row.health_path or paths.get(row.place.project, "/")) for row in others]
         answers = await asyncio.gather(*(self._kit.health.probe(each, PROBE_SECONDS) for each in addresses))
         return all(answer.status is None for answer in answers)

@@ -8,10 +8,11 @@ from typing import Any
 
 from codeb.contracts.store import Registry
 from codeb.errors import StepFailed
-from codeb.model import names, slots
+from codeb.model import names
 from codeb.model.events import Event, Severity
 from codeb.model.names import Place, Slot
 from codeb.model.slots import State
+from codeb.model.specs import Site
 from codeb.saga.step import Run, Saga, Step
 
 
@@ -24,6 +25,8 @@ class CleanupInput:
     deployment_id: str | None
     stop_seconds: int
     why: str
+    site: Site | None = None
+    """the environment's site without this version, where that is another one"""
     by_itself: bool = False
     """because its time was over, and not because somebody asked"""
 
@@ -43,7 +46,7 @@ async def _retire(run: Run[CleanupInput], registry: Registry) -> None:
     pair = await registry.slots.pair(value.place)
     if pair is None or pair[value.slot].deployment_id != value.deployment_id:
         raise StepFailed(f"{value.place.container(value.slot)} changed meanwhile.", code="state_moved", hint="Look again.")
-    await registry.slots.put(pair[value.slot].moved(slots.Event.EMPTY))
+    await registry.slots.put(pair.emptied(value.slot))
     if value.by_itself:
         place, world = value.place, run.kit.world
         text = f"{value.version} ({value.slot}) of {place.project} {place.environment} is emptied: {value.why}."
@@ -60,6 +63,8 @@ async def _remove(run: Run[CleanupInput]) -> None:
     name = run.input.place.container(run.input.slot)
     for each in (name, names.kept(name)):
         await run.kit.runtime.remove(each, run.input.stop_seconds)
+    if run.input.site is not None:
+        await run.kit.proxy.put_site(run.input.site)
 
 
 def _result(run: Run[CleanupInput]) -> dict[str, Any]:

@@ -51,6 +51,10 @@ class DeployInput:
     former_version: str | None
     former_runs: bool
     preview_url: str
+    former_site: Site | None = None
+    """the site as it was, where this deploy changes it"""
+    former_container_port: int | None = None
+    """what the version before listens on, where that is another port"""
     env_version: int | None = None
     """of its environment variables: the newest when the deploy began, whatever is written meanwhile"""
     validate_ms: float = 0.0
@@ -59,6 +63,11 @@ class DeployInput:
     @property
     def container(self) -> str:
         return self.place.container(self.slot)
+
+    @property
+    def before(self) -> Site:
+        """The site of the version that this one replaces."""
+        return self.former_site or self.site
 
 
 async def _opened(value: DeployInput, operation: Operation, registry: Registry) -> None:
@@ -94,10 +103,10 @@ async def _unclear(run: Run[DeployInput]) -> None:
         # Its own undo failed and the former version is gone: what never was proven must not become a fallback.
         raise StepFailed(f"{value.container} still runs the version that failed, so it may not stand in.", code="not_undone")
     try:
-        # The path of the site, not of this deploy: what is asked is the version from before.
+        # By the site as it was, not by this deploy: what is asked is the version from before.
         await until_healthy(
-            run.kit, value.container, container_port=value.container_port, host_port=value.port,
-            path=value.site.health_path, seconds=RESTORED_SECONDS,
+            run.kit, value.container, container_port=value.former_container_port or value.container_port,
+            host_port=value.before.port(value.slot), path=value.before.path(value.slot), seconds=RESTORED_SECONDS,
         )  # fmt: skip
     except StepFailed as slow:
         run.warn(f"The version in grace was started again and does not answer yet: {slow.message}")
@@ -137,8 +146,9 @@ async def _health(run: Run[DeployInput]) -> dict[str, Any]:
         path=value.health_path, seconds=value.health_seconds,
     )  # fmt: skip
     await run.kit.runtime.keep(value.container)
-    if value.health_path != value.site.health_path:
-        run.warn(f"{value.health_path} was asked for this deploy only; promote and the proxy ask {value.site.health_path}.")
+    lasting = value.site.path(value.slot)
+    if value.health_path != lasting:
+        run.warn(f"{value.health_path} was asked for this deploy only; promote and the proxy ask {lasting}.")
     return found
 
 
@@ -153,6 +163,8 @@ async def _preview(run: Run[DeployInput]) -> dict[str, Any]:
 async def _unpreview(run: Run[DeployInput]) -> None:
     if run.input.site_is_new:
         await run.kit.proxy.remove_site(run.input.place)
+    elif run.input.former_site is not None:
+        await run.kit.proxy.put_site(run.input.former_site)
 
 
 async def _commit(run: Run[DeployInput], registry: Registry) -> None:
@@ -163,7 +175,8 @@ async def _commit(run: Run[DeployInput], registry: Registry) -> None:
     row = replace(
         pair[value.slot].moved(Event.DEPLOY), deployment_id=value.deployment_id, version=value.version, image=value.image,
         digest=pulled["digest"], image_id=pulled["imageId"], deployed_at=now, deployed_by=run.operation.actor,
-        promoted_at=None, promoted_by=None, env_version=value.env_version,
+        promoted_at=None, promoted_by=None, env_version=value.env_version, container_port=value.container_port,
+        health_path=value.site.path(value.slot),
     )  # fmt: skip
     await registry.slots.put(row)
     await registry.deployments.change(

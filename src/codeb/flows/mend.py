@@ -198,8 +198,8 @@ async def _made(run: Run[MendInput], row: SlotRow) -> Unit:
     value = run.input
     spec = unit_of_slot(
         row.place, row.slot, deployment_id=row.deployment_id or "", operation_id=run.operation.id, version=row.version or "",
-        image_id=row.image_id or "", port=row.port, container_port=value.container_port, limits=value.limits,
-        env=await envs.values_of(run.kit, row.place, row.env_version),
+        image_id=row.image_id or "", port=row.port, container_port=row.container_port or value.container_port,
+        limits=value.limits, env=await envs.values_of(run.kit, row.place, row.env_version),
     )  # fmt: skip
     try:
         return await run.kit.runtime.run(spec)
@@ -213,8 +213,8 @@ async def _answers(run: Run[MendInput], row: SlotRow) -> None:
     assert run.input.site is not None
     try:
         await until_healthy(
-            run.kit, row.container, container_port=run.input.container_port, host_port=row.port,
-            path=run.input.site.health_path, seconds=HEALTHY_SECONDS,
+            run.kit, row.container, container_port=row.container_port or run.input.container_port, host_port=row.port,
+            path=run.input.site.path(row.slot), seconds=HEALTHY_SECONDS,
         )  # fmt: skip
     except StepFailed as slow:
         run.warn(f"{row.container} runs again and does not answer well: {slow.message}")

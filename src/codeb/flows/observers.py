@@ -95,7 +95,8 @@ async def _routes(kit: Kit, ground: Ground, of: Collection[Place]) -> Sequence[M
 
     async def ask(place: Place) -> Answer:
         route = kit.proxy.route(place.host(kit.policy.base_domain))
-        address = replace(route, path=ground.projects[place.project].health_path)
+        active = ground.pairs[place].active
+        address = replace(route, path=(active and active.health_path) or ground.projects[place.project].health_path)
         async with turns:
             answer = await kit.health.probe(address, PROBE_SECONDS)
             for _ in range(PROBE_TRIES - 1):

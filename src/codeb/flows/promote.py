@@ -53,7 +53,7 @@ def promotion(project: Project, pair: Pair, row: SlotRow, policy: Policy, domain
     site = site_of(project, pair, policy, domains)
     return SwitchInput(
         place=pair.place, target=row.slot, origin=active.slot if active else None, target_port=row.port,
-        container_port=project.container_port, health_path=project.health_path, site=site,
+        container_port=row.container_port or project.container_port, health_path=site.path(row.slot), site=site,
         deployment_id=row.deployment_id or "", image_id=row.image_id or "", version=row.version or "",
         digest=row.digest or "", grace_hours=policy.grace_hours, url=policy.url(site.hosts[0]),
         image=row.image or "",

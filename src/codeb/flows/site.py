@@ -7,7 +7,7 @@ from codeb.contracts.kit import Kit, Policy
 from codeb.errors import StepFailed
 from codeb.model.domains import Domain
 from codeb.model.names import Slot
-from codeb.model.slots import Pair
+from codeb.model.slots import Pair, State
 from codeb.model.specs import Address, Answer, Project, Site
 
 PROBE_SECONDS = 5.0
@@ -15,18 +15,30 @@ STAND_IN_SECONDS = 15.0
 """longer than the proxy takes to look again at a slot that was down"""
 
 
-def site_of(project: Project, pair: Pair, policy: Policy, domains: Iterable[Domain]) -> Site:
-    """`domains`: those that lead to the place."""
+def site_of(project: Project, pair: Pair, policy: Policy, domains: Iterable[Domain], *, fresh: Slot | None = None) -> Site:
+    """`domains`: those that lead to the place; `fresh`: a slot that a deploy fills anew, as the project is now."""
     place, named = pair.place, sorted(domains, key=lambda domain: domain.host)
     own = place.host(policy.base_domain)
+    path, other = (path_of(project, pair, slot, fresh) for slot in Slot)
     return Site(
         place=place,
         hosts=(own, *(each.host for each in named if each.host != own and not each.redirect_to)),
         redirects=tuple((each.host, each.redirect_to) for each in named if each.redirect_to),
         preview_hosts=tuple((slot, place.preview_host(slot, policy.base_domain)) for slot in Slot),
-        ports=tuple((slot, pair[slot].port) for slot in Slot),
-        health_path=project.health_path,
+        ports=tuple((slot, pair.own_port(slot) if slot is fresh else pair[slot].port) for slot in Slot),
+        health_path=path,
+        own_paths=() if other == path else ((Slot.GREEN, other),),
     )
+
+
+def path_of(project: Project, pair: Pair, slot: Slot, fresh: Slot | None = None) -> str:
+    """Where a slot is asked. An empty one is written like the other: a change of the project leaves sites in use as they are."""
+    row = pair[slot]
+    if row.state is State.EMPTY and slot is not fresh:
+        row = pair[slot.other]
+    if row.state is State.EMPTY or row.slot is fresh:
+        return project.health_path
+    return row.health_path or project.health_path
 
 
 async def prove(kit: Kit, host: str, path: str, slot: Slot, seconds: float = PROBE_SECONDS, *, standing_in: bool = False) -> None:
@@ -56,10 +68,10 @@ async def let_stand_in(kit: Kit, site: Site, live: Slot) -> str:
     that nobody else's follow. A new version that is down meanwhile needs the old one at once. Safe to repeat.
     """
     end, warning = kit.world.monotonic() + STAND_IN_SECONDS, ""
-    own = Address("127.0.0.1", site.port(live), site.health_path)
+    own = Address("127.0.0.1", site.port(live), site.path(live))
     while True:
         try:
-            await prove(kit, site.hosts[0], site.health_path, live, seconds=0, standing_in=True)
+            await prove(kit, site.hosts[0], site.path(live), live, seconds=0, standing_in=True)
         except StepFailed as passed_over:
             if kit.world.monotonic() < end and (await kit.health.probe(own, PROBE_SECONDS)).ok:
                 await kit.world.sleep(0.2)

@@ -64,8 +64,8 @@ async def _health(run: Run[UndeleteInput]) -> dict[str, Any]:
         assert part.site is not None
         try:
             await until_healthy(
-                run.kit, row.container, container_port=part.container_port, host_port=row.port,
-                path=part.site.health_path, seconds=run.kit.policy.health_seconds,
+                run.kit, row.container, container_port=row.container_port or part.container_port, host_port=row.port,
+                path=part.site.path(row.slot), seconds=run.kit.policy.health_seconds,
             )  # fmt: skip
         except StepFailed as slow:
             faults[row.container] = slow.message
@@ -98,7 +98,7 @@ async def _sites(run: Run[UndeleteInput]) -> dict[str, Any]:
 
 async def _answers(run: Run[UndeleteInput], site: Site, active: SlotRow) -> str:
     try:
-        await prove(run.kit, site.hosts[0], site.health_path, active.slot)
+        await prove(run.kit, site.hosts[0], site.path(active.slot), active.slot)
     except StepFailed as unproven:
         return unproven.message
     return ""

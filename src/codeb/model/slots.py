@@ -79,6 +79,14 @@ class SlotRow:
     grace_expires_at: datetime | None = None
     env_version: int | None = None
     """the version of its environment variables that it was deployed with; None: there were none"""
+    container_port: int | None = None
+    """what its container listens on, as it was deployed; None: as the project says"""
+    health_path: str | None = None
+    """where it is asked whether it is healthy, as the project said when it was deployed; None: as it says now"""
+    adopted: str | None = None
+    """the id of a container that CodeB took over and did not make; None: it made it"""
+    adopted_name: str | None = None
+    """how that container is called"""
 
     @property
     def container(self) -> str:
@@ -126,6 +134,17 @@ class Pair:
     @property
     def grace(self) -> SlotRow | None:
         return self.in_state(State.GRACE)
+
+    def own_port(self, slot: Slot) -> int:
+        """The slot's port of the leased pair, also while an adopted container stands in it, which has brought its own."""
+        if self[slot].adopted is None:
+            return self[slot].port
+        beside = self[slot.other].port
+        return beside - 1 if slot is Slot.BLUE else beside + 1
+
+    def emptied(self, slot: Slot) -> SlotRow:
+        """The slot once its container is given up."""
+        return replace(self[slot].moved(Event.EMPTY), port=self.own_port(slot))
 
     def deploy_target(self) -> SlotRow:
         """The slot that is not active; with none active, blue."""

@@ -110,9 +110,15 @@ class Site:
     health_path: str = "/"
     redirects: tuple[tuple[str, str], ...] = ()
     """names whose visitors are sent to one of the hosts"""
+    own_paths: tuple[tuple[Slot, str], ...] = ()
+    """of a slot that is asked at another path than the other one"""
 
     def port(self, slot: Slot) -> int:
         return dict(self.ports)[slot]
+
+    def path(self, slot: Slot) -> str:
+        """Where a slot is asked whether it is healthy."""
+        return dict(self.own_paths).get(slot, self.health_path)
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -28,6 +28,7 @@ from codeb.tools import (
     port_import,
     port_sync,
     ports,
+    project_updates,
     projects,
     reconcile,
     scan,
@@ -44,6 +45,7 @@ from codeb.tools.tool import Tool
 ACTS: tuple[Tool[Any], ...] = (
     *init.TOOLS,
     *projects.TOOLS,
+    *project_updates.TOOLS,
     *deletions.TOOLS,
     *deploys.TOOLS,
     *switches.TOOLS,

@@ -96,16 +96,18 @@ async def _plan(
     # opened now, so that a vault that is shut is told before anything is done
     variables = (await envs.newest(call.kit, registry, place)).version
     # The site keeps the project's own path: its health checks ask the other slot too.
-    site = site_of(project, pair, call.kit.policy, call.kit.store.snapshot.domains_of(place))
+    domains = call.kit.store.snapshot.domains_of(place)
+    before, site = (site_of(project, pair, call.kit.policy, domains, fresh=fresh) for fresh in (None, row.slot))
     if params.health_path is not None:
         project = replace(project, health_path=params.health_path)
     return deploy.DeployInput(
-        place=place, slot=row.slot, port=row.port, image=image, version=version,
+        place=place, slot=row.slot, port=site.port(row.slot), image=image, version=version,
         deployment_id=call.kit.world.new_id("dep"), container_port=project.container_port, health_path=project.health_path,
         health_seconds=params.timeout, limits=project.limits, site=site, pair_is_new=pair_is_new,
         site_is_new=site_is_new and all(each.state is State.EMPTY for each in pair.rows),
         auto_promote=params.auto_promote, former_state=row.state, former_version=row.version,
         former_runs=row.state is not State.EMPTY and row.deployment_id not in stopped,
+        former_site=before if before != site else None, former_container_port=row.container_port,
         preview_url=call.kit.policy.url(dict(site.preview_hosts)[row.slot]),
         env_version=variables.number if variables else None,
         validate_ms=(validated - began) * 1000, slot_ms=(call.kit.world.monotonic() - validated) * 1000,

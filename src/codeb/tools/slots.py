@@ -10,12 +10,13 @@ from codeb.contracts.sight import Seen
 from codeb.contracts.store import Registry
 from codeb.errors import Conflict, InvalidParams, StalePlan
 from codeb.flows import cleanup
+from codeb.flows.site import site_of
 from codeb.model.access import Role
 from codeb.model.drift import of_slot
 from codeb.model.journal import Operation
 from codeb.model.names import Place, Slot
 from codeb.model.slots import Pair, SlotRow, State, grace_expired, grace_left
-from codeb.model.specs import Health, Unit
+from codeb.model.specs import Health, Project, Site, Unit
 from codeb.tools import fields
 from codeb.tools.call import Call
 from codeb.tools.drafts import draft, facts_of, reach
@@ -265,6 +266,14 @@ def _candidates(call: Call, params: CleanupParams) -> list[SlotRow]:
     return [row]
 
 
+def _site_after(call: Call, project: Project, pair: Pair, slot: Slot) -> Site | None:
+    """The site once this slot is empty; None: it stays as it is."""
+    named = call.kit.store.snapshot.domains_of(pair.place)
+    rest = Pair(*(pair.emptied(slot) if row.slot is slot else row for row in pair.rows))
+    now, then = (site_of(project, each, call.kit.policy, named) for each in (pair, rest))
+    return then if then != now else None
+
+
 async def empty_slot(call: Call, row: SlotRow, why: str, *, by_itself: bool = False) -> Operation:
     """Begin the cleanup of one slot."""
     project = call.kit.store.snapshot.projects[row.place.project]
@@ -279,6 +288,7 @@ async def empty_slot(call: Call, row: SlotRow, why: str, *, by_itself: bool = Fa
         return cleanup.CleanupInput(
             place=row.place, slot=row.slot, state=row.state, version=row.version, deployment_id=row.deployment_id,
             stop_seconds=project.limits.stop_seconds, why=why, by_itself=by_itself,
+            site=_site_after(call, project, pair, row.slot) if pair else None,
         )  # fmt: skip
 
     return await call.open(cleanup.SAGA, (row.place,), decide, part=f"#{row.container}")

@@ -59,8 +59,9 @@ def test_a_hostile_host_is_refused_wherever_it_stands(host: str) -> None:
 
 @pytest.mark.parametrize("path", PATHS)
 def test_a_hostile_health_path_is_refused(path: str) -> None:
-    with pytest.raises(InvalidParams):
-        render_site(replace(SITE, health_path=path), SETTINGS, NEW)
+    for site in (replace(SITE, health_path=path), replace(SITE, own_paths=((Slot.GREEN, path),))):
+        with pytest.raises(InvalidParams):
+            render_site(site, SETTINGS, NEW)
 
 
 @pytest.mark.parametrize(
@@ -151,6 +152,14 @@ def test_only_a_pair_is_health_checked_and_only_behind_the_fallback_bit() -> Non
     assert text.count("health_uri /health") == text.count("handle @fallback") == 2
     for _, preview in SITE.preview_hosts:
         assert "fallback" not in text.split(f"http://{preview}")[1].split("http://")[0]
+
+
+def test_each_slot_is_judged_by_the_path_it_was_deployed_with_while_it_is_live() -> None:
+    """By the path of the other one it would count as down, and the old version would get its traffic."""
+    text = render_site(replace(SITE, own_paths=((Slot.GREEN, "/up"),)), SETTINGS, NEW).decode()
+    pairs = [part.split("\n\t\t\t\t}")[0] for part in text.split("reverse_proxy ") if "health_uri" in part]
+    asked = {part.split()[0]: part.split("health_uri ")[1].split()[0] for part in pairs}
+    assert asked == {f"127.0.0.1:{dict(PORTS)[Slot.BLUE]}": "/health", f"127.0.0.1:{dict(PORTS)[Slot.GREEN]}": "/up"}
 
 
 def test_each_version_gets_the_options_it_knows() -> None:

@@ -166,7 +166,7 @@ def _slot(live: Slot, site: Site, settings: CaddySettings, version: Version) -> 
     pair = (site.port(live), site.port(live.other))
     return [
         _standing_in(folder, settings.probe_key),
-        _block("handle @fallback", [_upstream(pair, version, health_path=site.health_path)]),
+        _block("handle @fallback", [_upstream(pair, version, health_path=site.path(live))]),
         _block("handle", [_upstream(pair[:1], version)]),
     ]
 
@@ -285,10 +285,11 @@ def _check(site: Site) -> None:
         raise _refused("ports", str(site.ports))
     for _, port in site.ports:
         _port(port)
-    try:
-        grammar.health_path(site.health_path)
-    except ValueError as error:
-        raise _refused("health path", site.health_path) from error
+    for path in (site.health_path, *(own for _, own in site.own_paths)):
+        try:
+            grammar.health_path(path)
+        except ValueError as error:
+            raise _refused("health path", path) from error
 
 
 def _port(port: int) -> int:

@@ -33,6 +33,7 @@ TAKEN: dict[Columns, tuple[str, str]] = {
     frozenset({"project_slots.project", "project_slots.environment", "project_slots.slot"}): (
         "environment_exists", "The environment has its slots already.",
     ),
+    frozenset({"project_slots.adopted"}): ("adopted_already", "The container is in a slot already."),
     frozenset({"api_keys.id"}): ("key_exists", "The key exists already."),
     frozenset({"api_keys.sha256"}): ("key_exists", "The key exists already."),
     frozenset({"teams.id"}): ("team_exists", "The team's id is taken."),

@@ -65,6 +65,14 @@ class SqlProjects:
         if not await self._tx.write(update(projects).where(projects.c.name == name).values(**values)):
             raise NotFound(f"There is no project {name}.", code="project_not_found", hint="Call project_list.")
 
+    async def set_form(self, project: Project) -> None:
+        """Raises `NotFound` when there is no such project."""
+        name, said = project.name, rows.project_values(project)
+        self._tx.touch(name)
+        values = {each: said[each] for each in ("type", "container_port", "health_path", "limits")}
+        if not await self._tx.write(update(projects).where(projects.c.name == name).values(**values)):
+            raise NotFound(f"There is no project {name}.", code="project_not_found", hint="Call project_list.")
+
     async def remove(self, name: str) -> None:
         """Slots and leases go with it by their foreign keys. Safe to repeat."""
         self._tx.touch(name)

@@ -133,9 +133,14 @@ project_slots = Table(
     Column("promoted_by", Prose),
     Column("grace_expires_at", Utc),
     Column("env_version", Integer),
+    Column("container_port", Integer),
+    Column("health_path", Text),
+    Column("adopted", Text),
+    Column("adopted_name", Text),
     PrimaryKeyConstraint("project", "environment", "slot", name="pk_project_slots"),
     ForeignKeyConstraint(["project"], ["projects.name"], name="fk_project_slots_project", ondelete="CASCADE"),
     CheckConstraint("slot IN ('blue', 'green')", name="ck_project_slots_slot"),
+    Index("ux_project_slots_adopted", "adopted", unique=True),
 )  # fmt: skip
 
 for _state in ("active", "grace"):

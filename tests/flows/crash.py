@@ -17,9 +17,11 @@ from codeb.model.domains import RecordSet, proof_value
 from codeb.model.names import Slot
 from codeb.model.slots import State
 from tests.kit import PROD, STAGE, Process, Rig, Still, resting, still
+from tests.kit_storage import ENGINE
 
 SITE = "shop.localhost"
 WHERE = {"projectName": "shop", "environment": "production"}
+OWN = {**WHERE, "dedicated": True}
 
 
 @dataclass(frozen=True)
@@ -117,6 +119,17 @@ def _stray(rig: Rig) -> None:
     rig.proxy.dead = True
 
 
+def _no_image(rig: Rig) -> None:
+    rig.servers.instances.images.clear()
+
+
+def _storage_down(rig: Rig) -> None:
+    """One container is stopped, one removed; their data is there."""
+    boxes = rig.servers.instances.engines[ENGINE].boxes
+    boxes["shop-production-postgres"].running = False
+    del boxes["shop-production-redis"]
+
+
 def _no_dump(rig: Rig) -> None:
     rig.servers.databases.broken_dump = "pg_dump failed: no space left"
 
@@ -168,6 +181,13 @@ SCENES: dict[str, Scene] = {
     "project_delete, purge with storage": Scene(
         "left", "project_delete", {"projectName": "shop", "confirm": "shop", "purge": True}
     ),
+    "db_create, in a container": Scene("homed", "db_create", OWN),
+    "redis_create, in a container": Scene("homed", "redis_create", OWN),
+    "db_create, in a container, no image": Scene("homed", "db_create", OWN, spoil=_no_image),
+    "db_rotate, in a container": Scene("owned", "db_rotate", WHERE),
+    "db_delete, in a container": Scene("owned", "db_delete", {**WHERE, "confirm": "shop"}),
+    "redis_delete, in a container": Scene("owned", "redis_delete", {**WHERE, "confirm": "shop"}),
+    "mend containers of storage": Scene("owned", "reconcile", {}, spoil=_storage_down, again=True),
     "registry_gc": Scene("active", "registry_gc", {"projectName": "shop", "keep": 1, "dryRun": False}),
     "mend beside a grace": Scene("grace", "reconcile", {}, spoil=_no_active, again=True),
     "mend with nobody left": Scene("grace", "reconcile", {}, spoil=_no_grace, dark=True, again=True),

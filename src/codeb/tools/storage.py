@@ -1,16 +1,20 @@
 """What databases and parts of a Redis have in common: made, told, given a new password, deleted."""
 
+from dataclasses import replace
 from typing import Any
 
 from pydantic import Field
 
 from codeb.contracts.store import Registry
-from codeb.errors import Conflict, InvalidParams, NotFound
+from codeb.errors import Conflict, InvalidParams, NotFound, StalePlan
 from codeb.flows import envs, storage_create, storage_delete, storage_rotate
+from codeb.flows.instances import new_administrator
 from codeb.flows.storage import StorageInput, input_of, new_password, server_of
 from codeb.flows.storage_delete import EndInput
+from codeb.flows.storage_servers import Spot, free_port, spot_for, taken_there
 from codeb.model.journal import Operation
 from codeb.model.names import Place
+from codeb.model.ports import Lease
 from codeb.model.storage import ENV, Kind, Stage, Storage, name_of, still_need
 from codeb.tools import fields
 from codeb.tools.call import Call
@@ -23,7 +27,9 @@ WORDS = {Kind.POSTGRES: ("db", "database"), Kind.REDIS: ("redis", "Redis user")}
 
 
 class StorageParams(fields.Long, fields.OnEnvironment):
-    pass
+    dedicated: bool = Field(
+        False, description="a container of its own on a storage server, on a leased port, instead of a part of the shared server"
+    )
 
 
 class RotateParams(fields.Confirmed, fields.Long, fields.OnEnvironment):
@@ -41,6 +47,8 @@ class CreateResult(fields.Result):
     host: str
     port: int
     created: bool
+    server: str | None
+    """where its container is, if it has one of its own"""
     env: list[str]
     """names of the values that deployments get"""
     operation_id: str | None
@@ -74,6 +82,13 @@ def cuts_production(params: RotateParams) -> bool:
 
 
 # what is common
+
+
+CREATING = {
+    (Kind.POSTGRES, False): storage_create.DATABASE, (Kind.REDIS, False): storage_create.REDIS,
+    (Kind.POSTGRES, True): storage_create.OWN_DATABASE, (Kind.REDIS, True): storage_create.OWN_REDIS,
+}  # fmt: skip
+"""by kind, and by whether it is to have a container of its own"""
 
 
 def _where(params: fields.OnEnvironment) -> dict[str, Any]:
@@ -124,20 +139,29 @@ def _facts(found: Storage | None) -> dict[str, Any]:
 # create
 
 
-def _draft_create(call: Call, place: Place, kind: Kind, found: Storage | None) -> Draft:
-    name, where, (family, word) = name_of(place, kind), server_of(call.kit, kind).where, WORDS[kind]
+def _draft_create(place: Place, kind: Kind, found: Storage | None, spot: Spot | None) -> Draft:
+    name, (family, word) = name_of(place, kind), WORDS[kind]
+    own = {"dedicated": True, "server": spot.name} if spot and spot.server else {}
     plan = {
-        "projectName": place.project, "environment": place.environment, "name": name, "host": where.host if where else None,
-        "port": where.port if where else None, "env": list(ENV[kind]),
+        "projectName": place.project, "environment": place.environment, "name": name, "host": spot.host if spot else None,
+        "port": spot.port if spot else None, "env": list(ENV[kind]), **own,
     }  # fmt: skip
-    changes = [] if found else [f"create the {word} {name}", f"give {', '.join(ENV[kind])} to deployments"]
+    where = f" in a container of its own on {spot.name}" if own and spot else ""
+    changes = [] if found else [f"create the {word} {name}{where}", f"give {', '.join(ENV[kind])} to deployments"]
     return draft(f"{family}_create", plan, changes, _facts(found))
 
 
-def _as_it_is(found: Storage) -> Outcome:
+def _as_it_is(found: Storage, params: StorageParams) -> Outcome:
+    """Raises `Conflict` (`storage_shared`) for one that is not in a container of its own, as was asked."""
+    if params.dedicated and found.server is None:
+        family, word = WORDS[found.kind]
+        raise Conflict(
+            f"{found.place.key} has the {word} {found.name} on the shared server; nothing was done.", code="storage_shared",
+            hint=f"It is not moved. Delete it with {family}_delete, which leaves a dump, and create the other one then.",
+        )  # fmt: skip
     result = CreateResult(
         project_name=found.place.project, environment=found.place.environment, name=found.name, host=found.host,
-        port=found.port, created=False, env=list(ENV[found.kind]), operation_id=None,
+        port=found.port, created=False, server=found.server, env=list(ENV[found.kind]), operation_id=None,
     )  # fmt: skip
     return Outcome(result, f"{found.place.key} has the {WORDS[found.kind][1]} {found.name} already.")
 
@@ -146,36 +170,53 @@ async def create(call: Call, params: StorageParams, kind: Kind) -> Outcome:
     if begun := await _begun(call, params):
         return await _created(call, params, begun)
     call.project(params.project_name)
-    place, server = Place(params.project_name, params.environment), server_of(call.kit, kind)
+    place = Place(params.project_name, params.environment)
     call.pair(place)
-    found, where = await _look(call, place, kind), server.where
-    drafted = _draft_create(call, place, kind, found)
+    found = await _look(call, place, kind)
     if found is not None and not found.ready:
         raise _deleting(found)
-    if where is None:
-        await server.all()  # says what is missing
+    if found is not None and not params.dry_run:
+        return _as_it_is(found, params)
+    spot = await call.kit.store.consult(lambda registry: spot_for(call.kit, registry, kind, params.dedicated))
+    if spot is None:
+        await server_of(call.kit, kind).all()  # says what is missing
         raise _missing(place, kind)
     if params.dry_run:
-        apply = NextCall(call.tool, _where(params) | {"planId": drafted.id}, "do it")
+        drafted = _draft_create(place, kind, found, spot)
+        own = {"dedicated": True} if params.dedicated else {}
+        apply = NextCall(call.tool, _where(params) | own | {"planId": drafted.id}, "do it")
         return drafted.shown(f"Would create the {WORDS[kind][1]} {drafted.plan['name']}." if not found else "It is there.", apply)
-    if found is not None:
-        return _as_it_is(found)
-    endpoint = where
+    taken = await taken_there(call.kit, spot.server, spot.host, kind) if spot.server else frozenset()
 
     async def decide(registry: Registry) -> StorageInput:
         await call.ready(registry, place.project)
-        _draft_create(call, place, kind, await registry.storages.get(place, kind)).still_fits(params)
+        now = await spot_for(call.kit, registry, kind, params.dedicated)
+        _draft_create(place, kind, await registry.storages.get(place, kind), now).still_fits(params)
+        if now != spot:
+            raise StalePlan("Servers changed meanwhile; nothing was done.", hint="Call it again.")
         await _free(call, registry, place, kind)
-        made = Storage(
-            call.kit.world.new_id("sto"), place, kind, name_of(place, kind), endpoint.host, endpoint.port, Stage.CREATING, 1,
-            call.kit.world.now(), call.actor.name,
-        )  # fmt: skip
-        await registry.storages.add(made)
-        await new_password(call.kit, registry, made.id, 1)
-        return input_of(made)
+        return input_of(await _row(call, registry, place, kind, spot, taken))
 
-    saga = storage_create.DATABASE if kind is Kind.POSTGRES else storage_create.REDIS
+    saga = CREATING[kind, params.dedicated]
     return await _created(call, params, await call.open(saga, (place,), decide))
+
+
+async def _row(
+    call: Call, registry: Registry, place: Place, kind: Kind, spot: Spot, taken: frozenset[int]
+) -> Storage:  # fmt: skip
+    """On record, with its password; one in a container of its own with the lease of its port and its administrator's password."""
+    kit, known = call.kit, call.kit.world.new_id("sto")
+    made = Storage(
+        known, place, kind, name_of(place, kind), spot.host, spot.port or 0, Stage.CREATING, 1, kit.world.now(), call.actor.name,
+    )  # fmt: skip
+    if spot.server is not None:
+        port = await free_port(kit, registry, spot.server, kind, taken, place.project)
+        await registry.leases.add(Lease(spot.server.name, port, place.project, place.environment, kind.value))
+        image = kit.policy.postgres_image if kind is Kind.POSTGRES else kit.policy.redis_image
+        made = replace(made, port=port, server=spot.server.name, image=image, sealed=new_administrator(kit, known))
+    await registry.storages.add(made)
+    await new_password(kit, registry, known, 1)
+    return made
 
 
 async def _free(call: Call, registry: Registry, place: Place, kind: Kind) -> None:
@@ -195,7 +236,13 @@ async def _created(call: Call, params: StorageParams, operation: Operation) -> O
     operation, _ = await call.ended(operation.id)
     result = CreateResult(**(operation.result or {}), operation_id=operation.id)
     said = f"{result.name} is there for {params.project_name} {params.environment}; deployments get {', '.join(result.env)}."
-    return Outcome(result, said, (_deploy(params),), operation.warnings)
+    nexts = (_deploy(params), *((_opening(params, result),) if result.server and call.kit.firewall.provider != "none" else ()))
+    return Outcome(result, said, nexts, operation.warnings)
+
+
+def _opening(params: fields.OnEnvironment, result: CreateResult) -> NextCall:
+    wanted = {"port": result.port, "server": result.server, "projectName": params.project_name, "purpose": "storage"}
+    return NextCall("firewall_allow", wanted, "let the app servers in, and nobody else")
 
 
 def _deploy(params: fields.OnEnvironment) -> NextCall:

@@ -129,7 +129,7 @@ class Rig:
     def boot(self, change: Callable[[Kit], Kit] = lambda kit: kit, tools: dict[str, Tool[Any]] | None = None) -> Process:
         self.boots += 1
         self.wall.take_back()
-        self.wall.see = lambda point: self.machine.trap(point) if self.machine.trap else None
+        self.wall.see = self.servers.instances.see = lambda point: self.machine.trap(point) if self.machine.trap else None
         world, runtime, vault = self.world_of(self.clock), MemoryRuntime(self.machine), unlocked(self.keys)
         kit = change(
             Kit(
@@ -137,7 +137,7 @@ class Rig:
                 networks=runtime, upkeep=runtime, proxy_upkeep=self.proxy, curtain=self.proxy,
                 dns=self.dns, outside=self.outside, logs=MemoryLogs(self.machine), image_registry=self.image_registry,
                 images=MemoryImages(self.machine), ports=MemoryPorts(self.machine), proxy=self.proxy,
-                health=self.health, records=self.records, ledger=self.ledger, **vars(self.servers), env_files=self.env_files,
+                health=self.health, records=self.records, ledger=self.ledger, **self.servers.kit, env_files=self.env_files,
                 policy=self.policy, vault=vault, keyring=vault, firewall=self.wall, reach=self.reach,
                 checks={"store": self.store, "docker": runtime, "proxy": self.proxy, "clock": world},
             )
@@ -208,7 +208,7 @@ class Rig:
         found += [f"{name} is a stray container" for name in sorted(names) if self.machine.boxes[name].instance]
         found += [f"{place.key} has a site of nobody" for place in self.proxy.loaded if place not in snapshot.pairs]
         ports = sorted(row.port for pair in snapshot.pairs.values() for row in pair.rows)
-        if ports != sorted(lease.port for lease in snapshot.leases):
+        if ports != sorted(lease.port for lease in snapshot.leases if lease.slot in ("blue", "green")):
             found.append("leases and slots differ")
         known = set(snapshot.projects)
         found += names_at_odds(snapshot, self.proxy, self.dns, self.foreign, self.policy.base_domain)

@@ -63,6 +63,7 @@ SHOWN: dict[str, tuple[str, ...]] = {
         "flows/test_project_delete.py",
         "contracts/test_store_hosts.py",
         "unit/tools/test_servers.py",
+        "flows/test_instances.py",
     ),
     "P8": (
         "unit/gate/test_door.py",
@@ -109,6 +110,7 @@ SHOWN: dict[str, tuple[str, ...]] = {
         "e2e/test_domains.py",
         "flows/test_firewall.py",
         "unit/model/test_firewall.py",
+        "flows/test_instances.py",
     ),
     "P16": ("flows/test_project_delete.py", "flows/test_undelete.py"),
     "S1": (
@@ -132,7 +134,7 @@ SHOWN: dict[str, tuple[str, ...]] = {
         "flows/test_images.py",
     ),
     "S6": ("unit/gate/test_rights.py", "entry/test_authorisation.py"),
-    "S7": ("unit/drivers/test_docker_spec.py",),
+    "S7": ("unit/drivers/test_docker_spec.py", "unit/drivers/test_instance_form.py", "contracts/test_instances_docker.py"),
     "S8": ("unit/gate/test_rights.py", "entry/test_authorisation.py"),
     "S9": (
         "unit/gate/test_rights.py",
@@ -164,6 +166,9 @@ SHOWN: dict[str, tuple[str, ...]] = {
         "e2e/test_secrets.py",
         "flows/test_storage.py",
         "e2e/test_storage.py",
+        "flows/test_instances.py",
+        "unit/drivers/test_instance_form.py",
+        "contracts/test_instances_docker.py",
     ),
     "S12": ("entry/test_http_keys.py",),
     "S13": (
@@ -177,8 +182,8 @@ SHOWN: dict[str, tuple[str, ...]] = {
     "S15": ("unit/drivers/test_caddyfile.py",),
     "S16": ("unit/drivers/test_caddyfile.py",),
     "S17": ("e2e/test_doctor.py",),
-    "S19": ("contracts/test_runtime_docker.py",),
-    "S20": ("contracts/test_runtime_docker.py",),
+    "S19": ("contracts/test_runtime_docker.py", "unit/drivers/test_instance_form.py", "contracts/test_instances_docker.py"),
+    "S20": ("contracts/test_runtime_docker.py", "unit/drivers/test_instance_form.py", "contracts/test_instances_docker.py"),
     "S21": ("contracts/test_env_files.py",),
     "S24": ("entry/test_threshold.py",),
     "S25": (

@@ -77,6 +77,12 @@ class Settings(BaseSettings):
     ports_production: Span = "4100-4499"
     ports_staging: Span = "4500-4999"
     ports_preview: Span = "5000-5499"
+    ports_postgres: Span = "5432-5499"
+    ports_redis: Span = "6379-6499"
+    """of storage servers: where containers of storage are published"""
+    postgres_image: Annotated[str, AfterValidator(settings.image)] = "postgres:15"
+    redis_image: Annotated[str, AfterValidator(settings.image)] = "redis:7"
+    """what those are made from; PostgreSQL's no newer than the pg_dump of this machine"""
     rate_limit: Limit = "100/60"
     auth_failures: Limit = "20/60"
     trusted_proxies: Annotated[str, AfterValidator(settings.networks)] = ""
@@ -245,7 +251,10 @@ class Settings(BaseSettings):
             first, _, last = text.partition("-")
             return Range(int(first), int(last))
 
-        return Ranges(span(self.ports_production), span(self.ports_staging), span(self.ports_preview))
+        return Ranges(
+            span(self.ports_production), span(self.ports_staging), span(self.ports_preview), span(self.ports_postgres),
+            span(self.ports_redis),
+        )  # fmt: skip
 
 
 def _from_file(home: Path) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from codeb.contracts.kit import Kit, Policy
 from codeb.contracts.runtime import Checked
 from codeb.contracts.store import Registry
 from codeb.drivers.databases.absent import NoCaches, NoDatabases
+from codeb.drivers.databases.inside import StorageInside
 from codeb.drivers.envs.files import FileEnvs
 from codeb.drivers.files import atomic_write, make_way, sweep
 from codeb.drivers.firewall.condition import Condition
@@ -26,6 +27,7 @@ from codeb.drivers.health.http import HttpHealth
 from codeb.drivers.identity import keep_instance, only_server, probe_key
 from codeb.drivers.images.docker import DockerImages, sign_in
 from codeb.drivers.images.registry import HttpImageRegistry
+from codeb.drivers.instances.docker import DockerInstances
 from codeb.drivers.outside.network import NetworkOutside
 from codeb.drivers.proxy.caddy import CaddyProxy
 from codeb.drivers.proxy.caddyfile import CaddySettings
@@ -111,7 +113,7 @@ def policy_of(settings: Settings) -> Policy:
         reconcile_seconds=settings.reconcile_seconds, audit_days=settings.audit_days,
         calls=settings.calls, failures=settings.failures, development=settings.development,
         tls=settings.tls_mode, http_port=settings.http_port, https_port=settings.https_port,
-        public_addresses=settings.addresses,
+        public_addresses=settings.addresses, postgres_image=settings.postgres_image, redis_image=settings.redis_image,
     )  # fmt: skip
 
 
@@ -182,6 +184,7 @@ async def _kit(
     vault = AesGcmVault(KeyFile(settings.home, settings.master_key_file))
     databases, caches = _storage(settings)
     images, image_registry = _images(settings, docker)
+    instances = DockerInstances(docker, instance, lambda address: DockerClient(address, permit), images.signed)
     firewall = await _firewall(settings, permit)
     kit = Kit(
         world=world, store=store, runtime=runtime, restarter=runtime, sight=CachedSight(runtime, world), networks=runtime,
@@ -189,13 +192,14 @@ async def _kit(
         logs=DockerLogs(docker, instance), images=images, image_registry=image_registry, ports=DockerPorts(docker), proxy=proxy,
         curtain=proxy, dns=dns, outside=NetworkOutside(health, settings.resolvers),
         health=health, records=FileRecords(settings.home), ledger=FileLedger(settings.home),
-        env_files=FileEnvs(settings.home), databases=databases, caches=caches, vault=vault, keyring=vault,
+        env_files=FileEnvs(settings.home), databases=databases, caches=caches, instances=instances,
+        inside=StorageInside(settings.home), vault=vault, keyring=vault,
         firewall=firewall, reach=SocketReach(),
         policy=policy_of(settings), checks=_checked(
             store=store, docker=runtime, proxy=proxy, vault=vault, clock=world, dns=dns, storage=databases, redis=caches
         ) | _guarding(firewall),
     )  # fmt: skip
-    closing: list[Closes | None] = [health, image_registry, proxy, docker, dns]
+    closing: list[Closes | None] = [health, image_registry, proxy, instances, docker, dns]
     return kit, proxy, [each for each in closing if each is not None]
 
 

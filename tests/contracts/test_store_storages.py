@@ -33,7 +33,8 @@ async def given(store: SqlStore, *rows: Storage) -> None:
 
 
 async def test_it_comes_back_as_it_was_put_and_one_is_enough(store: SqlStore) -> None:
-    rows = [held(), held(2, kind=Kind.REDIS), held(3, STAGE)]
+    own = {"server": "storage-1", "image": "postgres:15", "sealed": "v1.sealed"}
+    rows = [held(), held(2, kind=Kind.REDIS), replace(held(3, STAGE), **own)]
     await given(store, *rows)
     async with store.write() as registry:
         for again in (held(4), held(1, Place("shop", "preview"))):

@@ -18,9 +18,11 @@ from codeb.model.domains import RecordSet, proof_value
 from codeb.model.names import Slot
 from codeb.model.slots import State
 from tests.kit import PROD, STAGE, Process, Rig, Still, resting, still
+from tests.kit_storage import ENGINE
 
 SITE = "shop.localhost"
 WHERE = {"projectName": "shop", "environment": "production"}
+OWN = {**WHERE, "dedicated": True}
 
 
 @dataclass(frozen=True)
@@ -106,13 +108,21 @@ INIT = {
 
 
 def two_servers(rig: Rig) -> None:
-    """The storage server is another machine than the one of the apps; the domain is proved."""
+    """The storage server is another machine than the one of the apps, and has a Docker; the domain is proved."""
     proved(rig)
     with contextlib.closing(sqlite3.connect(rig.store._database.path)) as database:  # type: ignore[attr-defined]
-        for name, role, address in (("local", "app", "192.0.2.7"), ("storage-1", "storage", rig.servers.databases.where.host)):
-            columns = "name, roles, addresses, created_at, created_by"
-            values = (name, json.dumps([role]), json.dumps([address]), "2026-01-01 00:00:00.000000", "main/owner/key_owner")
-            database.execute(f"INSERT INTO servers ({columns}) VALUES (?, ?, ?, ?, ?)", values)
+        storage = rig.servers.databases.where.host
+        for name, role, address, engine in (("local", "app", "192.0.2.7", None), ("storage-1", "storage", storage, ENGINE)):
+            columns = "name, roles, addresses, docker_host, created_at, created_by"
+            values = (
+                name,
+                json.dumps([role]),
+                json.dumps([address]),
+                engine,
+                "2026-01-01 00:00:00.000000",
+                "main/owner/key_owner",
+            )
+            database.execute(f"INSERT INTO servers ({columns}) VALUES (?, ?, ?, ?, ?, ?)", values)
         database.commit()
 
 
@@ -137,6 +147,17 @@ def _stray(rig: Rig) -> None:
     rig.machine.boxes[spec.name] = replace(box, id="stray", name=spec.name, published=(("127.0.0.1", 4101),), spec=spec)
     rig.machine.networks["codeb-nobody"] = ("memory", "nobody")
     rig.proxy.dead = True
+
+
+def _no_image(rig: Rig) -> None:
+    rig.servers.instances.images.clear()
+
+
+def _storage_down(rig: Rig) -> None:
+    """One container is stopped, one removed; their data is there."""
+    boxes = rig.servers.instances.engines[ENGINE].boxes
+    boxes["shop-production-postgres"].running = False
+    del boxes["shop-production-redis"]
 
 
 def _no_dump(rig: Rig) -> None:
@@ -192,6 +213,13 @@ SCENES: dict[str, Scene] = {
     "project_delete, purge with storage": Scene(
         "left", "project_delete", {"projectName": "shop", "confirm": "shop", "purge": True}
     ),
+    "db_create, in a container": Scene("homed", "db_create", OWN),
+    "redis_create, in a container": Scene("homed", "redis_create", OWN),
+    "db_create, in a container, no image": Scene("homed", "db_create", OWN, spoil=_no_image),
+    "db_rotate, in a container": Scene("owned", "db_rotate", WHERE),
+    "db_delete, in a container": Scene("owned", "db_delete", {**WHERE, "confirm": "shop"}),
+    "redis_delete, in a container": Scene("owned", "redis_delete", {**WHERE, "confirm": "shop"}),
+    "mend containers of storage": Scene("owned", "reconcile", {}, spoil=_storage_down, again=True),
     "registry_gc": Scene("active", "registry_gc", {"projectName": "shop", "keep": 1, "dryRun": False}),
     "mend beside a grace": Scene("grace", "reconcile", {}, spoil=_no_active, again=True),
     "mend with nobody left": Scene("grace", "reconcile", {}, spoil=_no_grace, dark=True, again=True),

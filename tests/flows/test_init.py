@@ -201,3 +201,19 @@ async def test_one_part_that_cannot_be_undone_keeps_none_of_the_others() -> None
     with pytest.raises(StepFailed, match="does not go"):
         await step.undo(Run(None, None, ["a", "b", "c"]))  # type: ignore[arg-type]  # looked at by no part
     assert undone == ["c", "b", "a"]
+
+
+async def test_containers_of_their_own_are_a_part_of_it() -> None:
+    async with begin("empty") as rig:
+        two_servers(rig)
+        process = rig.boot()
+        body = await process.ok("workflow_init", **INIT, dedicated=True, environments=["production", "staging"])
+        ports = {line["port"] for line in body["storage"]}
+        assert len(ports) == 4
+        assert {int(each.partition("/")[0]) for each in body["opened"]} == ports
+        assert {"codeb:shop:database", "codeb:shop:redis"} == {each.comment for each in rig.wall.ours.values()}
+        assert await rig.faults() == []
+        for tool in ({}, {"purge": True}):
+            await process.ok("project_delete", projectName="shop", confirm="shop", **tool)
+        assert rig.wall.ours == {}
+        assert await rig.faults() == []

@@ -6,6 +6,7 @@ import pytest
 
 from codeb import config
 from codeb.errors import InvalidParams
+from codeb.wiring import policy_of
 
 CANARY = "canary-4711"
 
@@ -60,3 +61,18 @@ def test_none_is_set_by_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert (settings.storage_database_url.reveal(), settings.storage_redis_url.reveal()) == ("", "")
     values = {each["variable"]: each["value"] for each in config.explained(settings)}
     assert (values["CODEB_STORAGE_DATABASE_URL"], values["CODEB_STORAGE_REDIS_URL"]) == ("", "")
+
+
+def test_ranges_and_images_of_containers_of_storage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CODEB_HOME", str(tmp_path))
+    policy = policy_of(config.load())
+    assert (str(policy.ranges.postgres), str(policy.ranges.redis)) == ("5432-5499", "6379-6499")
+    monkeypatch.setenv("CODEB_PORTS_POSTGRES", "15432-15499")
+    monkeypatch.setenv("CODEB_POSTGRES_IMAGE", "registry.example.com/postgres:15.9")
+    policy = policy_of(config.load())
+    assert (str(policy.ranges.postgres), policy.postgres_image) == ("15432-15499", "registry.example.com/postgres:15.9")
+    for name, text in (("POSTGRES_IMAGE", "-v /:/host"), ("REDIS_IMAGE", ""), ("PORTS_REDIS", "6379")):
+        with monkeypatch.context() as bad:
+            bad.setenv(f"CODEB_{name}", text)
+            with pytest.raises(InvalidParams, match=f"CODEB_{name}"):
+                config.load()

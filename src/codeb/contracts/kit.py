@@ -10,6 +10,7 @@ from codeb.contracts.envs import EnvFiles
 from codeb.contracts.firewall import Firewall
 from codeb.contracts.health import Health
 from codeb.contracts.image_registry import ImageRegistry
+from codeb.contracts.instances import Inside, Instances
 from codeb.contracts.ledger import Ledger
 from codeb.contracts.machines import Reach
 from codeb.contracts.outside import Outside
@@ -61,6 +62,9 @@ class Policy:
     """whose certificates the sites have: auto, internal, off"""
     http_port: int = 80
     https_port: int = 443
+    postgres_image: str = "postgres:15"
+    redis_image: str = "redis:7"
+    """what containers of storage are made from"""
     public_addresses: tuple[str, ...] = ()
     """where visitors reach the proxy"""
 
@@ -90,6 +94,8 @@ class Kit:
     env_files: EnvFiles
     databases: Databases
     caches: Caches
+    instances: Instances
+    inside: Inside
     vault: Vault
     keyring: Keyring
     ledger: Ledger

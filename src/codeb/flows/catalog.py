@@ -19,6 +19,7 @@ from codeb.flows import (
     rollback,
     storage_create,
     storage_delete,
+    storage_mend,
     storage_rotate,
     undelete,
 )
@@ -31,6 +32,7 @@ def sagas() -> tuple[Saga[Any], ...]:
         deploy.SAGA, promote.SAGA, rollback.SAGA, cleanup.SAGA, project_delete.SAGA, undelete.SAGA,
         project_purge.SAGA, image_delete.SAGA, restart.SAGA, mend.SAGA, domain_setup.SAGA, domain_delete.SAGA, maintenance.SAGA,
         firewall.SAGA, init.SAGA,
+        storage_create.OWN_DATABASE, storage_create.OWN_REDIS, storage_mend.SAGA,
         storage_create.DATABASE, storage_create.REDIS, storage_rotate.ROTATE, storage_rotate.END, storage_delete.SAGA,
     )  # fmt: skip
 

@@ -1,6 +1,6 @@
 """Init: a project with all that it needs, in one operation. Every part may be left out, or be there already.
 
-project, ports -> database -> redis -> firewall -> domain -> RECORD -> settle -> files
+project, ports -> containers of their own -> database -> redis -> firewall -> domain -> RECORD -> settle -> files
 
 Project, ports, passwords and claims of names are rows of the transaction that opens it. Whatever fails takes everything back;
 what was there before stays. The parts are the steps of the procedures that make one of them alone.
@@ -42,6 +42,10 @@ class InitInput:
 
     def of(self, kind: Kind) -> tuple[StorageInput, ...]:
         return tuple(part for part in self.storage if part.kind is kind)
+
+
+def _instances(value: InitInput) -> tuple[StorageInput, ...]:
+    return tuple(part for part in value.storage if part.instance is not None)
 
 
 def _databases(value: InitInput) -> tuple[StorageInput, ...]:
@@ -109,6 +113,7 @@ SAGA: Saga[InitInput] = Saga(
     input=InitInput,
     opening=("project", "ports"),
     steps=(
+        each(storage_create.OWN_DATABASE.step("instance"), _instances),
         each(storage_create.DATABASE.step("role"), _databases),
         each(storage_create.DATABASE.step("database"), _databases),
         each(storage_create.REDIS.step("user"), _caches, "redis"),

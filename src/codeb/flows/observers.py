@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from codeb.contracts.kit import Kit
 from codeb.contracts.store import Registry, Snapshot
 from codeb.errors import PublicError
-from codeb.flows import firewall
+from codeb.flows import firewall, storage_look
 from codeb.flows.mend import has_site
 from codeb.flows.site import site_of
 from codeb.model import deletion, drift, drift_hosts
@@ -132,6 +132,10 @@ async def _firewall(kit: Kit, ground: Ground, of: Collection[Place]) -> Sequence
     return await firewall.differences(kit)
 
 
+async def _storage(kit: Kit, ground: Ground, of: Collection[Place]) -> Sequence[Mismatch]:
+    return await storage_look.differences(kit)
+
+
 OBSERVERS: tuple[Observer, ...] = (
     Observer("containers", _containers),
     Observer("ports", _ports),
@@ -142,6 +146,7 @@ OBSERVERS: tuple[Observer, ...] = (
     Observer("networks", _networks),
     Observer("registry", _registry),
     Observer("firewall", _firewall),
+    Observer("storage", _storage),
 )
 
 

@@ -13,7 +13,7 @@ from codeb.errors import StepFailed
 from codeb.flows import firewall
 from codeb.flows.domain_delete import release
 from codeb.flows.names import drop_records, plans_of
-from codeb.flows.storage import DUMP_SECONDS, final_dump, server_of
+from codeb.flows.storage import DUMP_SECONDS, drop, final_dump
 from codeb.flows.storage_delete import EndInput
 from codeb.model import deletion, names
 from codeb.model.domains import Domain
@@ -81,7 +81,7 @@ async def _storage(run: Run[PurgeInput]) -> dict[str, Any]:
     for each in run.input.storage:
         if each.backup is None:
             await final_dump(run, each.part)
-        await server_of(run.kit, each.part.kind).drop(each.part.holding)
+        await drop(run.kit, each.part)
     return {"dropped": [each.part.name for each in run.input.storage]}
 
 

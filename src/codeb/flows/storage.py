@@ -2,17 +2,18 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from codeb.contracts.databases import Caches, Databases
 from codeb.contracts.kit import Kit
 from codeb.contracts.store import Registry
 from codeb.errors import Conflict, NotFound
-from codeb.flows import envs
+from codeb.flows import envs, instances
+from codeb.model.instances import InstanceSpec, spec_of
 from codeb.model.names import Place
 from codeb.model.sealed import about_storage
 from codeb.model.secret import Secret
-from codeb.model.storage import ENV, Holding, Kind, Password, Storage, generated_env
+from codeb.model.storage import ENV, Endpoint, Holding, Kind, Password, Storage, generated_env
 from codeb.saga.step import Run
 
 DUMP_SECONDS = 3600.0
@@ -28,6 +29,10 @@ class StorageInput:
     kind: Kind
     name: str
     generation: int
+    at: Endpoint | None = None
+    """where apps reach it"""
+    instance: InstanceSpec | None = None
+    """the container it has for itself; None: it is a part of the shared server"""
 
     @property
     def holding(self) -> Holding:
@@ -35,11 +40,25 @@ class StorageInput:
 
 
 def input_of(storage: Storage) -> StorageInput:
-    return StorageInput(storage.id, storage.place, storage.kind, storage.name, storage.generation)
+    return StorageInput(
+        storage.id, storage.place, storage.kind, storage.name, storage.generation, Endpoint(storage.host, storage.port),
+        spec_of(storage),
+    )  # fmt: skip
 
 
 def server_of(kit: Kit, kind: Kind) -> Databases | Caches:
+    """The one that all share."""
     return kit.databases if kind is Kind.POSTGRES else kit.caches
+
+
+async def serving(kit: Kit, value: StorageInput) -> Databases | Caches:
+    """The server that has it: its own, or the shared one. Raises as `instances.administrator` does."""
+    return server_of(kit, value.kind) if value.instance is None else await instances.inside(kit, value.instance)
+
+
+def where(kit: Kit, value: StorageInput) -> Endpoint | None:
+    """Where apps reach it; operations of former versions did not say."""
+    return value.at or server_of(kit, value.kind).where
 
 
 async def new_password(kit: Kit, registry: Registry, storage_id: str, generation: int) -> None:
@@ -76,19 +95,21 @@ def _gone() -> Conflict:
 
 async def admit(kit: Kit, value: StorageInput, generation: int) -> None:
     """Let this generation in, and those that let in already."""
+    server = await serving(kit, value)
     if value.kind is Kind.POSTGRES:
-        await kit.databases.admit(value.holding, generation, await password(kit, value.id, generation))
+        await cast(Databases, server).admit(value.holding, generation, await password(kit, value.id, generation))
         return
     known = await passwords(kit, value.id)
-    await kit.caches.admit(value.holding, {number: word for number, word in known.items() if number <= generation})
+    await cast(Caches, server).admit(value.holding, {number: word for number, word in known.items() if number <= generation})
 
 
 async def only(kit: Kit, value: StorageInput, generation: int) -> None:
     """Let no other generation in than this one."""
+    server = await serving(kit, value)
     if value.kind is Kind.POSTGRES:
-        await kit.databases.keep(value.holding, (generation,))
+        await cast(Databases, server).keep(value.holding, (generation,))
     else:
-        await kit.caches.admit(value.holding, {generation: await password(kit, value.id, generation)})
+        await cast(Caches, server).admit(value.holding, {generation: await password(kit, value.id, generation)})
 
 
 async def final_dump(run: Run[Any], value: StorageInput) -> str | None:
@@ -96,13 +117,39 @@ async def final_dump(run: Run[Any], value: StorageInput) -> str | None:
 
     Raises `StepFailed` (`dump_failed`).
     """
-    server, at = server_of(run.kit, value.kind), run.operation.created_at
-    await server.allow(value.holding, entry=False)
+    at = run.operation.created_at
     try:
+        await close(run.kit, value)
+        server = await serving(run.kit, value)
         return await server.dump(value.holding, f"{value.kind}-{value.name}-{at:%Y%m%dT%H%M%SZ}")
     except NotFound:
         run.warn(f"{value.name} was not on the storage server any more, so there is no final dump of it.")
         return None
+
+
+async def close(kit: Kit, value: StorageInput) -> None:
+    """Nobody writes to it any more. A container of its own that stands still is started for it.
+
+    Raises `NotFound` (`storage_data_gone`), and as `instances.raised` does.
+    """
+    if value.instance is not None:
+        await instances.raised(kit, value.instance)
+    await (await serving(kit, value)).allow(value.holding, entry=False)
+
+
+async def drop(kit: Kit, value: StorageInput) -> None:
+    """Nothing of it is left on the server: of one of its own, neither container nor data."""
+    if value.instance is not None:
+        await instances.dropped(kit, value.instance)
+    else:
+        await server_of(kit, value.kind).drop(value.holding)
+
+
+async def release(registry: Registry, value: StorageInput) -> None:
+    """It is not on record any more, and its port is free."""
+    if value.instance is not None:
+        await registry.leases.remove(value.instance.server, [value.instance.port])
+    await registry.storages.remove(value.id)
 
 
 async def tell(run: Run[Any], registry: Registry, value: StorageInput) -> None:

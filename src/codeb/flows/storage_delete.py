@@ -6,13 +6,14 @@ Nobody writes from `close` on, so the dump has everything. Before the commit poi
 nothing. A deletion whose later steps failed leaves it `deleting`; calling it again finishes it, with the dump it has.
 """
 
+import contextlib
 from dataclasses import dataclass
 from typing import Any
 
 from codeb.contracts.store import Registry
-from codeb.errors import StepFailed
+from codeb.errors import NotFound, StepFailed
 from codeb.flows import envs
-from codeb.flows.storage import DUMP_SECONDS, StorageInput, final_dump, server_of, untell
+from codeb.flows.storage import DUMP_SECONDS, StorageInput, close, drop, final_dump, release, serving, untell
 from codeb.model.storage import Stage
 from codeb.saga.step import Run, Saga, Step
 
@@ -25,12 +26,14 @@ class EndInput:
 
 
 async def _close(run: Run[EndInput]) -> None:
-    await server_of(run.kit, run.input.part.kind).allow(run.input.part.holding, entry=False)
+    """What somebody removed on the server has nobody to be closed to."""
+    with contextlib.suppress(NotFound):
+        await close(run.kit, run.input.part)
 
 
 async def _open(run: Run[EndInput]) -> None:
     if run.input.backup is None:
-        await server_of(run.kit, run.input.part.kind).allow(run.input.part.holding, entry=True)
+        await (await serving(run.kit, run.input.part)).allow(run.input.part.holding, entry=True)
 
 
 async def _dump(run: Run[EndInput]) -> dict[str, Any]:
@@ -47,13 +50,13 @@ async def _files(run: Run[EndInput]) -> None:
 
 
 async def _drop(run: Run[EndInput]) -> None:
-    await server_of(run.kit, run.input.part.kind).drop(run.input.part.holding)
+    await drop(run.kit, run.input.part)
 
 
 async def _forget(run: Run[EndInput], registry: Registry) -> None:
     if "drop" not in run.outputs:
         raise StepFailed("it is still on the server", code="not_all_gone", hint="Call it again.")
-    await registry.storages.remove(run.input.part.id)
+    await release(registry, run.input.part)
 
 
 def _result(run: Run[EndInput]) -> dict[str, Any]:

@@ -25,11 +25,13 @@ class Range:
 
 @dataclass(frozen=True)
 class Ranges:
-    """The ranges of an app server, by class of environment."""
+    """The ranges of an app server, by class of environment, and of a storage server, by product."""
 
     production: Range = Range(4100, 4499)
     staging: Range = Range(4500, 4999)
     preview: Range = Range(5000, 5499)
+    postgres: Range = Range(5432, 5499)
+    redis: Range = Range(6379, 6499)
 
     def of(self, environment: str) -> Range:
         """production and staging have their own; preview and every pr-<n> share one."""
@@ -49,17 +51,18 @@ class Ranges:
 
 @dataclass(frozen=True)
 class Lease:
-    """The registry's word that (server, port) belongs to one slot."""
+    """The registry's word that (server, port) belongs to one slot, or to the storage container of an environment."""
 
     server: str
     port: int
     project: str
     environment: str
     slot: str
+    """`blue`, `green`; or the kind of storage, `postgres`, `redis`"""
 
 
 class Exhausted(ValueError):
-    """No pair is left in the range."""
+    """Nothing is left in the range."""
 
 
 def lowest_free_pair(span: Range, taken: Collection[int]) -> tuple[int, int]:
@@ -70,3 +73,12 @@ def lowest_free_pair(span: Range, taken: Collection[int]) -> tuple[int, int]:
             return even, odd
     used = sum(1 for port in busy if port in span)
     raise Exhausted(f"no free pair of ports in {span}: {used} of {span.last - span.first + 1} ports are used")
+
+
+def lowest_free(span: Range, taken: Collection[int]) -> int:
+    """The lowest port that is not in `taken`. Raises `Exhausted`."""
+    busy = frozenset(taken)
+    for port in range(span.first, span.last + 1):
+        if port not in busy:
+            return port
+    raise Exhausted(f"no free port in {span}: all {span.last - span.first + 1} are used")

@@ -31,6 +31,11 @@ def about_storage(storage_id: str, generation: int) -> str:
     return f"storage/{storage_id}/{generation}"
 
 
+def about_instance(storage_id: str) -> str:
+    """What the password of the administrator of a storage container is sealed for."""
+    return f"instance/{storage_id}"
+
+
 def under(sealed: str) -> str | None:
     """The id of the key that opens it; None for a text that is not sealed."""
     found = FORM.fullmatch(sealed)

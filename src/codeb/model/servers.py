@@ -62,6 +62,12 @@ def app_networks(servers: Iterable[Server]) -> list[str]:
     return sorted(found)
 
 
+def reached(server: Server) -> str | None:
+    """The first address that other machines, and containers on this one, reach it by; None: it has only loopback."""
+    parsed = (ipaddress.ip_address(each) for each in server.addresses)
+    return next((str(each) for each in parsed if not each.is_loopback and not each.is_unspecified), None)
+
+
 # what a role's services are looked for by
 
 

@@ -35,6 +35,10 @@ def base(text: str) -> str:
     return grammar.domain(text, text)
 
 
+def image(text: str) -> str:
+    return grammar.image(text)
+
+
 def rate(text: str) -> str:
     limits.rate(text)
     return text

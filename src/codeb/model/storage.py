@@ -82,6 +82,12 @@ class Storage:
     """since when this generation is in force, where it is not the first"""
     backup: str | None = None
     """where the final dump is, once there is one"""
+    server: str | None = None
+    """where its container is, of one that has a container of its own; None: it is a part of what all share"""
+    image: str | None = None
+    """the reference of what runs in that container"""
+    sealed: str | None = None
+    """the password of that container's administrator, which no app is told"""
 
     @property
     def ready(self) -> bool:

@@ -4,8 +4,12 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any, TypeVar, cast
 
+from codeb.contracts.databases import Caches, Databases
+from codeb.contracts.instances import Inside
 from codeb.contracts.kit import Kit
 from codeb.errors import FenceLost
+from codeb.model.secret import Secret
+from codeb.model.storage import Endpoint
 
 D = TypeVar("D")
 
@@ -37,6 +41,20 @@ def _fenced(driver: D, check: Callable[[], Awaitable[None]]) -> D:
     return cast(D, _Fenced(driver, check))
 
 
+class _FencedInside:
+    """Who is spoken to inside is made at each call, and fenced with it."""
+
+    def __init__(self, inside: Inside, check: Callable[[], Awaitable[None]]) -> None:
+        self._inside = inside
+        self._check = check
+
+    def databases(self, at: Endpoint, password: Secret) -> Databases:
+        return _fenced(self._inside.databases(at, password), self._check)
+
+    def caches(self, at: Endpoint, password: Secret) -> Caches:
+        return _fenced(self._inside.caches(at, password), self._check)
+
+
 def fence_kit(kit: Kit, operation_id: str, fence: int) -> Kit:
     """The same kit; before every changing verb outside the lock is looked up in the store.
 
@@ -63,5 +81,7 @@ def fence_kit(kit: Kit, operation_id: str, fence: int) -> Kit:
         dns=_fenced(kit.dns, check) if kit.dns is not None else None,
         databases=_fenced(kit.databases, check),
         caches=_fenced(kit.caches, check),
+        instances=_fenced(kit.instances, check),
+        inside=_FencedInside(kit.inside, check),
         firewall=_fenced(kit.firewall, check),
     )

@@ -1,17 +1,22 @@
 """Databases of PostgreSQL: create one, list what there is on the storage servers, a new password, delete."""
 
+import asyncio
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import Field
 
 from codeb.contracts.store import Registry
 from codeb.errors import PublicError
-from codeb.flows.storage import server_of
+from codeb.flows.storage import input_of, serving
 from codeb.model.access import Role
 from codeb.model.storage import CONNECTIONS, Found, Kind, Storage, still_need
 from codeb.tools import fields, storage
 from codeb.tools.call import Call
 from codeb.tools.tool import Outcome, Risk, Tool
+
+LOOK_SECONDS = 10.0
+"""for each server"""
 
 
 class ListParams(fields.Params):
@@ -25,6 +30,8 @@ class StorageView(fields.Result):
     name: str
     host: str
     port: int
+    server: str | None
+    """where its container is, if it has one of its own"""
     state: str
     created_at: str
     created_by: str
@@ -55,18 +62,34 @@ async def _delete(call: Call, params: storage.DeleteParams) -> Outcome:
     return await storage.delete(call, params, Kind.POSTGRES)
 
 
-async def _seen(call: Call, kinds: set[Kind]) -> tuple[dict[tuple[Kind, str], Found], set[Kind], tuple[str, ...]]:
-    """What each server has, which of them said so, and why another did not."""
-    found: dict[tuple[Kind, str], Found] = {}
-    said, why = set(), []
-    for kind in sorted(kinds):
+async def _seen(call: Call, held: list[Storage]) -> tuple[dict[str, Found], set[str], tuple[str, ...]]:
+    """What the servers have, by id; of which of these they said so, and why another did not. Each server is asked once, all at
+    the same time: the shared ones, and every container."""
+    asked: dict[Kind | str, list[Storage]] = {}
+    for each in held:
+        asked.setdefault(each.id if each.server else each.kind, []).append(each)
+
+    async def ask(those: list[Storage]) -> Mapping[str, Found] | str:
         try:
-            for name, each in (await server_of(call.kit, kind).all()).items():
-                found[kind, name] = each
-            said.add(kind)
+            async with asyncio.timeout(LOOK_SECONDS):
+                return await (await serving(call.kit, input_of(those[0]))).all()
+        except TimeoutError:
+            return f"{_who(those[0])}: no answer within {LOOK_SECONDS:g} s"
         except PublicError as fault:
-            why.append(f"{kind}: {fault.message}")
-    return found, said, tuple(why)
+            return f"{_who(those[0])}: {fault.message}"
+
+    found, said, why = dict[str, Found](), set[str](), list[str]()
+    for those, told in zip(asked.values(), await asyncio.gather(*map(ask, asked.values())), strict=True):
+        if isinstance(told, str):
+            why.append(told)
+            continue
+        said |= {each.id for each in those}
+        found |= {each.id: told[each.name] for each in those if each.name in told}
+    return found, said, tuple(sorted(why))
+
+
+def _who(storage: Storage) -> str:
+    return storage.kind.value if storage.server is None else f"{storage.name} on {storage.server}"
 
 
 async def _list(call: Call, params: ListParams) -> Outcome:
@@ -78,19 +101,20 @@ async def _list(call: Call, params: ListParams) -> Outcome:
         return held, {each.id for each in await registry.storages.rotating()}
 
     held, former = await call.kit.store.consult(look)
-    seen, said, why = await _seen(call, {each.kind for each in held})
+    seen, said, why = await _seen(call, held)
     views = []
     for each in held:
-        there = seen.get((each.kind, each.name))
+        there = seen.get(each.id)
         views.append(
             StorageView(
                 project_name=each.place.project, environment=each.place.environment, kind=each.kind.value, name=each.name,
-                host=each.host, port=each.port, state=each.state.value, created_at=each.created_at.isoformat(),
-                created_by=each.created_by, rotated_at=each.rotated_at.isoformat() if each.rotated_at else None,
+                host=each.host, port=each.port, server=each.server, state=each.state.value,
+                created_at=each.created_at.isoformat(), created_by=each.created_by,
+                rotated_at=each.rotated_at.isoformat() if each.rotated_at else None,
                 former_password=each.id in former,
                 still_needed_by=list(still_need(each, call.kit.store.snapshot.pair_of(each.place))) if each.id in former else [],
                 connection_limit=CONNECTIONS if each.kind is Kind.POSTGRES else None,
-                on_server=there is not None if each.kind in said else None,
+                on_server=there is not None if each.id in said else None,
                 size_bytes=there.size if there else None, sessions=there.sessions if there else None,
             )
         )  # fmt: skip

@@ -19,7 +19,7 @@ from codeb.model.firewall import Rule
 from codeb.model.names import Place
 from codeb.model.specs import Limits, Project
 from codeb.model.storage import ENV, Endpoint, Kind, Storage
-from codeb.tools import domain_plans, domains, fields, storage
+from codeb.tools import domain_plans, domains, fields, storage_plans
 from codeb.tools.call import Call
 from codeb.tools.domain_plans import Outlook
 from codeb.tools.drafts import Draft, draft
@@ -49,6 +49,7 @@ class InitParams(fields.Long):
     cpus: float = Field(1.0, ge=0.1, le=64, description="CPU limit of a container, cores")
     database: bool = Field(False, description="a PostgreSQL database for each of the environments")
     redis: bool = Field(False, description="a part of the Redis for each of the environments")
+    dedicated: bool = Field(False, description="these in containers of their own, each on a leased port")
     firewall: bool = Field(
         True, description="let the app servers reach the storage ports, and nobody else, where CodeB guards them"
     )
@@ -115,8 +116,8 @@ class _Ask:
     call: Call
     params: InitParams
     ports: set[int]
-    where: dict[Kind, Endpoint]
-    """the servers of what is asked for"""
+    where: dict[Kind, storage_plans.Outlook]
+    """where what is asked for would be"""
     name: Outlook | None
     """None: no domain is asked for"""
 
@@ -142,7 +143,8 @@ async def _look(call: Call, params: InitParams) -> _Ask:
     place, setup = Place(params.project_name, params.environments[0]), _setup(params)
     kinds = [kind for kind, asked in ((Kind.POSTGRES, params.database), (Kind.REDIS, params.redis)) if asked]
     return _Ask(
-        call, params, await taken_outside(call), {kind: await storage.endpoint_of(call, place, kind) for kind in kinds},
+        call, params, await taken_outside(call),
+        {kind: await storage_plans.outlook(call, place, kind, params.dedicated) for kind in kinds},
         await domain_plans.outlook(call, setup) if setup else None,
     )  # fmt: skip
 
@@ -158,14 +160,11 @@ async def _decide(ask: _Ask, registry: Registry) -> _Made:
         if await registry.slots.pair(place) is None:
             pair = await new_pair(registry, ask.call, place, ask.ports)
             made.places.append(NewPlace(place, tuple(row.port for row in pair.rows)))
-    for place in ask.places:
-        for kind, where in ask.where.items():
-            await _storage(ask, registry, made, place, kind, where)
-    if ask.params.firewall:
-        for kind, where in ask.where.items():
-            rules, why = await to_app_servers(ask.call, registry, ask.params.project_name, where, PURPOSE[kind])
-            made.rules += rules
-            made.warnings += [why] if why else []
+    reached = {(kind, await _storage(ask, registry, made, place, kind)): None for place in ask.places for kind in ask.where}
+    for kind, where in reached if ask.params.firewall else ():
+        rules, why = await to_app_servers(ask.call, registry, ask.params.project_name, where, PURPOSE[kind])
+        made.rules += rules
+        made.warnings += [why] if why else []
     if ask.name is not None and not ask.name.there and ask.name.proved:
         assert ask.setup is not None and made.project is not None
         made.names = await domain_plans.decided(ask.call, registry, ask.setup, ask.name, made.project)
@@ -220,18 +219,24 @@ def _differs(found: Project, params: InitParams) -> list[str]:
     ]  # fmt: skip
 
 
-async def _storage(ask: _Ask, registry: Registry, made: _Made, place: Place, kind: Kind, where: Endpoint) -> None:
+async def _storage(ask: _Ask, registry: Registry, made: _Made, place: Place, kind: Kind) -> Endpoint:
+    """Where it is, or will be."""
     found = await registry.storages.get(place, kind)
-    if found is None:
-        made.new_storage.append(await storage.begin(ask.call, registry, place, kind, where))
-    elif not found.ready:
-        raise storage.being_deleted(found)
+    if found is not None:
+        storage_plans.fits(found, ask.params.dedicated)
+        return Endpoint(found.host, found.port)
+    new = await storage_plans.begin(ask.call, registry, place, kind, ask.where[kind])
+    made.new_storage.append(new)
+    assert new.at is not None
+    return new.at
 
 
 def _drafted(ask: _Ask, made: _Made) -> Draft:
     project = ask.params.project_name
     changes = [f"set up {project} {new.place.environment}: a pair of ports, hosts" for new in made.places]
-    changes += [line for each in made.new_storage for line in storage.making(each.kind, each.name, each.place.environment)]
+    for each in made.new_storage:
+        on = each.instance.server if each.instance else None
+        changes += storage_plans.making(each.kind, each.name, each.place.environment, on)
     changes += [f"open {each.opening} on {each.server} for {project} ({each.purpose})" for each in made.rules]
     plan = {
         "projectName": project, "environments": [each.environment for each in ask.places], "exists": not made.created,

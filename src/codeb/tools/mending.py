@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from codeb.contracts.kit import Kit
 from codeb.contracts.store import Registry
 from codeb.errors import PublicError
-from codeb.flows import firewall, mend
+from codeb.flows import firewall, mend, storage_look, storage_mend
 from codeb.flows.observers import Survey, survey
+from codeb.flows.storage import StorageInput
+from codeb.model import drift_storage
 from codeb.model.drift import Mismatch
 from codeb.model.names import Place
 from codeb.tools.call import Call
@@ -50,8 +52,12 @@ async def mend_all(kit: Kit, seen: Survey, chosen: Sequence[Mismatch], call_for:
         # before everything else: no site is served
         await _proxy(kit, dead, tried)
     places: dict[Place, list[Mismatch]] = {}
+    # an app that is started again asks for its database at once
     for each in todo:
-        if each.place is not None:
+        if each.kind.startswith(drift_storage.KIND):
+            await _storage(each, call_for(each.place), tried)
+    for each in todo:
+        if each.place is not None and not each.kind.startswith(drift_storage.KIND):
             places.setdefault(each.place, []).append(each)
     turns = asyncio.Semaphore(PLACES_AT_ONCE)
     await asyncio.gather(*(_place(kit, seen, place, found, call_for(place), tried, turns) for place, found in places.items()))
@@ -87,6 +93,23 @@ async def _place(
             tried.why_not |= {each.key: " ".join(operation.warnings) for each in found}
     except PublicError as fault:
         tried.why_not |= {each.key: fault.message for each in found}
+
+
+async def _storage(each: Mismatch, call: Call, tried: Tried) -> None:
+    """Its container runs again. Data that is gone is none of these: it is told and not mended."""
+
+    async def decide(registry: Registry) -> StorageInput:
+        return await storage_look.mending(registry, each)
+
+    assert each.place is not None
+    try:
+        operation = await call.open(storage_mend.SAGA, (each.place,), decide, part=f"#{each.where}")
+        tried.operations[each.key] = operation.id
+        operation, _ = await call.ended(operation.id, WAIT_SECONDS)
+        if operation.warnings:
+            tried.why_not[each.key] = " ".join(operation.warnings)
+    except PublicError as fault:
+        tried.why_not[each.key] = fault.message
 
 
 async def _proxy(kit: Kit, each: Mismatch, tried: Tried) -> None:

@@ -8,7 +8,8 @@ from pydantic import Field
 from codeb.contracts.store import Registry
 from codeb.errors import Conflict, InvalidParams
 from codeb.model.access import Role
-from codeb.model.names import Place, Slot, parse_container
+from codeb.model.instances import parse_instance
+from codeb.model.names import Place, parse_container
 from codeb.model.ports import Lease
 from codeb.model.slots import Pair, State
 from codeb.tools import fields
@@ -174,7 +175,7 @@ async def _refuse_in_use(registry: Registry, pair: Pair) -> None:
 
 
 def _container(lease: Lease) -> str:
-    return Place(lease.project, lease.environment).container(Slot(lease.slot))
+    return f"{Place(lease.project, lease.environment).key}-{lease.slot}"
 
 
 def _views(call: Call, published: Mapping[int, str], listening: frozenset[int], wanted: set[int] | None = None) -> list[PortView]:
@@ -183,8 +184,9 @@ def _views(call: Call, published: Mapping[int, str], listening: frozenset[int], 
     leases = {lease.port: lease for lease in call.kit.store.snapshot.leases if lease.server == call.kit.policy.server}
 
     def named(container: str) -> str:
-        ours = parse_container(container)
-        return container if ours is None or ours[0].project in visible else "another team"
+        slot = parse_container(container)
+        place = slot[0] if slot else parse_instance(container)
+        return container if place is None or place.project in visible else "another team"
 
     every = wanted if wanted is not None else set(leases) | set(published)
     return [
@@ -217,6 +219,7 @@ async def _list(call: Call, params: ListParams) -> Outcome:
             if place.project == params.project_name
             for pair_row in pair.rows
         }
+        mine |= {_container(lease) for lease in call.kit.store.snapshot.leases if lease.project == params.project_name}
         rows = [row for row in rows if row.leased in mine or row.runtime in mine]
     ranges = call.kit.policy.ranges
     return Outcome(

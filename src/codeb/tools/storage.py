@@ -5,25 +5,26 @@ from typing import Any
 from pydantic import Field
 
 from codeb.contracts.store import Registry
-from codeb.errors import Conflict, InvalidParams, NotFound
-from codeb.flows import envs, storage_create, storage_delete, storage_rotate
-from codeb.flows.storage import StorageInput, input_of, new_password, server_of
+from codeb.errors import Conflict, InvalidParams
+from codeb.flows import storage_create, storage_delete, storage_rotate
+from codeb.flows.storage import StorageInput, input_of, new_password
 from codeb.flows.storage_delete import EndInput
+from codeb.flows.storage_servers import Spot, spot_for
 from codeb.model.journal import Operation
 from codeb.model.names import Place
-from codeb.model.storage import ENV, Endpoint, Kind, Stage, Storage, name_of, still_need
+from codeb.model.storage import ENV, Kind, Storage, name_of, still_need
 from codeb.tools import fields
 from codeb.tools.call import Call
 from codeb.tools.drafts import Draft, draft, reach
+from codeb.tools.storage_plans import WORDS, begin, being_deleted, fits, making, missing, outlook
 from codeb.tools.switches import accepted
 from codeb.tools.tool import NextCall, Outcome
 
-WORDS = {Kind.POSTGRES: ("db", "database"), Kind.REDIS: ("redis", "Redis user")}
-"""the family of its tools, and what it is called"""
-
 
 class StorageParams(fields.Long, fields.OnEnvironment):
-    pass
+    dedicated: bool = Field(
+        False, description="a container of its own on a storage server, on a leased port, instead of a part of the shared server"
+    )
 
 
 class RotateParams(fields.Confirmed, fields.Long, fields.OnEnvironment):
@@ -41,6 +42,8 @@ class CreateResult(fields.Result):
     host: str
     port: int
     created: bool
+    server: str | None
+    """where its container is, if it has one of its own"""
     env: list[str]
     """names of the values that deployments get"""
     operation_id: str | None
@@ -76,6 +79,13 @@ def cuts_production(params: RotateParams) -> bool:
 # what is common
 
 
+CREATING = {
+    (Kind.POSTGRES, False): storage_create.DATABASE, (Kind.REDIS, False): storage_create.REDIS,
+    (Kind.POSTGRES, True): storage_create.OWN_DATABASE, (Kind.REDIS, True): storage_create.OWN_REDIS,
+}  # fmt: skip
+"""by kind, and by whether it is to have a container of its own"""
+
+
 def _where(params: fields.OnEnvironment) -> dict[str, Any]:
     return {"projectName": params.project_name, "environment": params.environment}
 
@@ -92,29 +102,13 @@ async def _look(call: Call, place: Place, kind: Kind) -> Storage | None:
     return await call.kit.store.consult(lambda registry: registry.storages.get(place, kind))
 
 
-def _missing(place: Place, kind: Kind) -> NotFound:
-    family, word = WORDS[kind]
-    return NotFound(
-        f"Environment {place.environment} of {place.project} has no {word}.", code="storage_not_found",
-        hint=f"See db_list; {family}_create makes one.",
-    )  # fmt: skip
-
-
 async def _held(call: Call, registry: Registry, place: Place, kind: Kind) -> Storage:
     """Raises `NotFound` (`storage_not_found`), and what `Call.ready` raises."""
     await call.ready(registry, place.project)
     found = await registry.storages.get(place, kind)
     if found is None:
-        raise _missing(place, kind)
+        raise missing(place, kind)
     return found
-
-
-def being_deleted(found: Storage) -> Conflict:
-    family, word = WORDS[found.kind]
-    return Conflict(
-        f"The {word} {found.name} is being deleted; nothing was done.", code="storage_deleting",
-        hint=f"Finish it with {family}_delete.",
-    )  # fmt: skip
 
 
 def _facts(found: Storage | None) -> dict[str, Any]:
@@ -124,25 +118,21 @@ def _facts(found: Storage | None) -> dict[str, Any]:
 # create
 
 
-def making(kind: Kind, name: str, environment: str) -> list[str]:
-    """What making it changes, in lines of a plan."""
-    return [f"create the {WORDS[kind][1]} {name}", f"give {', '.join(ENV[kind])} to deployments of {environment}"]
-
-
-def _draft_create(call: Call, place: Place, kind: Kind, found: Storage | None) -> Draft:
-    name, where = name_of(place, kind), server_of(call.kit, kind).where
+def _draft_create(place: Place, kind: Kind, found: Storage | None, spot: Spot | None) -> Draft:
+    name = name_of(place, kind)
+    own = {"dedicated": True, "server": spot.name} if spot and spot.server else {}
     plan = {
-        "projectName": place.project, "environment": place.environment, "name": name, "host": where.host if where else None,
-        "port": where.port if where else None, "env": list(ENV[kind]),
+        "projectName": place.project, "environment": place.environment, "name": name, "host": spot.host if spot else None,
+        "port": spot.port if spot else None, "env": list(ENV[kind]), **own,
     }  # fmt: skip
-    changes = [] if found else making(kind, name, place.environment)
+    changes = [] if found else making(kind, name, place.environment, spot.name if spot else None)
     return draft(f"{WORDS[kind][0]}_create", plan, changes, _facts(found))
 
 
 def _as_it_is(found: Storage) -> Outcome:
     result = CreateResult(
         project_name=found.place.project, environment=found.place.environment, name=found.name, host=found.host,
-        port=found.port, created=False, env=list(ENV[found.kind]), operation_id=None,
+        port=found.port, created=False, server=found.server, env=list(ENV[found.kind]), operation_id=None,
     )  # fmt: skip
     return Outcome(result, f"{found.place.key} has the {WORDS[found.kind][1]} {found.name} already.")
 
@@ -154,55 +144,26 @@ async def create(call: Call, params: StorageParams, kind: Kind) -> Outcome:
     place = Place(params.project_name, params.environment)
     call.pair(place)
     found = await _look(call, place, kind)
-    drafted = _draft_create(call, place, kind, found)
+    if found is not None and not params.dry_run:
+        fits(found, params.dedicated)
+        return _as_it_is(found)
     if found is not None and not found.ready:
         raise being_deleted(found)
-    endpoint = await endpoint_of(call, place, kind)
+    seen = await outlook(call, place, kind, params.dedicated)
     if params.dry_run:
-        apply = NextCall(call.tool, _where(params) | {"planId": drafted.id}, "do it")
+        drafted = _draft_create(place, kind, found, seen.spot)
+        own = {"dedicated": True} if params.dedicated else {}
+        apply = NextCall(call.tool, _where(params) | own | {"planId": drafted.id}, "do it")
         return drafted.shown(f"Would create the {WORDS[kind][1]} {drafted.plan['name']}." if not found else "It is there.", apply)
-    if found is not None:
-        return _as_it_is(found)
 
     async def decide(registry: Registry) -> StorageInput:
         await call.ready(registry, place.project)
-        _draft_create(call, place, kind, await registry.storages.get(place, kind)).still_fits(params)
-        return await begin(call, registry, place, kind, endpoint)
+        now = await spot_for(call.kit, registry, kind, params.dedicated)
+        _draft_create(place, kind, await registry.storages.get(place, kind), now).still_fits(params)
+        return await begin(call, registry, place, kind, seen)
 
-    saga = storage_create.DATABASE if kind is Kind.POSTGRES else storage_create.REDIS
+    saga = CREATING[kind, params.dedicated]
     return await _created(call, params, await call.open(saga, (place,), decide))
-
-
-async def endpoint_of(call: Call, place: Place, kind: Kind) -> Endpoint:
-    """Where the server of this kind is reached. Raises what it says where there is none."""
-    server = server_of(call.kit, kind)
-    if server.where is None:
-        await server.all()  # says what is missing
-        raise _missing(place, kind)
-    return server.where
-
-
-async def begin(call: Call, registry: Registry, place: Place, kind: Kind, where: Endpoint) -> StorageInput:
-    """Its row and its sealed password, in the transaction that opens what makes it. Raises `Conflict` (`env_set_by_hand`)."""
-    await _free(call, registry, place, kind)
-    made = Storage(
-        call.kit.world.new_id("sto"), place, kind, name_of(place, kind), where.host, where.port, Stage.CREATING, 1,
-        call.kit.world.now(), call.actor.name,
-    )  # fmt: skip
-    await registry.storages.add(made)
-    await new_password(call.kit, registry, made.id, 1)
-    return input_of(made)
-
-
-async def _free(call: Call, registry: Registry, place: Place, kind: Kind) -> None:
-    """Raises `Conflict` (`env_set_by_hand`): what somebody wrote under these names is not replaced in passing."""
-    env = (await envs.newest(call.kit, registry, place)).env
-    if by_hand := [name for name in ENV[kind] if name in env.values and name not in env.generated]:
-        raise Conflict(
-            f"{place.key} has {', '.join(by_hand)} already, written by hand; nothing was done.", code="env_set_by_hand",
-            hint="Take them out first (env_set with unset), if the new one is to take their place; they stay in env_history.",
-            details={"keys": by_hand},
-        )  # fmt: skip
 
 
 async def _created(call: Call, params: StorageParams, operation: Operation) -> Outcome:
@@ -211,7 +172,13 @@ async def _created(call: Call, params: StorageParams, operation: Operation) -> O
     operation, _ = await call.ended(operation.id)
     result = CreateResult(**(operation.result or {}), operation_id=operation.id)
     said = f"{result.name} is there for {params.project_name} {params.environment}; deployments get {', '.join(result.env)}."
-    return Outcome(result, said, (_deploy(params),), operation.warnings)
+    nexts = (_deploy(params), *((_opening(params, result),) if result.server and call.kit.firewall.provider != "none" else ()))
+    return Outcome(result, said, nexts, operation.warnings)
+
+
+def _opening(params: fields.OnEnvironment, result: CreateResult) -> NextCall:
+    wanted = {"port": result.port, "server": result.server, "projectName": params.project_name, "purpose": "storage"}
+    return NextCall("firewall_allow", wanted, "let the app servers in, and nobody else")
 
 
 def _deploy(params: fields.OnEnvironment) -> NextCall:

@@ -29,7 +29,7 @@ class DockerImages:
 
     def __init__(self, client: DockerClient, signed: Mapping[str, Secret] | None = None) -> None:
         self._client = client
-        self._signed = signed or {}
+        self.signed = signed or {}
 
     async def resolve(self, reference: str) -> Image:
         """See `Images.resolve`. Takes as long as the fetch does; safe to cancel: what came stays for the next try.
@@ -85,7 +85,7 @@ class DockerImages:
         digest = None
         patience, heard = asyncio.timeout(SILENCE_SECONDS), dict[str, object]()
         # only to the host it is for
-        word = self._signed.get(grammar.image_host(reference) or "")
+        word = self.signed.get(grammar.image_host(reference) or "")
         headers = {"X-Registry-Auth": word.reveal()} if word is not None else None
         fetch = self._client.stream(
             "POST", "images/create", params={"fromImage": wanted}, headers=headers, allowed=limit(total)

@@ -7,9 +7,9 @@ from sqlalchemy import ColumnElement, Table, and_, func, literal_column, select,
 
 from codeb.contracts.store import Sealed
 from codeb.drivers.store.schema import answers, meta, project_envs
-from codeb.drivers.store.schema_storage import storage_passwords
+from codeb.drivers.store.schema_storage import project_storage, storage_passwords
 from codeb.drivers.store.transaction import Transaction
-from codeb.model.sealed import NAMED, about_answer, about_env, about_storage
+from codeb.model.sealed import NAMED, about_answer, about_env, about_instance, about_storage
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,12 @@ class Place:
 
 PLACES: Mapping[str, Place] = {
     place.table.name: place
-    for place in (Place(answers, about_answer), Place(project_envs, about_env), Place(storage_passwords, about_storage))
+    for place in (
+        Place(answers, about_answer),
+        Place(project_envs, about_env),
+        Place(storage_passwords, about_storage),
+        Place(project_storage, about_instance),
+    )
 }
 """every table that holds something sealed: one that is missing here is not sealed anew, and keeps no key alive"""
 

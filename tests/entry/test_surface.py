@@ -90,10 +90,13 @@ def body_schema(tool: str) -> dict[str, Any]:
 
 def test_every_tool_has_its_path_and_every_path_is_known() -> None:
     known = {path_of(tool): tool.name for tool in TOOLS}
+    also = [alias for tool in TOOLS for alias in tool.aliases]
+    assert also == ["project_create"]
+    known |= {"/api/project/create": "project_create"}
     said = {path: item["post"]["operationId"] for path, item in DOCUMENT["paths"].items() if "post" in item}
     assert said == known | {"/api/tool": "tool"}
     words = resolved("#/paths/~1api~1tool/post/requestBody/content/application~1json/schema/properties/tool/enum")
-    assert words == [tool.name for tool in TOOLS]
+    assert sorted(words) == sorted([*(tool.name for tool in TOOLS), *also])
 
 
 @pytest.mark.parametrize("tool", [tool.name for tool in TOOLS])

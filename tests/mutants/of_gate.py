@@ -8,7 +8,8 @@ ENTRANCE = "unit/gate/test_entrance.py"
 
 door = guards_of("gate/door.py", "unit/gate/test_door.py", "unit/gate/test_together.py")
 DOOR = (
-    door("if not actor.may_use(tool.name, tool.role):", "if False:", RIGHTS),
+    door("if not _may(actor, tool):", "if False:", RIGHTS),
+    door("for name in (tool.name, *tool.aliases))", "for name in (tool.name,))", "flows/test_init.py"),
     door("        self._scope(actor, params)\n", "", RIGHTS),
     door("if environment is not None and not actor.may_touch(environment):", "if False:", RIGHTS),
     door("if project is not None and actor.projects and project not in actor.projects:", "if False:"),
@@ -43,7 +44,7 @@ DOOR = (
     door("ok=status < 400, code=code", "ok=True, code=code"),
     door("params=seen.params, summary=summary[:500]", "params=seen.params, summary=summary"),
     door("beyond=seen.allowance is not None and not seen.allowance.granted", "beyond=False"),
-    door("if actor.may_use(tool.name, tool.role)]", "]", RIGHTS),
+    door("if _may(actor, tool)]", "]", RIGHTS),
     door("params = validate(tool.params, asked.params)", "params = tool.params.model_construct(**asked.params)"),
     door("seen.params = hidden(tool.params, said)", "seen.params = said"),
     door(

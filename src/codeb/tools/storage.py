@@ -8,10 +8,11 @@ from pydantic import Field
 from codeb.contracts.store import Registry
 from codeb.errors import Conflict, InvalidParams, NotFound, StalePlan
 from codeb.flows import envs, storage_create, storage_delete, storage_rotate
-from codeb.flows.instances import new_administrator
+from codeb.flows.instances import letting_in, new_administrator
 from codeb.flows.storage import StorageInput, input_of, new_password, server_of
 from codeb.flows.storage_delete import EndInput
 from codeb.flows.storage_servers import Spot, free_port, spot_for, taken_there
+from codeb.model import servers
 from codeb.model.journal import Operation
 from codeb.model.names import Place
 from codeb.model.ports import Lease
@@ -211,6 +212,8 @@ async def _row(
     )  # fmt: skip
     if spot.server is not None:
         port = await free_port(kit, registry, spot.server, kind, taken, place.project)
+        apps = servers.app_networks(servers.known(await registry.servers.all(), kit.policy.server).values())
+        await registry.rules.put(*letting_in(kit, spot.server, port, place, apps, call.actor.name))
         await registry.leases.add(Lease(spot.server.name, port, place.project, place.environment, kind.value))
         image = kit.policy.postgres_image if kind is Kind.POSTGRES else kit.policy.redis_image
         made = replace(made, port=port, server=spot.server.name, image=image, sealed=new_administrator(kit, known))
@@ -236,13 +239,7 @@ async def _created(call: Call, params: StorageParams, operation: Operation) -> O
     operation, _ = await call.ended(operation.id)
     result = CreateResult(**(operation.result or {}), operation_id=operation.id)
     said = f"{result.name} is there for {params.project_name} {params.environment}; deployments get {', '.join(result.env)}."
-    nexts = (_deploy(params), *((_opening(params, result),) if result.server and call.kit.firewall.provider != "none" else ()))
-    return Outcome(result, said, nexts, operation.warnings)
-
-
-def _opening(params: fields.OnEnvironment, result: CreateResult) -> NextCall:
-    wanted = {"port": result.port, "server": result.server, "projectName": params.project_name, "purpose": "storage"}
-    return NextCall("firewall_allow", wanted, "let the app servers in, and nobody else")
+    return Outcome(result, said, (_deploy(params),), operation.warnings)
 
 
 def _deploy(params: fields.OnEnvironment) -> NextCall:

@@ -39,6 +39,7 @@ async def hold(process: Any, state: str) -> bool:
     own = {"dedicated": True} if state == "owned" else {}
     if state in ("homed", "owned"):
         await process.ok("server_add", **HOME)
+        await process.ok("server_add", server="local", roles=["app"], addresses=["192.0.2.7"])
     for tool in ("db_create", "redis_create") if state != "homed" else ():
         await process.ok(tool, **where, **own)
     for tool in MORE[state]:

@@ -21,7 +21,7 @@ CONFIG = """\
 launch=gsqlite3
 gsqlite3-database={folder}/pdns.sqlite3
 gsqlite3-pragma-foreign-keys=yes
-local-address=127.0.0.1
+local-address=127.0.0.1{also}
 local-port={dns}
 socket-dir={folder}
 api=yes
@@ -86,12 +86,14 @@ class PdnsServer:
 
 
 @contextlib.contextmanager
-def pdns_server() -> Iterator[PdnsServer]:
-    """One that answers; no zone in it."""
+def pdns_server(also: str = "") -> Iterator[PdnsServer]:
+    """One that answers; no zone in it. `also`: one more address at which it is asked."""
     assert SERVER.exists(), "install pdns-server and pdns-backend-sqlite3: scripts/bootstrap.sh parts"
     folder = Path(tempfile.mkdtemp(prefix="codebtest-pdns-"))
     server = PdnsServer(folder, *free_ports(2))
-    (folder / "pdns.conf").write_text(CONFIG.format(folder=folder, dns=server.dns_port, api=server.api_port, key=KEY))
+    (folder / "pdns.conf").write_text(
+        CONFIG.format(also=f",{also}" if also else "", folder=folder, dns=server.dns_port, api=server.api_port, key=KEY)
+    )
     with contextlib.closing(sqlite3.connect(folder / "pdns.sqlite3")) as made:
         made.executescript(SCHEMA.read_text())
     try:

@@ -61,21 +61,24 @@ def free_port() -> int:
 
 
 @contextmanager
-def postgres_server() -> Iterator[Server]:
+def postgres_server(also: str = "", network: str = "", port: int = 0) -> Iterator[Server]:
+    """`also`: one more address to listen at, and `network`: who may come there, with a password."""
     folder = Path(tempfile.mkdtemp(prefix="codebtest-pg-"))
     if os.geteuid() == 0:
         shutil.chown(folder, "postgres", "postgres")
-    server = Server(folder, free_port())
+    server = Server(folder, port or free_port())
     try:
         _run(_programs() / "initdb", "-D", str(folder / "data"), "-U", "postgres", "-A", "trust", "-N", "-E", "UTF8")
         with (folder / "data" / "postgresql.conf").open("a") as settings:
+            addresses = f"127.0.0.1,{also}" if also else "127.0.0.1"
             settings.write(
-                f"listen_addresses = '127.0.0.1'\nport = {server.port}\nunix_socket_directories = '{folder}'\n"
+                f"listen_addresses = '{addresses}'\nport = {server.port}\nunix_socket_directories = '{folder}'\n"
                 "fsync = off\nshared_buffers = 32MB\nmax_connections = 60\n"
             )
         # tenants have passwords, which count; the tests themselves are let in
         (folder / "data" / "pg_hba.conf").write_text(
             "local all all trust\nhost all postgres 127.0.0.1/32 trust\nhost all all 127.0.0.1/32 scram-sha-256\n"
+            + (f"host all all {network} scram-sha-256\n" if network else "")
         )
         server.start()
         try:

@@ -111,6 +111,7 @@ SHOWN: dict[str, tuple[str, ...]] = {
         "flows/test_firewall.py",
         "unit/model/test_firewall.py",
         "flows/test_instances.py",
+        "e2e/test_four_hosts.py",
     ),
     "P16": ("flows/test_project_delete.py", "flows/test_undelete.py"),
     "S1": (

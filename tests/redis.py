@@ -25,8 +25,9 @@ CLOSED = "user default off resetpass ~* &* +@all\n"
 class RedisServer:
     """One server; `acl` is what its file of users begins with, None: it has no such file."""
 
-    def __init__(self, folder: Path, port: int, acl: str | None) -> None:
+    def __init__(self, folder: Path, port: int, acl: str | None, also: str = "") -> None:
         self.folder, self.port, self._child = folder, port, None
+        self._bind = ["127.0.0.1", *([also] if also else [])]
         self._acl = [] if acl is None else ["--aclfile", str(folder / "users.acl")]
         if acl is not None:
             (folder / "users.acl").write_text(acl)
@@ -41,7 +42,7 @@ class RedisServer:
         return Redis(host="127.0.0.1", port=self.port, username=user, password=word, db=db, decode_responses=True, protocol=2)
 
     def start(self) -> None:
-        words = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder), "--save", ""]
+        words = ["redis-server", "--port", str(self.port), "--bind", *self._bind, "--dir", str(self.folder), "--save", ""]
         words += ["--appendonly", "yes", *self._acl]
         with (self.folder / "log").open("ab") as log:
             self._child = subprocess.Popen(words, stdout=log, stderr=log)
@@ -64,9 +65,10 @@ class RedisServer:
 
 
 @contextmanager
-def redis_server(acl: str | None = OPEN + ADMIN) -> Iterator[RedisServer]:
+def redis_server(acl: str | None = OPEN + ADMIN, also: str = "", port: int = 0) -> Iterator[RedisServer]:
+    """`also`: one more address to listen at."""
     folder = Path(tempfile.mkdtemp(prefix="codebtest-redis-"))
-    server = RedisServer(folder, free_block(1), acl)
+    server = RedisServer(folder, port or free_block(1), acl, also)
     try:
         server.start()
         yield server

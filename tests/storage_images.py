@@ -1,4 +1,5 @@
 """Images of PostgreSQL and Redis from what Debian has on this machine, never pulled; used as those that their makers give out.
+And one of a small shop, which speaks to both with their own clients: a visit is a row, and a number that grows.
 
 What counts of those is kept: POSTGRES_USER and POSTGRES_PASSWORD are read once, into an empty PGDATA, and nobody enters
 without a password; each runs as a user of its own, in a folder of its own, and takes its command line.
@@ -10,12 +11,12 @@ import re
 import subprocess
 import tarfile
 from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from urllib.parse import quote
 
 from codeb.drivers.runtime.docker_client import DockerClient, Refused, limit
-from codeb.model.storage import Kind
 from tests.images import BUSYBOX
 
 LOADER = Path("/lib64/ld-linux-x86-64.so.2")
@@ -30,8 +31,26 @@ if [ ! -s "$PGDATA/PG_VERSION" ]; then
 fi
 exec postgres -D "$PGDATA" -c 'listen_addresses=*' -c fsync=off -c unix_socket_directories=/tmp "$@"
 """
+SHOP = """#!/bin/sh
+echo "Content-Type: text/plain"; echo
+export PGOPTIONS="-c client_min_messages=warning"
+psql "$DATABASE_URL" -qAt -v ON_ERROR_STOP=1 -c 'CREATE TABLE IF NOT EXISTS visits (at timestamptz)' \\
+  -c 'INSERT INTO visits VALUES (now())' -c 'SELECT count(*) FROM visits' 2>&1
+redis-cli -u "$REDIS_URL" --no-auth-warning incr "${REDIS_PREFIX}visits" 2>&1
+"""
 USER = 70
-FOLDERS = {Kind.POSTGRES: "var/lib/postgresql/data", Kind.REDIS: "data"}
+APPLETS = ("sh", "mkdir", "rm", "cat", "sleep", "httpd")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """`programs` come with what they load by themselves; `folder` is the image's user's; `texts` by path."""
+
+    programs: tuple[Path, ...]
+    folder: str
+    changes: tuple[str, ...]
+    more: tuple[Path, ...] = ()
+    texts: tuple[tuple[str, str], ...] = ()
 
 
 def _postgres() -> Path:
@@ -39,26 +58,28 @@ def _postgres() -> Path:
     return found[-1]
 
 
-def _programs(kind: Kind) -> list[Path]:
-    """What runs, with everything it loads by itself."""
-    if kind is Kind.REDIS:
-        return [Path("/usr/bin/redis-server").resolve()]
+@cache
+def _recipe(name: str) -> Recipe:
     home = _postgres()
-    return [home / "bin/postgres", home / "bin/initdb", home / "lib/plpgsql.so", home / "lib/dict_snowball.so"]
+    if name == "redis":
+        changes = (f"USER {USER}", "WORKDIR /data", 'CMD ["redis-server"]')
+        return Recipe((Path("/usr/bin/redis-server"),), "data", changes)
+    if name == "shop":
+        clients = (home / "bin/psql", Path("/usr/bin/redis-cli"))
+        pages = (("www/index.html", "a shop"), ("www/cgi-bin/visit", SHOP))
+        start = 'CMD ["httpd", "-f", "-p", "3000", "-h", "/www"]'
+        return Recipe(clients, "home", (f"ENV PATH={home}/bin:/usr/bin:/bin", start), texts=pages)
+    share = Path("/usr/share/postgresql") / home.name
+    return Recipe(
+        (home / "bin/postgres", home / "bin/initdb", home / "lib/plpgsql.so", home / "lib/dict_snowball.so"),
+        "var/lib/postgresql/data", (f"USER {USER}", f"ENV PATH={home}/bin:/bin", 'ENTRYPOINT ["/begin"]'),
+        tuple(path for path in share.rglob("*") if path.is_file()), (("begin", BEGIN),),
+    )  # fmt: skip
 
 
 def _libraries(programs: Iterable[Path]) -> set[Path]:
     said = subprocess.run(["ldd", *programs], capture_output=True, text=True, check=True).stdout
     return {Path(each) for each in re.findall(r"=> (/[^ ]+)", said)} | {LOADER}
-
-
-def _files(kind: Kind) -> dict[str, Path]:
-    programs = _programs(kind)
-    found = {str(path)[1:]: path for path in (*programs, *_libraries(programs))}
-    if kind is Kind.REDIS:
-        return found | {"usr/bin/redis-server": programs[0]}
-    share = Path("/usr/share/postgresql") / _postgres().name
-    return found | {str(path)[1:]: path for path in share.rglob("*") if path.is_file()}
 
 
 def _add(tar: tarfile.TarFile, name: str, content: bytes, mode: int = 0o755) -> None:
@@ -67,42 +88,38 @@ def _add(tar: tarfile.TarFile, name: str, content: bytes, mode: int = 0o755) -> 
     tar.addfile(info, io.BytesIO(content))
 
 
-def _rootfs(kind: Kind) -> bytes:
+def _rootfs(recipe: Recipe) -> bytes:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
-        for folder, mode, owner in (("tmp", 0o1777, 0), (FOLDERS[kind], 0o700, USER)):
+        for folder, mode, owner in (("tmp", 0o1777, 0), (recipe.folder, 0o700, USER)):
             info = tarfile.TarInfo(folder)
             info.type, info.mode, info.uid, info.gid = tarfile.DIRTYPE, mode, owner, owner
             tar.addfile(info)
         _add(tar, "bin/busybox", BUSYBOX.read_bytes())
-        for name in ("sh", "mkdir", "rm", "cat", "sleep"):
+        for name in APPLETS:
             link = tarfile.TarInfo(f"bin/{name}")
             link.type, link.linkname = tarfile.SYMTYPE, "busybox"
             tar.addfile(link)
         _add(tar, "etc/passwd", f"root:x:0:0::/:/bin/sh\nstorage:x:{USER}:{USER}::/tmp:/bin/sh\n".encode(), 0o644)
-        _add(tar, "begin", BEGIN.encode())
-        for name, path in sorted(_files(kind).items()):
-            _add(tar, name, path.read_bytes(), 0o755 if path.suffix != ".sql" else 0o644)
+        for name, text in recipe.texts:
+            _add(tar, name, text.encode())
+        for path in sorted({*recipe.programs, *_libraries(recipe.programs), *recipe.more}):
+            _add(tar, str(path)[1:], path.read_bytes())
     return buffer.getvalue()
 
 
-def _changes(kind: Kind) -> list[str]:
-    home = _postgres()
-    if kind is Kind.REDIS:
-        return [f"USER {USER}", "WORKDIR /data", 'CMD ["redis-server"]']
-    return [f"USER {USER}", f"ENV PATH={home}/bin:/bin", 'ENTRYPOINT ["/begin"]']
-
-
 @cache
-def _made(kind: Kind) -> tuple[str, bytes]:
-    content = _rootfs(kind)
-    seed = hashlib.sha256(content + "".join(_changes(kind)).encode()).hexdigest()
-    return f"codebtest-{kind.value}:{seed[:10]}", content
+def _made(name: str) -> tuple[str, bytes]:
+    recipe = _recipe(name)
+    content = _rootfs(recipe)
+    seed = hashlib.sha256(content + "".join(recipe.changes).encode()).hexdigest()
+    return f"codebtest-{name}:{seed[:10]}", content
 
 
-async def storage_image(client: DockerClient, kind: Kind) -> str:
-    """Its reference; imported on first use, and left for the next run. The tag changes with the content."""
-    reference, content = _made(kind)
+async def storage_image(client: DockerClient, name: str) -> str:
+    """The reference of `postgres`, `redis` or `shop`; imported on first use, and left for the next run. The tag changes with
+    the content."""
+    reference, content = _made(name)
     try:
         await client.call("GET", f"images/{reference}/json")
         return reference
@@ -110,7 +127,7 @@ async def storage_image(client: DockerClient, kind: Kind) -> str:
         if refused.status != 404:
             raise
     repository, _, tag = reference.partition(":")
-    query = "&".join(f"changes={quote(change, safe='')}" for change in _changes(kind))
+    query = "&".join(f"changes={quote(change, safe='')}" for change in _recipe(name).changes)
     path = f"images/create?fromSrc=-&repo={repository}&tag={tag}&{query}"
     headers = {"Content-Type": "application/x-tar"}
     async with client.stream("POST", path, data=io.BytesIO(content), headers=headers, allowed=limit(120)) as response:

@@ -143,7 +143,7 @@ async def bench(where: str, kind: Kind, home: Path) -> AsyncIterator[Bench]:
     client, installation = DockerClient(), f"codebtest-{secrets.token_hex(3)}"
     made = Bench(
         kind, DockerInstances(client, installation, DockerClient), StorageInside(home), project,
-        await storage_image(client, kind), client=client, installation=installation, block=free_block(2),
+        await storage_image(client, kind.value), client=client, installation=installation, block=free_block(2),
     )  # fmt: skip
     try:
         yield made

@@ -30,9 +30,9 @@ FLOORS = {
     "db_create": (65, 16), "redis_create": (22, 8), "db_rotate": (22, 8), "redis_rotate": (22, 8),
     "db_rotate, the end of the former": (28, 5), "redis_rotate, the end of the former": (28, 5), "db_delete": (52, 14),
     "redis_delete": (52, 14), "db_delete, not dumped": (43, 14), "project_delete, purge with storage": (115, 9),
-    "db_create, in a container": (250, 33), "redis_create, in a container": (125, 20),
-    "db_create, in a container, no image": (20, 6), "db_rotate, in a container": (33, 8), "db_delete, in a container": (95, 17),
-    "redis_delete, in a container": (95, 17), "mend containers of storage": (65, 7),
+    "db_create, in a container": (520, 52), "redis_create, in a container": (300, 36),
+    "db_create, in a container, no image": (130, 21), "db_rotate, in a container": (33, 8),
+    "db_delete, in a container": (130, 19), "redis_delete, in a container": (130, 19), "mend containers of storage": (65, 7),
 }  # fmt: skip
 """deaths and different states they leave: fewer means that points were lost"""
 

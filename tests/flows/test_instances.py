@@ -60,10 +60,10 @@ async def test_it_has_a_container_on_the_storage_server_on_a_leased_port(family:
         assert await inside(rig, family, await told(process)) == {}
         assert (rig.servers.databases.parts, rig.servers.caches.parts) == ({}, {}), "nothing of it is on the shared servers"
         assert not (await process.ok(f"{family}_create", **OWN))["created"]
-        assert said["next"][1]["tool"] == "firewall_allow"
+        assert [(str(each), each.comment) for each in rig.wall.ours] == [
+            (f"{FIRST[family]}/tcp from 192.0.2.7/32", "codeb:shop:storage")
+        ]
         assert await rig.faults() == []
-        opened = await process.ok("firewall_allow", **{**said["next"][1]["params"], "cidr": "192.0.2.7/32"})
-        assert opened["opened"] == [f"{FIRST[family]}/tcp from 192.0.2.7/32"]
 
 
 async def test_no_app_is_told_the_administrators_password_and_nobody_else_either() -> None:
@@ -330,9 +330,9 @@ async def test_it_ends_with_a_dump_and_nothing_is_left(family: str) -> None:
         said = await process.ok(f"{family}_delete", **CONFIRMED)
         assert (said["deleted"], {"order": 1} in storage.dumps.values()) == (True, True)
         assert NAMES[family] not in boxes(rig)
-        assert [each.port for each in rig.store.snapshot.leases if each.server == "storage-1"] == [
-            port for name, port in FIRST.items() if name != family
-        ]
+        other = [port for name, port in FIRST.items() if name != family]
+        assert [each.port for each in rig.store.snapshot.leases if each.server == "storage-1"] == other
+        assert [each.port for each in rig.wall.ours] == other
         assert await rig.faults() == []
         assert (await process.ok(f"{family}_create", **OWN))["port"] == FIRST[family]
 
@@ -341,7 +341,29 @@ async def test_a_purged_project_leaves_no_container_volume_or_lease() -> None:
     async with begin("owned") as rig:
         process = rig.boot()
         await process.ok("project_delete", projectName="shop", confirm="shop")
-        assert len(boxes(rig)) == 2, "for its week it stays"
+        assert (len(boxes(rig)), rig.wall.ours) == (2, {}), "for its week it stays, and nobody reaches it"
         await process.ok("project_delete", projectName="shop", confirm="shop", purge=True)
+        assert rig.wall.ours == {}
         assert (boxes(rig), rig.servers.instances.at(ENGINE).volumes, rig.store.snapshot.leases) == ({}, {}, ())
         assert await rig.faults() == []
+
+
+async def test_the_dump_of_a_deleted_project_is_made_with_its_port_open() -> None:
+    """Closed since the deletion, it is opened for that, and closed whatever comes of it."""
+    async with begin("owned") as rig:
+        process = rig.boot()
+        await process.ok("project_delete", projectName="shop", confirm="shop")
+        seen, look = list[int](), rig.servers.instances.at
+        rig.servers.instances.at = lambda engine: (seen.append(len(rig.wall.ours)), look(engine))[1]  # type: ignore[method-assign, func-returns-value]
+        await process.ok("project_delete", projectName="shop", confirm="shop", purge=True)
+        assert (max(seen), rig.wall.ours) == (1, {})
+
+
+async def test_where_the_firewall_does_not_guard_the_server_that_is_said() -> None:
+    async with begin("homed") as rig:
+        rig.wall.everywhere = False
+        said = await rig.boot().ok("db_create", **OWN)
+        assert "port 5432 of storage-1" in said["warnings"][0]
+        assert rig.wall.ours == {}
+        async with rig.store.read() as registry:
+            assert list(await registry.rules.all()) == []

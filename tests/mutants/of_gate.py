@@ -39,7 +39,7 @@ DOOR = (
         ENTRANCE,
     ),
     door("self._record(asked, seen, fault.status, fault.code, fault.message, 0.0)", "pass", ENTRANCE),
-    door('asked.tool if asked.tool in self._tools else "unknown"', "asked.tool", "unit/gate/test_door.py"),
+    door('self._called[asked.tool].name if asked.tool in self._called else "unknown"', "asked.tool", "unit/gate/test_door.py"),
     door("seen.allowance = self.entrance.count(seen.actor)", "pass"),
     door("ok=status < 400, code=code", "ok=True, code=code"),
     door("params=seen.params, summary=summary[:500]", "params=seen.params, summary=summary"),

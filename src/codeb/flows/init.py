@@ -113,6 +113,7 @@ SAGA: Saga[InitInput] = Saga(
     input=InitInput,
     opening=("project", "ports"),
     steps=(
+        each(storage_create.OWN_DATABASE.step("open"), _instances),
         each(storage_create.OWN_DATABASE.step("instance"), _instances),
         each(storage_create.DATABASE.step("role"), _databases),
         each(storage_create.DATABASE.step("database"), _databases),

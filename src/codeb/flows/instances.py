@@ -1,11 +1,16 @@
 """Containers of storage, as procedures act on them: on which engine, as whom, and until they answer."""
 
+from collections.abc import Sequence
+
 from codeb.contracts.databases import Caches, Databases
 from codeb.contracts.kit import Kit
 from codeb.contracts.store import Registry
 from codeb.errors import Conflict, StepFailed, Unavailable
+from codeb.flows import firewall
 from codeb.model import servers
+from codeb.model.firewall import Rule, Transport
 from codeb.model.instances import InstanceSpec
+from codeb.model.names import Place
 from codeb.model.sealed import about_instance
 from codeb.model.secret import Secret
 from codeb.model.servers import Server
@@ -14,6 +19,8 @@ from codeb.model.storage import Endpoint, Kind
 ANSWER_SECONDS = 120.0
 """until a server answers that was just started: an empty volume is prepared first, one after a crash recovered"""
 ASK_EVERY = 0.2
+PURPOSE = "storage"
+"""in the comment of its openings"""
 
 
 def engine_on(kit: Kit, server: Server) -> str | None:
@@ -88,5 +95,40 @@ async def raised(kit: Kit, spec: InstanceSpec, *, fresh: bool = False) -> None:
 
 
 async def dropped(kit: Kit, spec: InstanceSpec) -> None:
-    """Container and data are gone. Safe to repeat."""
+    """Container and data are gone, and its port is closed. Safe to repeat."""
     await kit.instances.drop(await engine_of(kit, spec.server), spec)
+    await shut(kit, spec)
+
+
+# who reaches it
+
+
+def letting_in(kit: Kit, server: Server, port: int, place: Place, apps: Sequence[str], by: str) -> list[Rule]:
+    """The rules of a new one: the app servers, and nobody else. None where the firewall does not guard that server."""
+    guarded = firewall.guarded(kit)
+    if kit.firewall.provider == "none" or (guarded is not None and server.name not in guarded):
+        return []
+    now = kit.world.now()
+    return [Rule(server.name, Transport.TCP, port, each, place.project, PURPOSE, now, by) for each in apps]
+
+
+async def rules_of(registry: Registry, spec: InstanceSpec) -> list[Rule]:
+    """What is on record as open for it."""
+    here = (spec.place.project, spec.server, spec.port)
+    return [each for each in await registry.rules.all() if (each.project, each.server, each.port) == here]
+
+
+async def let_in(kit: Kit, spec: InstanceSpec) -> bool:
+    """Who is to reach it does, also while its project is deleted. False: the firewall knows nobody who is. Safe to repeat."""
+    rules = await kit.store.consult(lambda registry: rules_of(registry, spec))
+    if rules:
+        openings = [each.opening for each in rules]
+        await firewall.bring(kit, openings, await firewall.proof(kit), also=[spec.place.project])
+    return bool(rules)
+
+
+async def shut(kit: Kit, spec: InstanceSpec) -> None:
+    """Nothing is open for it. The rows go with the storage's own. Safe to repeat."""
+    rules = await kit.store.consult(lambda registry: rules_of(registry, spec))
+    if rules and kit.firewall.provider != "none":
+        await firewall.bring(kit, [each.opening for each in rules], firewall.trusted, remove=rules)

@@ -10,7 +10,7 @@ from typing import Any
 
 from codeb.contracts.store import Registry
 from codeb.errors import StepFailed
-from codeb.flows import firewall
+from codeb.flows import firewall, instances
 from codeb.flows.domain_delete import release
 from codeb.flows.names import drop_records, plans_of
 from codeb.flows.storage import DUMP_SECONDS, drop, final_dump
@@ -77,8 +77,13 @@ async def _names(run: Run[PurgeInput]) -> None:
 
 
 async def _storage(run: Run[PurgeInput]) -> dict[str, Any]:
-    """Each is dumped once more, then dropped; what cannot be dumped stays, and the project with it."""
+    """Each is dumped once more, then dropped; what cannot be dumped stays, and the project with it.
+
+    Ports of its own containers are closed since the deletion: one that is to be dumped is opened for that.
+    """
     for each in run.input.storage:
+        if each.backup is None and each.part.instance is not None:
+            await instances.let_in(run.kit, each.part.instance)
         if each.backup is None:
             await final_dump(run, each.part)
         await drop(run.kit, each.part)

@@ -148,6 +148,7 @@ async def drop(kit: Kit, value: StorageInput) -> None:
 async def release(registry: Registry, value: StorageInput) -> None:
     """It is not on record any more, and its port is free."""
     if value.instance is not None:
+        await registry.rules.remove(*await instances.rules_of(registry, value.instance))
         await registry.leases.remove(value.instance.server, [value.instance.port])
     await registry.storages.remove(value.id)
 

@@ -2,7 +2,7 @@
 
 PostgreSQL: role -> database -> RECORD -> files        Redis: user -> RECORD -> files
 
-One in a container of its own begins with that: instance -> role -> database ... and its undo is that container's end.
+One in a container of its own begins with that: open -> instance -> role -> database ...; its undo is that container's end.
 
 The registry's row, the sealed password and the lease of a port are made in the transaction that opens it, and go with one
 that fails.
@@ -30,6 +30,21 @@ async def _database(run: Run[StorageInput]) -> None:
 async def _instance(run: Run[StorageInput]) -> None:
     assert run.input.instance is not None
     await instances.raised(run.kit, run.input.instance, fresh=True)
+
+
+async def _open(run: Run[StorageInput]) -> None:
+    """Before it runs: CodeB itself has to reach it."""
+    spec = run.input.instance
+    assert spec is not None
+    if not await instances.let_in(run.kit, spec) and run.kit.firewall.provider != "none":
+        run.warn(
+            f"No rule of the firewall is about port {spec.port} of {spec.server}: see that app servers reach it, and nobody else."
+        )
+
+
+async def _shut(run: Run[StorageInput]) -> None:
+    assert run.input.instance is not None
+    await instances.shut(run.kit, run.input.instance)
 
 
 async def _gone(run: Run[StorageInput]) -> None:
@@ -71,6 +86,7 @@ _DATABASE = Step("database", "a database that nobody else may enter", do=_databa
 _USER = Step("user", "a user that reaches keys and channels of its own prefix alone", do=_admit, undo=_gone)
 _RECORD = Step("record", "it is the environment's, and its variables say so", record=_record, commits=True)
 _FILES = Step("files", "so do the files of its variables", do=_files)
+_OPEN = Step("open", "app servers reach its port, and nobody else", do=_open, undo=_shut)
 _INSTANCE = Step("instance", "a container of its own runs and answers", do=_instance, undo=_gone)
 
 
@@ -83,5 +99,5 @@ def _creating(name: str, what: str, *steps: Step[StorageInput]) -> Saga[StorageI
 
 DATABASE = _creating("db_create", "database", _ROLE, _DATABASE)
 REDIS = _creating("redis_create", "Redis user", _USER)
-OWN_DATABASE = _creating("db_create_dedicated", "database in a container of its own,", _INSTANCE, _ROLE, _DATABASE)
-OWN_REDIS = _creating("redis_create_dedicated", "Redis in a container of its own, user", _INSTANCE, _USER)
+OWN_DATABASE = _creating("db_create_dedicated", "database in a container of its own,", _OPEN, _INSTANCE, _ROLE, _DATABASE)
+OWN_REDIS = _creating("redis_create_dedicated", "Redis in a container of its own, user", _OPEN, _INSTANCE, _USER)

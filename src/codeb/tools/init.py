@@ -161,7 +161,8 @@ async def _decide(ask: _Ask, registry: Registry) -> _Made:
             pair = await new_pair(registry, ask.call, place, ask.ports)
             made.places.append(NewPlace(place, tuple(row.port for row in pair.rows)))
     reached = {(kind, await _storage(ask, registry, made, place, kind)): None for place in ask.places for kind in ask.where}
-    for kind, where in reached if ask.params.firewall else ():
+    # what has a container of its own comes with its opening
+    for kind, where in reached if ask.params.firewall and not ask.params.dedicated else ():
         rules, why = await to_app_servers(ask.call, registry, ask.params.project_name, where, PURPOSE[kind])
         made.rules += rules
         made.warnings += [why] if why else []

@@ -172,13 +172,7 @@ async def _created(call: Call, params: StorageParams, operation: Operation) -> O
     operation, _ = await call.ended(operation.id)
     result = CreateResult(**(operation.result or {}), operation_id=operation.id)
     said = f"{result.name} is there for {params.project_name} {params.environment}; deployments get {', '.join(result.env)}."
-    nexts = (_deploy(params), *((_opening(params, result),) if result.server and call.kit.firewall.provider != "none" else ()))
-    return Outcome(result, said, nexts, operation.warnings)
-
-
-def _opening(params: fields.OnEnvironment, result: CreateResult) -> NextCall:
-    wanted = {"port": result.port, "server": result.server, "projectName": params.project_name, "purpose": "storage"}
-    return NextCall("firewall_allow", wanted, "let the app servers in, and nobody else")
+    return Outcome(result, said, (_deploy(params),), operation.warnings)
 
 
 def _deploy(params: fields.OnEnvironment) -> NextCall:

@@ -5,9 +5,10 @@ from dataclasses import dataclass, replace
 from codeb.contracts.store import Registry
 from codeb.errors import Conflict, NotFound, StalePlan
 from codeb.flows import envs
-from codeb.flows.instances import new_administrator
+from codeb.flows.instances import letting_in, new_administrator
 from codeb.flows.storage import StorageInput, input_of, new_password, server_of
 from codeb.flows.storage_servers import Spot, free_port, spot_for, taken_there
+from codeb.model import servers
 from codeb.model.names import Place
 from codeb.model.ports import Lease
 from codeb.model.storage import ENV, Kind, Stage, Storage, name_of
@@ -81,6 +82,8 @@ async def begin(call: Call, registry: Registry, place: Place, kind: Kind, seen: 
     )  # fmt: skip
     if spot.server is not None:
         port = await free_port(kit, registry, spot.server, kind, seen.taken, place.project)
+        apps = servers.app_networks(servers.known(await registry.servers.all(), kit.policy.server).values())
+        await registry.rules.put(*letting_in(kit, spot.server, port, place, apps, call.actor.name))
         await registry.leases.add(Lease(spot.server.name, port, place.project, place.environment, kind.value))
         image = kit.policy.postgres_image if kind is Kind.POSTGRES else kit.policy.redis_image
         made = replace(made, port=port, server=spot.server.name, image=image, sealed=new_administrator(kit, known))

@@ -11,6 +11,10 @@ from codeb.model import dockerfile, grammar
 from codeb.model.dockerfile import Dockerfile, port_number, split
 from codeb.model.source_kinds import Kinds, kinds
 
+MOST_FILES = 2000
+MOST_OF_A_FILE = 65_536
+MOST_OF_A_TREE = 600_000
+"""characters of all texts together"""
 TELLING = (
     "Dockerfile", "package.json", "pyproject.toml", "requirements.txt", "Pipfile", "go.mod", "Procfile",
 )  # fmt: skip

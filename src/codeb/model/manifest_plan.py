@@ -6,7 +6,7 @@ call that a person makes who means it.
 
 import re
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from codeb.model.domains import counterpart
@@ -46,6 +46,8 @@ class Change:
     lines: tuple[str, ...]
     tool: str
     params: Mapping[str, Any]
+    waits: bool = False
+    """whether what it acts on is made by a call before it"""
 
 
 @dataclass(frozen=True)
@@ -104,10 +106,11 @@ def _anew(wanted: Manifest) -> Iterator[Change]:
     yield Change(tuple(lines), "workflow_init", params)
     if watch:
         lines = [f"+ {name} = {shown(value)}" for name, value in watch.items()]
-        yield Change(tuple(lines), "project_update", {"projectName": wanted.project, **_wired(watch)})
+        yield Change(tuple(lines), "project_update", {"projectName": wanted.project, **_wired(watch)}, waits=True)
     for place in wanted.places:
-        yield from _part(wanted, place, [part for part in PARTS if part not in whole and place in _of(wanted, part)], new=False)
-    yield from (_setup(wanted, each) for each in wanted.domains or () if each != first)
+        lacks = [part for part in PARTS if part not in whole and place in _of(wanted, part)]
+        yield from (replace(each, waits=True) for each in _part(wanted, place, lacks, new=False))
+    yield from (_setup(wanted, each, waits=True) for each in wanted.domains or () if each != first)
 
 
 def _of(wanted: Manifest, part: str) -> tuple[str, ...]:
@@ -160,21 +163,21 @@ def _part(wanted: Manifest, place: str, lacks: list[str], *, new: bool) -> Itera
 def _domain(wanted: Manifest, name: Name, there: Standing) -> tuple[list[Change], list[Differs]]:
     found, beside = there.hosts.get(name.name), there.hosts.get(counterpart(name.name))
     if found is None:
-        return [_setup(wanted, name)], []
+        return [_setup(wanted, name, waits=name.environment not in there.environments)], []
     if found.redirect_to or found.environment != name.environment:
         leads = f"sends its visitors to {found.redirect_to}" if found.redirect_to else f"leads to {found.environment}"
         return [], [_removal(f"domain {name.name} {leads}, and not to {name.environment}", name.name)]
     redirects = beside is not None and beside.redirect_to == name.name
     if name.redirect and not redirects:
-        return [_setup(wanted, name)], []
+        return [_setup(wanted, name, waits=False)], []
     if name.redirect is False and redirects:
         return [], [_removal(f"domain {counterpart(name.name)} sends its visitors to {name.name}", counterpart(name.name))]
     return [], []
 
 
-def _setup(wanted: Manifest, name: Name) -> Change:
+def _setup(wanted: Manifest, name: Name, *, waits: bool) -> Change:
     params = {"projectName": wanted.project, "environment": name.environment, "domain": name.name, **_redirect(name)}
-    return Change((f"+ domain {_words(name)}",), "domain_setup", params)
+    return Change((f"+ domain {_words(name)}",), "domain_setup", params, waits)
 
 
 def _words(name: Name) -> str:

@@ -7,9 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codeb.config import Settings
-from codeb.model.manifest import SERVERS, TYPES, Manifest, Name, NotAManifest, read, write
+from codeb.model.manifest import SERVERS, SETTINGS, TYPES, Manifest, Name, NotAManifest, read, write
+from codeb.model.manifest_plan import PARTS, WATCH, wire
 from codeb.tools import fields
-from codeb.tools.projects import UpdateParams
+from codeb.tools.init import InitParams
+from codeb.tools.project_updates import UpdateParams
 
 WHOLE = """
 project = "My_Shop"
@@ -121,9 +123,17 @@ def test_a_servers_settings_are_told_from_a_trees_file() -> None:
 
 def test_the_bounds_are_those_of_the_tools() -> None:
     assert get_args(fields.ProjectType) == TYPES
-    schema = UpdateParams.model_json_schema(by_alias=True)["properties"]["watchSeconds"]["anyOf"][0]
-    assert (schema["minimum"], schema["maximum"]) == (0, 86400)
-    assert read(f'project = "a"\nwatch_seconds = {schema["maximum"]}').watch_seconds == 86400
+    update, init = (each.model_json_schema(by_alias=True)["properties"] for each in (UpdateParams, InitParams))
+    for name in ("container_port", "memory_mb", "cpus", "watch_seconds"):
+        said = update[wire(name)]["anyOf"][0]
+        assert wire(name) not in init or {key: init[wire(name)][key] for key in ("minimum", "maximum")} == {
+            key: said[key] for key in ("minimum", "maximum")
+        }, name
+        for value, good in ((said["minimum"], True), (said["maximum"], True), (said["maximum"] + 1, False), (-1, False)):
+            text = f'project = "a"\n{name} = {value}'
+            assert getattr(read(text), name) == value if good else faults(text), (name, value)
+    assert set(UpdateParams.model_fields) >= set(SETTINGS)
+    assert set(InitParams.model_fields) >= {*SETTINGS, *PARTS} - set(WATCH)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from codeb.entry.cli.settings import BadSetting
 from codeb.entry.version import VERSION
 
 DAILY = (
-    machine.up, machine.down, codeb_toml.plan, codeb_toml.apply, doors.deploy, doors.promote, doors.rollback,
+    machine.up, machine.down, codeb_toml.init, codeb_toml.plan, codeb_toml.apply, doors.deploy, doors.promote, doors.rollback,
     looks.status, looks.logs, looks.ops, looks.ports, looks.health, doors.cancel, waiting.approvals,
 )  # fmt: skip
 OTHER = (audit.audit, generated.raw, doctor.doctor, machine.configuration, machine.completion)

@@ -1,5 +1,6 @@
 """`codeb.toml` of a source tree: a strict grammar, all faults at once, no secrets, and what is written reads back (S4, S11)."""
 
+from pathlib import Path
 from typing import Any, get_args
 
 import pytest
@@ -181,3 +182,9 @@ def test_any_text_is_read_or_refused(text: str) -> None:
         read(text)
     except NotAManifest as fault:
         assert fault.faults
+
+
+def test_the_file_in_the_readme_is_one() -> None:
+    text = (Path(__file__).resolve().parents[3] / "README.md").read_text(encoding="utf-8")
+    shown = read(text.partition("```toml\n")[2].partition("```")[0])
+    assert all(getattr(shown, name) is not None for name in Manifest.__dataclass_fields__)

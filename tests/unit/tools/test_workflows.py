@@ -40,7 +40,7 @@ async def test_without_a_name_or_the_right_nothing_is_next() -> None:
 
 
 async def test_what_is_in_the_files_is_not_on_record() -> None:
-    """S11: a Dockerfile may hold a secret, and a call of a reader leaves a row too (P14)."""
+    """S11: a Dockerfile may hold a secret."""
     async with begin("active") as rig:
         process = rig.boot()
         await process.ok("workflow_scan", files={"Dockerfile": "FROM a\nENV TOKEN=canary-7f3\n"})

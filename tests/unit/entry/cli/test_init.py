@@ -1,4 +1,4 @@
-"""`we init`: what is seen, what is written and never written over, what is called (P8)."""
+"""`we init`: what is seen, what is written and never written over, what is called."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-"""`we plan` and `we apply`: what is asked, what is shown, what is called, and what is not when something moved (P4, P8)."""
+"""`we plan` and `we apply`: what is asked, what is shown, what is called, and what is not when something moved."""
 
 import json
 import sys

@@ -29,6 +29,7 @@ EXAMPLES = {
     "server": "storage-1", "roles": ["storage"],
     "addresses": ["192.0.2.7"],
     "repository": "shop",
+    "files": {"Dockerfile": "FROM scratch\nEXPOSE 8080\n", "README.md": None},
 }  # fmt: skip
 
 ENVELOPE = (

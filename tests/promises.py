@@ -118,10 +118,11 @@ SHOWN: dict[str, tuple[str, ...]] = {
         "unit/drivers/test_files_and_shell.py",
         "contracts/test_firewall_nftables.py",
     ),
-    "S2": ("entry/test_bad_input.py",),
+    "S2": ("entry/test_bad_input.py", "unit/model/test_source.py"),
     "S3": ("entry/test_bad_input.py", "entry/test_hostile.py"),
     "S4": (
         "unit/model/test_grammar.py",
+        "unit/model/test_manifest.py",
         "unit/gate/test_door.py",
         "entry/test_bad_input.py",
         "unit/tools/test_servers.py",
@@ -146,6 +147,8 @@ SHOWN: dict[str, tuple[str, ...]] = {
     ),
     "S11": (
         "unit/tools/test_envs.py",
+        "unit/tools/test_workflows.py",
+        "unit/model/test_manifest.py",
         "contracts/test_store_envs.py",
         "unit/entry/cli/test_tree.py",
         "unit/model/test_plans_and_secret.py",
@@ -185,7 +188,7 @@ SHOWN: dict[str, tuple[str, ...]] = {
     "S17": ("e2e/test_doctor.py",),
     "S19": ("contracts/test_runtime_docker.py", "unit/drivers/test_instance_form.py", "contracts/test_instances_docker.py"),
     "S20": ("contracts/test_runtime_docker.py", "unit/drivers/test_instance_form.py", "contracts/test_instances_docker.py"),
-    "S21": ("contracts/test_env_files.py",),
+    "S21": ("contracts/test_env_files.py", "unit/entry/cli/test_workflow.py"),
     "S24": ("entry/test_threshold.py",),
     "S25": (
         "flows/test_undelete.py",
@@ -212,7 +215,7 @@ SHOWN: dict[str, tuple[str, ...]] = {
         "contracts/test_store_storages.py",
         "contracts/test_store_machines.py",
     ),
-    "S33": ("unit/model/test_grammar.py", "entry/test_connections.py"),
+    "S33": ("unit/model/test_grammar.py", "unit/model/test_source.py", "entry/test_connections.py"),
 }
 
 PARTLY: dict[str, str] = {

@@ -31,6 +31,7 @@ ROLES = {
         "db_list",
         "registry_list",
         "registry_tags",
+        "workflow_scan",
     },
     "member": {
         "workflow_init",
@@ -152,6 +153,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "firewall_allow": {"projectName": "shop", "port": 4100, "cidr": "192.0.2.0/24"},
     "firewall_deny": {"projectName": "shop", "port": 4100},
     "registry_tags": {"repository": "shop"},
+    "workflow_scan": {"files": {"go.mod": "module example.com/blog\n", "README.md": None}},
     "registry_delete": {"repository": "shop", "tag": "old"},
     "registry_gc": {"keep": 1, "dryRun": False},
     "approval_get": {"approvalId": "ap_" + "0" * 26},

@@ -273,6 +273,8 @@ def load() -> Settings:
     said = _from_file(home)
     unknown = sorted(set(said) - set(Settings.model_fields))
     faults = [f"{home / 'codeb.toml'} has settings CodeB does not know: {', '.join(unknown)}"] if unknown else []
+    if "project" in unknown:
+        faults[0] += " (a source tree has a codeb.toml of its own, and this is the server's)"
     try:
         settings = Settings(**{**said, "home": home})
     except ValidationError as fault:

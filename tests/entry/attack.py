@@ -164,6 +164,8 @@ class Attack:
         }  # fmt: skip
         if tool.startswith("env_"):
             known |= {"version": "1", "values": {"LOG_LEVEL": "info"}}
+        if tool == "workflow_scan":
+            known |= {"files": {"Dockerfile": "FROM scratch\n"}}
         if tool == "port_import":
             known |= {"content": OLD_FILE}
         if tool == "server_add":

@@ -181,6 +181,15 @@ NOT_VARIABLES: tuple[Any, ...] = (
 )  # fmt: skip
 
 
+NOT_FILES: tuple[Any, ...] = (
+    "Dockerfile", "", 1, True, [], ["Dockerfile"], {}, {"Dockerfile": 1}, {"Dockerfile": True}, {"Dockerfile": ["x"]},
+    {"Dockerfile": {}}, {"": None}, {"/etc/passwd": None}, {"../x": None}, {"a/../b": None}, {"a//b": None}, {"a/": None},
+    {"./a": None}, {"-v": None}, {"~root": None}, {"a b": None}, {"a\n": None}, {"a\0": None}, {"é": None}, {"a" * 512: None},
+    {"a" * 256: None}, {"Dockerfile": "\ud800"}, {"Dockerfile": "x" * 65_537},
+    {f"f{number}": "x" * 60_001 for number in range(10)}, {f"f{number}": None for number in range(2001)},
+)  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Field:
     """One field of one tool."""
@@ -214,7 +223,7 @@ class Field:
                 yield from STRINGS
                 yield from ONLY["fromVersion"] + ONLY["toVersion"]
             case "object":
-                yield from NOT_VARIABLES
+                yield from NOT_FILES if self.name == "files" else NOT_VARIABLES
             case "integer":
                 yield from self._but_null(NOT_INTEGERS)
             case "number":

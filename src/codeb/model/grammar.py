@@ -26,6 +26,7 @@ EVENT_ID = re.compile(r"ev_[0-9a-z]{8,40}")
 KEY_ID = re.compile(r"key_[0-9a-z]{1,40}")
 CALLER_ID = re.compile(r"(?:key|development)_[0-9a-z]{1,40}|timer|watch")
 MEMBER_NAME = re.compile(r"[a-z0-9][a-z0-9._@+-]{0,63}")
+TREE_PATH = re.compile(r"[A-Za-z0-9._@+/~-]{1,511}")
 NETWORK = re.compile(r"[0-9a-f:.]{2,45}/[0-9]{1,3}")
 PURPOSE = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
 DOCKER_HOST = re.compile(r"unix://(/[A-Za-z0-9._/-]{1,200})|tcp://(\[[0-9a-f:]{2,45}\]|[0-9.]{7,15}):([1-9][0-9]{0,4})")
@@ -167,6 +168,18 @@ def domain(text: str, base: str) -> str:
         return text
     if top in ("local", "internal", "arpa") or not (re.fullmatch(r"[a-z]{2,}", top) or top.startswith("xn--")):
         raise fault
+    return text
+
+
+def tree_path(text: str) -> str:
+    """A file below some folder: relative, canonical."""
+    parts = text.split("/")
+    plain = TREE_PATH.fullmatch(text) and not any(part in ("", ".", "..") or len(part) > 255 for part in parts)
+    if not plain or text[0] in "-~":
+        raise ValueError(
+            "a path is relative and canonical: letters, digits, '.', '_', '@', '+', '~', '-' in parts between '/', "
+            "not starting with '-' or '~'"
+        )
     return text
 
 

@@ -39,6 +39,7 @@ from codeb.tools import (
     tokens,
     unreplayed,
     whoami,
+    workflows,
 )
 from codeb.tools.tool import Tool
 
@@ -70,6 +71,7 @@ ACTS: tuple[Tool[Any], ...] = (
     *firewall_sync.TOOLS,
     *reconcile.TOOLS,
     *scan.TOOLS,
+    *workflows.TOOLS,
     *unreplayed.TOOLS,
     *keys.TOOLS,
     *audit.TOOLS,

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator
 from pydantic.alias_generators import to_camel
 
-from codeb.model import envs, grammar
+from codeb.model import envs, grammar, source
 
 
 class Wire(BaseModel):
@@ -34,6 +34,12 @@ class Result(Wire):
 
 
 MOST_CONTENT = 10 * 2**20
+
+
+def _little(files: dict[str, str | None]) -> dict[str, str | None]:
+    if sum(len(text or "") for text in files.values()) > source.MOST_OF_A_TREE:
+        raise ValueError(f"the texts are at most {source.MOST_OF_A_TREE} characters together")
+    return files
 
 
 def _variables(values: dict[str, str]) -> dict[str, str]:
@@ -200,6 +206,16 @@ EnvWhich = Annotated[
     PlainValidator(_which, json_schema_input_type=str | Annotated[int, Field(ge=1, le=999_999_999)]),
     Field(description="a version: its number, a moment (the version in force then), or master (the first one)", examples=["3"]),
 ]
+TreeFiles = Annotated[
+    dict[Annotated[str, AfterValidator(grammar.tree_path)], Annotated[str, Field(max_length=source.MOST_OF_A_FILE)] | None],
+    AfterValidator(_little),
+    Field(
+        description="every file of a source tree by its path; its text where that tells something, else null",
+        min_length=1, max_length=source.MOST_FILES, json_schema_extra=SECRET,
+        examples=[{"Dockerfile": "FROM scratch\nEXPOSE 8080\n", "README.md": None}],
+    ),
+]  # fmt: skip
+"""no secret by itself, but a file may hold one: the gate keeps it out of the audit log"""
 DomainName = Annotated[
     str,
     AfterValidator(lambda text: grammar.domain(text, "localhost")),

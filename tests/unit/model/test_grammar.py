@@ -175,3 +175,16 @@ def test_long_input_is_answered_at_once(name: str, part: str) -> None:
 )
 def test_parts_of_an_image(image: str, tag: str | None, host: str | None) -> None:
     assert (grammar.image_tag(image), grammar.image_host(image)) == (tag, host)
+
+
+@pytest.mark.parametrize("text", ["Dockerfile", "a/b.c", ".github/workflows/x.yml", "a" * 255, "a@1/+~_-b", "a/-b"])
+def test_paths_in_a_tree(text: str) -> None:
+    assert grammar.tree_path(text) == text
+
+
+@pytest.mark.parametrize(
+    "text", ["", "/", "/a", "a/", "a//b", ".", "..", "a/../b", "./a", "-a", "~a", "a b", "a\n", "é", "a" * 256, "a/" * 255 + "ab"]
+)
+def test_what_is_no_path_in_a_tree(text: str) -> None:
+    with pytest.raises(ValueError, match="relative and canonical"):
+        grammar.tree_path(text)

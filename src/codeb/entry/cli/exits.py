@@ -11,6 +11,7 @@ NOT_FOUND = 4
 UNREACHABLE = 5
 BUSY = 6
 FAULT = 7
+DIFFERS = 8
 INTERRUPTED = 130
 
 WORDS = (
@@ -22,6 +23,7 @@ WORDS = (
     (UNREACHABLE, "the server does not answer"),
     (BUSY, "another operation runs on this project and environment"),
     (FAULT, "the server, Docker, the proxy or the store has a fault"),
+    (DIFFERS, "`we plan` and `we apply`: something is not as codeb.toml says"),
     (INTERRUPTED, "Ctrl-C; what was begun on the server goes on"),
 )
 

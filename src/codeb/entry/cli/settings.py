@@ -8,6 +8,7 @@ from typing import Any
 from codeb.model.secret import Secret
 
 REPOSITORY_KEYS = ("project", "environment")
+"""of the file, what every command takes from it"""
 EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104  what a server listens on, not us
 
 
@@ -153,21 +154,23 @@ def repository(start: Path | None = None) -> Repository:
 
     Outside a repository only this folder counts; the server's own `codeb.toml` in its home is another file.
     """
+    from codeb.model import manifest
+
     here = start or Path.cwd()
-    path = _nearest(here)
+    path = nearest(here)
     if path is None:
         return Repository()
     said = _toml(path)
     for name in REPOSITORY_KEYS:
         if not isinstance(said.get(name, ""), str):
             raise BadSetting(f"{path}: {name} has to be a text.")
-    unknown = sorted(set(said) - set(REPOSITORY_KEYS))
-    known = "known are " + " and ".join(REPOSITORY_KEYS)
-    warnings = (f"{path}: unknown {', '.join(unknown)}; {known}.",) if unknown else ()
+    unknown = sorted(set(said) - set(manifest.KEYS))
+    warnings = (f"{path}: unknown {', '.join(unknown)}; known are {', '.join(manifest.KEYS)}.",) if unknown else ()
     return Repository(path, said.get("project") or None, said.get("environment") or None, warnings)
 
 
-def _nearest(here: Path) -> Path | None:
+def nearest(here: Path) -> Path | None:
+    """The `codeb.toml` of the repository that `here` is in."""
     found = None
     for folder in (here, *here.parents):
         file = folder / "codeb.toml"

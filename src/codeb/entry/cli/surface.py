@@ -12,10 +12,11 @@ from typing import Any
 FRONT = {
     "deploy": "deploy", "promote": "promote", "rollback": "rollback", "logs": "logs", "health_check": "health",
     "audit_list": "audit", "audit_verify": "audit verify", "env_set": "env set", "env_sync": "env sync", "env_scan": "env scan",
+    "workflow_scan": "workflow scan",
 }  # fmt: skip
 """tools that a hand-made command stands for, with every param of the tool as an option"""
 
-INSTEAD = {"env_set": ["LOG_LEVEL"], "env_sync": ["-f", ".env"], "env_scan": ["-f", ".env"]}
+INSTEAD = {"env_set": ["LOG_LEVEL"], "env_sync": ["-f", ".env"], "env_scan": ["-f", ".env"], "workflow_scan": ["."]}
 """what a command says in place of a secret param, of which no option is made (S11)"""
 
 COMMAND = {"keys_rotate": "rotate-master"}

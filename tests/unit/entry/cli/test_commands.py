@@ -62,7 +62,13 @@ def test_spoken_comes_back_as_the_same_params(
     extra = ["--yes"] if tool.risk == "destroys" else []
     said = we(*shlex.split(tool.spoken(params))[1:], "--json", *extra)
     assert said.code == 0, said.err
-    instead = {"env_set": {"values": {"LOG_LEVEL": "info"}}, "env_sync": {"envContent": "A=1"}, "env_scan": {"envContent": "A=1"}}
+    files = {".env": None}
+    instead = {
+        "workflow_scan": {"files": files},
+        "env_set": {"values": {"LOG_LEVEL": "info"}},
+        "env_sync": {"envContent": "A=1"},
+        "env_scan": {"envContent": "A=1"},
+    }
     assert fake.asked(tool.name) == [params | instead.get(tool.name, {})]
 
 

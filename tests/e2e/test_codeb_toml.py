@@ -74,7 +74,9 @@ def desk(postgres: Server, redis: RedisServer, tmp_path: Path) -> Iterator[Desk]
 def test_a_tree_is_set_up_compared_and_made_so(desk: Desk, postgres: Server) -> None:
     name = desk.stage.project
     seen = desk.ends(exits.OK, "workflow", "scan")
-    assert "we workflow init -p x --type nodejs --container-port 3001 --health-path /healthz" in seen
+    assert all(line in seen for line in ("port         3001 (Dockerfile line 2: EXPOSE 3001)", "next: we init  (set it up)")), (
+        seen
+    )
 
     desk.ends(exits.OK, "init", name, "--database", "--domain", f"{name}.localhost")
     project = desk.project()

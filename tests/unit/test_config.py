@@ -90,3 +90,14 @@ def test_the_password_of_the_image_registry_is_shown_nowhere(monkeypatch: pytest
     with pytest.raises(InvalidParams) as refused:
         config.load()
     assert "canary" not in refused.value.message
+
+
+def test_the_file_of_a_source_tree_is_told_from_the_servers(home: Path) -> None:
+    home.mkdir(exist_ok=True)
+    (home / "codeb.toml").write_text('project = "shop"\nmemory_mb = 512\n')
+    with pytest.raises(InvalidParams, match=r"memory_mb, project \(a source tree has a codeb.toml of its own"):
+        config.load()
+    (home / "codeb.toml").write_text("prot = 9101\n")
+    with pytest.raises(InvalidParams, match="does not know: prot") as caught:
+        config.load()
+    assert "source tree" not in str(caught.value)

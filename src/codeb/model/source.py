@@ -97,8 +97,12 @@ def portrait(texts: Mapping[str, str | None]) -> Portrait:
     unread += [Unread(*each) for each in kind.unread]
     # where its kind usually listens is no second opinion
     said = [each for each in ports if each.where not in {where for _, where in kind.ports}]
-    beside = [f"{each.where} says port {each.value}" for each in said[1:] if each.value != said[0].value]
-    beside += [f"{each.where} would make it {each.value}" for each in types[1:] if each.value != "docker"]
+    beside = [
+        f"{each.where} says port {each.value}; {said[0].value} is taken" for each in said[1:] if each.value != said[0].value
+    ]
+    beside += [
+        f"{each.where} would make it {each.value}; {types[0].value} is taken" for each in types[1:] if each.value != "docker"
+    ]
     workflow = _workflow(texts)
     return Portrait(
         name=_name(kind), type=types[0] if types else None, container_port=ports[0] if ports else None,

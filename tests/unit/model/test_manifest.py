@@ -139,7 +139,15 @@ def test_the_bounds_are_those_of_the_tools() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["project = " + "[" * 20_000, "[" * 20_000, "a" * 70_000, ".".join("a" * 20_000) + "=1", "\0", "\ud800", 'project = "\\'],
+    [
+        "project = " + "[" * 20_000,
+        "[" * 20_000,
+        'project = "a"\n' + "#" * 70_000,
+        ".".join("a" * 20_000) + "=1",
+        "\0",
+        "\ud800",
+        'project = "\\',
+    ],
 )
 def test_hostile_text_is_refused(text: str) -> None:
     assert faults(text)

@@ -95,7 +95,7 @@ def test_two_that_say_different_ports_are_told() -> None:
     found = of({"Dockerfile": "FROM a\nEXPOSE 8080\nCMD x --port 8081", "Procfile": "web: y --port 8080\n"})
     assert found.container_port is not None
     assert found.container_port.value == 8080
-    assert found.beside == ("Dockerfile line 3: CMD says port 8081",)
+    assert found.beside == ("Dockerfile line 3: CMD says port 8081; 8080 is taken",)
 
 
 @pytest.mark.parametrize(

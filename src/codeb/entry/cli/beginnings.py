@@ -13,11 +13,11 @@ import click
 from codeb.entry.cli import calls, exits, manifests, show, sources
 from codeb.entry.cli.session import Ended, Session
 from codeb.entry.cli.surface import ToolView
-from codeb.entry.cli.workflow import folder
+from codeb.entry.cli.workflow import folder, seen
 from codeb.model import grammar
 from codeb.model.manifest import FILE, USUAL, Manifest, Name, NotAManifest, read, write
 from codeb.model.manifest_plan import PARTS, compare, wire
-from codeb.model.source import Fact, Portrait, portrait
+from codeb.model.source import Portrait, portrait
 
 KEPT = ("type", "container_port", "health_path", "memory_mb", "cpus")
 """settings that an option says and the file keeps"""
@@ -181,19 +181,14 @@ def _notes(tree: _Tree, wanted: Manifest) -> dict[str, str]:
 
 def _tell(tree: _Tree) -> None:
     """What was seen, to whoever watches."""
-    seen = tree.seen
-
-    def word(fact: Fact | None, none: str) -> str:
-        return f"{fact.value} ({show.harmless(fact.where)})" if fact else none
-
-    show.err(f"type         {word(seen.type, 'not known')}")
-    show.err(f"port         {word(seen.container_port, 'not known')}")
-    show.err(f"health path  {word(seen.health_path, '/ (no other was found)')}")
-    for text in seen.beside:
+    found = {"type": tree.seen.type, "containerPort": tree.seen.container_port, "healthPath": tree.seen.health_path}
+    for line in seen({name: (fact.value, fact.where) for name, fact in found.items() if fact}):
+        show.err(line)
+    for text in tree.seen.beside:
         show.warn(text)
-    for unread in seen.unread:
+    for unread in tree.seen.unread:
         show.warn(f"{unread.where}: {unread.why}")
-    for gap in seen.gaps:
+    for gap in tree.seen.gaps:
         show.err(f"  missing: {gap.name}: {gap.text}. {gap.fix}")
 
 

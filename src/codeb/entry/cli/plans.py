@@ -10,8 +10,8 @@ from typing import Any
 import click
 
 from codeb.entry.cli import calls, exits, manifests, show
-from codeb.entry.cli.session import Ended, Session
-from codeb.entry.cli.surface import by_name, suggestion
+from codeb.entry.cli.session import Ended, Session, fresh_key
+from codeb.entry.cli.surface import ToolView, by_name, suggestion
 from codeb.model.manifest import FILE, Manifest
 from codeb.model.manifest_plan import Change, Plan
 
@@ -125,7 +125,21 @@ def _made(session: Session, change: Change, shown_draft: _Draft | None, *, first
     if shown_draft is not None and not set(draft.changes) <= set(shown_draft.changes):
         show.err(click.style("✗ It would do something else by now than what was shown; it was not done.", fg="red"))
         return exits.FAILED
-    return calls.execute(session, by_name()[change.tool], {**change.params, "planId": draft.id})
+    return _called(session, by_name()[change.tool], {**change.params, "planId": draft.id})
+
+
+def _called(session: Session, tool: ToolView, params: dict[str, Any]) -> int:
+    """Its sentence, and what is left to somebody else; an operation is followed to its end."""
+    answer = calls.asked(session, tool, params | ({"wait": False} if tool.long else {}), fresh_key())
+    if not answer.ok:
+        return session.failed(answer)
+    body = answer.body
+    if "steps" in body and body.get("operationId"):
+        return calls.attend(session, str(body["operationId"]))
+    show.out(str(body.get("summary", "")))
+    show.facts({"setAtRegistrar": body.get("setAtRegistrar") or (body.get("domain") or {}).get("setAtRegistrar") or []})
+    show.after({"warnings": body.get("warnings", [])})
+    return exits.OK
 
 
 def _stopped(found: Plan, number: int, code: int) -> int:

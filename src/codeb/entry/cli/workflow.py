@@ -1,11 +1,13 @@
 """`we workflow scan`: the folder is read here, the server tells what it is."""
 
+import shlex
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
-from codeb.entry.cli import calls, show
+from codeb.entry.cli import exits, show
 from codeb.entry.cli.options import Later, options, params_of
 from codeb.entry.cli.session import Session
 from codeb.entry.cli.surface import by_name
@@ -38,13 +40,42 @@ def _scan() -> click.Command:
         params = params_of(session, tool, given | {"files": found.files}, positional=False)
         if session.repository.project:
             params.setdefault("projectName", session.repository.project)
-        return calls.execute(session, tool, params, as_json=given["as_json"])
+        answer = session.ask(tool.name, params)
+        if given["as_json"]:
+            return session.raw(answer)
+        if not answer.ok:
+            return session.failed(answer)
+        return _shown(session.tree, answer.body)
 
     def make() -> list[click.Parameter]:
         return [click.Argument(["tree"], default=".", metavar="[FOLDER]"), *options(tool, positional=False)]
 
     about = f"{tool.about}\n\nThe folder is read here, within bounds: names of files, and the few texts that tell what it is."
     return Later(tool.verb, make=make, callback=call, help=about, short_help=tool.title)
+
+
+def _shown(tree: Path, body: dict[str, Any]) -> int:
+    show.out(str(body["summary"]))
+    for line in seen({each["name"]: (each["value"], each["where"]) for each in body["facts"]}):
+        show.out(line)
+    for each in body["missing"]:
+        show.out(f"  missing: {each['name']}: {each['text']}. {each['fix']}")
+    for each in body["unread"]:
+        show.warn(f"{each['where']}: {each['why']}")
+    show.after({"warnings": body["warnings"]})
+    if body["next"]:
+        show.err(
+            f"  next: {shlex.join(['we', 'init', *([] if tree == Path.cwd() else [str(tree)])])}  ({body['next'][0]['why']})"
+        )
+    return exits.OK
+
+
+def seen(facts: Mapping[str, tuple[Any, str]]) -> Iterator[str]:
+    """A line for each fact that counts, with where it stands; what was not found is said too."""
+    for name, word in (("type", "type"), ("containerPort", "port"), ("healthPath", "health path")):
+        none = "/ (no other was found)" if name == "healthPath" else "not known"
+        value, where = facts.get(name, (none, ""))
+        yield show.harmless(f"{word:<11}  {value}" + (f" ({where})" if where else ""))
 
 
 scan = _scan()

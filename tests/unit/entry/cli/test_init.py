@@ -184,3 +184,17 @@ def test_what_init_does_not_set_up_is_left_to_apply(fake: Fake, we: We, tree: Pa
     said = we("init")
     assert (said.code, "`we plan`" in said.err) == (exits.OK, True)
     assert "watchSeconds" not in called(fake)[0]
+
+
+def test_a_file_that_appears_meanwhile_is_left(fake: Fake, we: We, tree: Path) -> None:
+    answer = fake.next
+    fake.says("workflow_init", DRY)
+
+    def meanwhile(tool: str) -> tuple[int, dict[str, Any]]:
+        (tree / "codeb.toml").write_text("somebody else's")
+        return answer(tool)
+
+    fake.next = meanwhile  # type: ignore[method-assign]
+    assert we("init").code == exits.USAGE
+    assert (tree / "codeb.toml").read_text() == "somebody else's"
+    assert called(fake) == []

@@ -10,7 +10,13 @@ from codeb.entry.cli import sources
 from codeb.model import source
 from tests.unit.entry.cli.conftest import Fake, We
 
-OK = {"success": True, "summary": "It is go.", "next": [], "warnings": []}
+OK = {
+    "success": True, "summary": "It is go; look at: workflow.", "warnings": ["two ports"], "type": "go",
+    "facts": [{"name": "type", "value": "go", "where": "go.mod"}],
+    "missing": [{"name": "workflow", "text": "there is none", "fix": "Do without."}],
+    "unread": [{"where": "Dockerfile line 3", "why": "EXPOSE $X"}],
+    "next": [{"tool": "workflow_init", "params": {"projectName": "a"}, "why": "set it up"}],
+}  # fmt: skip
 
 
 def test_the_folder_is_read_here_and_handed_in(fake: Fake, we: We, here: Path, tmp_path: Path) -> None:
@@ -18,7 +24,12 @@ def test_the_folder_is_read_here_and_handed_in(fake: Fake, we: We, here: Path, t
     (here / "go.mod").write_text("module a\n")
     (here / "codeb.toml").write_text('project = "shop"\n')
     said = we("workflow", "scan", str(here))
-    assert (said.code, said.err) == (0, "")
+    assert said.code == 0
+    assert said.out.splitlines() == [
+        "It is go; look at: workflow.", "type         go (go.mod)", "port         not known",
+        "health path  / (no other was found)", "  missing: workflow: there is none. Do without.",
+    ]  # fmt: skip
+    assert said.err.splitlines() == ["! Dockerfile line 3: EXPOSE $X", "! two ports", "  next: we init  (set it up)"]
     files = {"go.mod": "module a\n", "codeb.toml": None}
     assert fake.asked("workflow_scan") == [{"files": files, "projectName": "shop"}]
     assert we("workflow", "scan", "-p", "other", "--json").code == 0

@@ -70,7 +70,7 @@ WRITES = (
     ),
 )
 
-call = guards_of("tools/call.py", ONCE, "unit/gate/test_door.py", RIGHTS)
+call = guards_of("tools/call.py", ONCE, "unit/gate/test_door.py", "unit/gate/test_together.py", RIGHTS)
 CALL = (
     call(
         "            await self.kit.store.transact(self._use_approval)\n            self.approval = None\n\n    async def end",

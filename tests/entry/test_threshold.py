@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx2
 import pytest
+from starlette.responses import Response
 
 from codeb.entry.http import Http, Rules, threshold, wire
 from codeb.entry.http.wire import HEADERS
@@ -98,6 +99,60 @@ async def test_two_hosts_are_none() -> None:
     async with served() as (client, _):
         request = client.build_request("GET", "/api", headers=[("Host", "127.0.0.1"), ("Host", "evil.test"), *KEY.items()])
         assert (await client.send(request)).json()["code"] == "host_not_allowed"
+
+
+async def entered(stands: threshold.Threshold, server: str, *hosts: str) -> bool:
+    """Whether a request that says these hosts and came to this address goes on to the application."""
+    inside = len(PASSED)
+    headers = [(b"host", host.encode()) for host in hosts]
+    asked = {"type": "http", "method": "GET", "path": "/api", "query_string": b"", "headers": headers, "server": (server, 9101)}
+
+    async def send(message: Any) -> None:
+        """Nobody listens."""
+
+    await stands(asked, None, send)  # type: ignore[arg-type]
+    return len(PASSED) > inside
+
+
+PASSED: list[Any] = []
+
+
+@pytest.fixture
+def stands() -> threshold.Threshold:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        PASSED.append(scope)
+
+    return threshold.Threshold(app, Rules(), lambda request, fault: Response(status_code=fault.status))
+
+
+async def test_no_host_is_none(stands: threshold.Threshold) -> None:
+    """S24: HTTP/1.0 has no need to say one."""
+    assert await entered(stands, "192.0.2.1", "127.0.0.1")
+    assert not await entered(stands, "192.0.2.1")
+
+
+async def test_a_name_is_remembered_for_the_address_it_was_said_to_and_not_without_end(stands: threshold.Threshold) -> None:
+    assert await entered(stands, "192.0.2.1", "192.0.2.1")
+    assert not await entered(stands, "192.0.2.2", "192.0.2.1")
+    for number in range(3 * threshold.MOST_REMEMBERED):
+        assert await entered(stands, "192.0.2.1", f"localhost:{number}")
+    assert len(stands._known) <= threshold.MOST_REMEMBERED
+
+
+@pytest.mark.parametrize("query", [
+    "token=x", "a=1&token=x", "a=1;token=x", "TOKEN=x", "Api-Key=x", "api_key=", "access%5Ftoken=x", "to%256ben=x&%254bey=",
+])  # fmt: skip
+def test_a_parameter_that_is_there_for_a_key_is_refused_whatever_it_holds(query: str) -> None:
+    """S12"""
+    assert threshold.holds_key("/api", query.encode())
+
+
+def test_a_key_in_a_path_is_seen_however_often_it_was_encoded() -> None:
+    """S12: what comes here was decoded once."""
+    key = OWNER.reveal()
+    coded = "".join(f"%{ord(each):02X}" for each in key)
+    assert threshold.holds_key(f"/api/{key}", b"") and threshold.holds_key(f"/api/{coded}", b"")
+    assert not threshold.holds_key("/api/slot%2Flist", b"")
 
 
 # --- Origin ------------------------------------------------------------------------------------------------------

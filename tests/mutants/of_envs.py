@@ -33,7 +33,12 @@ READS = (
     reads("env.values[name] if params.reveal else MASK", "MASK"),
     reads("risky=lambda params: params.reveal", "risky=lambda params: False"),
     reads("if missing := sorted(set(keys) - env.values.keys()):", "if missing := list[str]():"),
-    reads('"version": number, "keys": names,', '"version": None, "keys": [],'),
+    reads('"version": number, "keys": names,', '"version": number, "keys": [],'),
+    reads(
+        '"version": number, "keys": names,',
+        '"version": None, "keys": names,',
+        same="the plan is bound to the version beside what it shows of it",
+    ),
     reads("if len(said) != 1:", "if not said:"),
     reads("if len(said) != 1:", "if len(said) > 1:"),
     reads("    if found.faults:\n", "    if False:\n"),
@@ -45,7 +50,11 @@ WRITES = (
     writes("name = call.project(params.project_name).name", "name = params.project_name"),
     writes("        await call.ready(registry, name)\n", "", ENVS, "flows/test_envs.py", "flows/test_deletions_meanwhile.py"),
     writes("        _draft(call.tool, place, now, wanted).still_fits(params)\n", ""),
-    writes('{"version": now.number})\n\n\nasync def _write', "{})\n\n\nasync def _write"),
+    writes(
+        '{"version": now.number})\n\n\nasync def _write',
+        "{})\n\n\nasync def _write",
+        same="what it shows names the version it starts from",
+    ),
     writes("    if params.dry_run:\n        drafted", "    if False:\n        drafted"),
     writes("if not params.values and not params.unset:", "if False:"),
     writes("params.unset or (), force=params.force", "params.unset or (), force=True"),
@@ -61,7 +70,7 @@ WRITES = (
     ),
 )
 
-call = guards_of("tools/call.py", ONCE, "unit/gate/test_door.py", RIGHTS)
+call = guards_of("tools/call.py", ONCE, "unit/gate/test_door.py", "unit/gate/test_together.py", RIGHTS)
 CALL = (
     call(
         "            await self.kit.store.transact(self._use_approval)\n            self.approval = None\n\n    async def end",

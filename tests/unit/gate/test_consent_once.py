@@ -1,6 +1,7 @@
 """A yes is used once, whoever asks, decides and applies at the same time, repeats, or loses the answer (S25, P8, P9)."""
 
 import asyncio
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from codeb.contracts.store import Standing
 from codeb.gate import Answer
 from codeb.model.access import Approval
+from codeb.tools.call import Call
 from tests.kit import START, add_key, begin
 from tests.unit.gate.test_consent import RISKY, WHERE, approved, bound, needed, set_key, state_of
 
@@ -92,8 +94,6 @@ async def test_a_refusal_burns_no_idempotency_key_and_a_repetition_is_the_same_a
 
 @pytest.mark.parametrize("name", RISKY)
 async def test_a_repetition_whose_answer_was_lost_finds_what_was_begun(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from codeb.tools.call import Call
-
     async def lost(*_: Any) -> None:
         return None
 
@@ -170,3 +170,62 @@ async def test_without_the_database_nobody_approves_and_a_yes_given_before_holds
         third = await bound(rig)
         await process.refused("rollback", 503, "degraded", key=third, **WHERE)
         await process.ok("rollback", key=key, **WHERE, planId=details["planId"])
+
+
+# between the look in memory and the transaction
+
+
+def meanwhile(monkeypatch: pytest.MonkeyPatch, happens: Callable[[], object]) -> None:
+    """Let this become true once a call was let in, right before its transaction."""
+    for name in ("change", "open"):
+        real = getattr(Call, name)
+
+        async def later(call: Call, *words: Any, real: Any = real, **named: Any) -> Any:
+            happens()
+            return await real(call, *words, **named)
+
+        monkeypatch.setattr(Call, name, later)
+
+
+@pytest.mark.parametrize("name", ["port_release", "promote"])
+async def test_a_yes_that_ends_before_the_transaction_is_none(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    state, params = RISKY[name]
+    async with begin(state) as rig:
+        process, key = rig.boot(), await bound(rig)
+        details = await approved(process, key, name, params)
+        before = rig.print()
+
+        def an_hour() -> None:
+            rig.clock.jumped += timedelta(minutes=61)
+
+        meanwhile(monkeypatch, an_hour)
+        await process.refused(name, 409, "approval_expired", key=key, **params, planId=details["planId"])
+        assert rig.print() == before
+
+
+@pytest.mark.parametrize("name", ["project_create", "project_delete"])
+async def test_a_database_that_goes_before_the_transaction_is_away(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """P9"""
+    async with begin("active") as rig:
+        process, before = rig.boot(), rig.print()
+        away = Standing(away_since=rig.clock.now(), why="gone")
+        meanwhile(monkeypatch, lambda: monkeypatch.setattr(type(rig.store), "standing", property(lambda _: away)))
+        params = {"projectName": "shop" if name == "project_delete" else "blog"}
+        said = {**params, "confirm": "shop"} if name == "project_delete" else params
+        await process.refused(name, 503, "degraded", **said)
+        assert rig.print() == before
+
+
+async def test_of_two_at_once_under_one_idempotency_key_one_acts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """P8: whoever looked before the other was done finds its answer in the transaction."""
+    async with begin("active") as rig:
+        process = rig.boot()
+        first = await process.ok("env_set", **WHERE, values={"A": "1"}, idem="again")
+        await process.ok("env_set", **WHERE, values={"A": "2"})
+
+        async def nothing_yet(call: Call) -> None:
+            return None
+
+        monkeypatch.setattr(Call, "first_answer", nothing_yet)
+        assert (await process.ok("env_set", **WHERE, values={"A": "1"}, idem="again"))["version"] == first["version"]
+        assert (await process.ok("env_get", **WHERE, reveal=True))["variables"] == {"A": "2"}

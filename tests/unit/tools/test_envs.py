@@ -6,9 +6,11 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
 from codeb.contracts.store import Standing
 from codeb.contracts.vault import closed
+from codeb.drivers.store.schema import projects
 from codeb.drivers.store.sql import SqlStore
 from codeb.model.access import Approval, Role
 from tests.kit import Process, add_key, begin
@@ -105,6 +107,33 @@ async def test_of_two_reveals_by_one_yes_at_once_one_shows() -> None:
         said = await asyncio.gather(*(process.ask("env_get", key=bound, **call) for _ in range(4)))
         assert sorted(each.status for each in said) == [200, 409, 409, 409]
         assert [CANARY in json.dumps(each.body) for each in said].count(True) == 1
+
+
+async def test_a_plan_is_good_for_the_variables_and_the_version_it_names() -> None:
+    async with begin("active") as rig:
+        process = rig.boot()
+        await put(process, A="1", B="2")
+        plan = await process.ok("env_get", **WHERE, reveal=True, keys=["A"], dryRun=True)
+        use = {**WHERE, "reveal": True, "planId": plan["planId"]}
+        await process.refused("env_get", 409, "stale_plan", **use, keys=["B"])
+        await process.refused("env_get", 409, "stale_plan", **use)
+        assert (await process.ok("env_get", **use, keys=["A"]))["variables"] == {"A": "1"}
+        await put(process, A="3")
+        await process.refused("env_get", 409, "stale_plan", **use, keys=["A"])
+        assert (await process.ok("env_get", **use, keys=["A"], version=1))["variables"] == {"A": "1"}
+
+
+async def test_a_protected_one_is_not_set_by_accident_and_nothing_is_written_for_a_project_that_goes() -> None:
+    async with begin("active") as rig:
+        process = rig.boot()
+        await put(process, DATABASE_URL="postgres://x")
+        await process.refused("env_set", 409, "env_protected", **WHERE, values={"DATABASE_URL": "postgres://y"})
+        await process.refused("env_set", 409, "env_protected", **WHERE, unset=["DATABASE_URL"])
+        assert await shown(process) == {"DATABASE_URL": "postgres://x"}
+        async with rig.store.write() as registry:
+            await registry.projects._tx.write(update(projects).values(state="deleting"))  # type: ignore[attr-defined]
+        await process.refused("env_set", 409, "project_deleting", **WHERE, values={"A": "1"})
+        assert len((await process.ok("env_history", **WHERE))["versions"]) == 1
 
 
 async def test_every_write_is_one_more_version_with_author_and_time_and_nothing_is_overwritten() -> None:
@@ -229,7 +258,10 @@ async def test_a_value_may_look_like_a_key_of_ours() -> None:
 async def test_foreign_and_unknown_projects_look_the_same() -> None:
     async with begin("active") as rig:
         process, theirs = rig.boot(), await add_key(rig, team="rivals")
-        for tool, more in (("env_get", {}), ("env_set", {"values": {"A": "1"}}), ("env_scan", {"content": ""}), ("env_diff", {})):
+        for tool, more in (
+            ("env_get", {}), ("env_set", {"values": {"A": "1"}}), ("env_set", {"values": {"A": "1"}, "dryRun": True}),
+            ("env_scan", {"content": ""}), ("env_diff", {}), ("env_history", {}),
+        ):  # fmt: skip
             said = await process.refused(tool, 404, "project_not_found", key=theirs, **WHERE, **more)
             none = await process.refused(tool, 404, "project_not_found", key=theirs, **WHERE | {"projectName": "nope"}, **more)
             assert said["error"].replace("shop", "nope") == none["error"]

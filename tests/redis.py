@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, ResponseError
 from redis.exceptions import ConnectionError as NotThere
+from redis.retry import Retry
 
 from codeb.model.secret import Secret
 from redis import Redis
@@ -39,7 +41,10 @@ class RedisServer:
         return Secret(f"redis://admin:admin-word@127.0.0.1:{self.port}")
 
     def client(self, user: str | None = "admin", word: str | None = "admin-word", db: int = 0) -> Any:
-        return Redis(host="127.0.0.1", port=self.port, username=user, password=word, db=db, decode_responses=True, protocol=2)
+        return Redis(
+            host="127.0.0.1", port=self.port, username=user, password=word, db=db, decode_responses=True, protocol=2,
+            retry=Retry(NoBackoff(), 0),  # a refused password is refused at once
+        )  # fmt: skip
 
     def start(self) -> None:
         words = ["redis-server", "--port", str(self.port), "--bind", *self._bind, "--dir", str(self.folder), "--save", ""]

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError
+from redis.retry import Retry
 
 from codeb.drivers.instances import form
 from codeb.drivers.runtime.docker_client import DockerClient
@@ -51,7 +53,7 @@ async def test_no_password_is_among_what_docker_shows_and_nobody_enters_without_
     assert await real.answers(spec)
     assert WORD.reveal() not in json.dumps(await real.inspect(spec.name))
     with pytest.raises(AuthenticationError):
-        Redis(host=HERE, port=spec.port, protocol=2).ping()
+        Redis(host=HERE, port=spec.port, protocol=2, retry=Retry(NoBackoff(), 0)).ping()
 
 
 async def test_a_container_beside_it_does_not_reach_it(real: Bench) -> None:

@@ -6,9 +6,12 @@ import http.client
 import os
 import socket
 import ssl
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import dns.message
@@ -54,6 +57,15 @@ class Town:
         text = "add table inet vendor\ndelete table inet vendor\ntable inet vendor {\nchain edge {\n"
         text += f"type filter hook prerouting priority -150; policy drop;\n{rules}\n}}\n}}\n"
         inside(self.nodes.storage.space, "nft", "-f", "-", text=text)
+
+    def we(self, tree: Path, *words: str) -> "subprocess.CompletedProcess[str]":
+        """The command, in a source tree on the app server."""
+        kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
+        where = {"CODEB_API_URL": f"http://127.0.0.1:{self.stage.api_port}", "CODEB_API_KEY": self.stage.key, "HOME": str(tree)}
+        return subprocess.run(
+            [sys.executable, "-m", "codeb.entry.cli.main", *words], cwd=tree, env={**kept, **where}, stdin=subprocess.DEVNULL,
+            capture_output=True, text=True, timeout=120, check=False,
+        )  # fmt: skip
 
     def resolve(self, name: str) -> list[str]:
         """As the machine outside does, of the DNS server."""

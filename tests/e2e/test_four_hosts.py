@@ -5,11 +5,13 @@ P15: what is done to a container by hand is mended.
 The storage server does the storage, the app server the apps; who is neither does not reach a storage port.
 """
 
+import time
 from collections.abc import Iterator
-from typing import Any
+from pathlib import Path
 
 import pytest
 
+from codeb.entry.cli import exits
 from tests.contracts.netns import entered
 from tests.e2e.four_hosts import ROLES, Town, four_hosts
 
@@ -20,7 +22,6 @@ pytestmark = [
 DOMAIN = "shop.example.test"
 WHERE = {"projectName": "shop", "environment": "production"}
 STAGING = {"projectName": "shop", "environment": "staging"}
-OWN = {**STAGING, "dedicated": True}
 VISIT = "/cgi-bin/visit"
 
 
@@ -52,13 +53,18 @@ def reached(town: Town, *ports: int) -> tuple[list[int], list[int]]:
     )
 
 
-def domain(town: Town) -> None:
-    """Whoever runs the DNS server's zone proves that the name is theirs."""
-    pending = town.stage.call("domain_setup", **WHERE, domain=DOMAIN)
-    txt = pending["setAtRegistrar"][0]
+def set_up(town: Town, tree: Path) -> None:
+    """One command; the name is somebody's zone, so whoever runs that proves it is theirs, and the command is said again."""
+    tree.mkdir()
+    (tree / "Dockerfile").write_text("FROM scratch\nEXPOSE 3000\n")
+    words = ("init", "shop", "--database", "--redis", "--domain", DOMAIN)
+    said = town.we(tree, *words)
+    txt = town.stage.call("domain_setup", **WHERE, domain=DOMAIN)["setAtRegistrar"][0]
+    assert txt["value"] in said.stdout + said.stderr
     with entered(town.nodes.dns.space):
         town.pdns.put("example.test", txt["name"], "TXT", f'"{txt["value"]}"')
-    assert town.stage.call("domain_setup", **WHERE, domain=DOMAIN)["state"] == "active"
+    said = town.we(tree, *words)
+    assert said.returncode == exits.OK, said.stderr
 
 
 def visited(town: Town) -> list[str]:
@@ -67,15 +73,15 @@ def visited(town: Town) -> list[str]:
     return text.split()
 
 
-def test_from_nothing_to_https_on_databases_of_another_machine(town: Town) -> None:
+def test_from_nothing_to_https_on_databases_of_another_machine(town: Town, tmp_path: Path) -> None:
     call, storage = town.stage.call, town.nodes.storage
     known(town)
     assert reached(town, 2375, 5432, 6379) == ([2375, 5432, 6379], [])
-    call("project_create", projectName="shop", containerPort=3000, environments=["production", "staging"])
-    for family in ("db", "redis"):
-        said = call(f"{family}_create", **WHERE)
-        assert (said["host"], said["warnings"]) == (storage.address, [])
-    domain(town)
+    set_up(town, tmp_path / "tree")
+    held = call("db_list", projectName="shop")["storage"]
+    assert [(each["kind"], each["host"], each["server"]) for each in held] == [
+        ("postgres", storage.address, None), ("redis", storage.address, None),
+    ]  # fmt: skip
     assert town.resolve(DOMAIN) == [town.nodes.app.address]
     call("deploy", **WHERE, image=town.shop, autoPromote=True)
     assert [visited(town), visited(town)] == [["1", "1"], ["2", "2"]]
@@ -83,10 +89,10 @@ def test_from_nothing_to_https_on_databases_of_another_machine(town: Town) -> No
 
 def test_containers_of_its_own_on_the_storage_server_for_the_app_server_alone(town: Town) -> None:
     call, storage = town.stage.call, town.nodes.storage
-    own: dict[str, Any] = {family: call(f"{family}_create", **OWN) for family in ("db", "redis")}
-    assert {family: (said["host"], said["port"], said["server"]) for family, said in own.items()} == {
-        "db": (storage.address, 5433, "storage"), "redis": (storage.address, 6380, "storage"),
-    }  # fmt: skip
+    made = call("workflow_init", projectName="shop", environments=["staging"], database=True, redis=True, dedicated=True)
+    assert [(each["kind"], each["host"], each["port"]) for each in made["storage"]] == [
+        ("postgres", storage.address, 5433), ("redis", storage.address, 6380),
+    ]  # fmt: skip
     assert sorted(storage.docker("ps", "--format", "{{.Names}}")) == ["shop-staging-postgres", "shop-staging-redis"]
     assert reached(town, 5433, 6380) == ([5433, 6380], [])
     call("deploy", **STAGING, image=town.shop, autoPromote=True)
@@ -111,7 +117,11 @@ def test_and_back_to_nothing(town: Town) -> None:
     call("project_delete", projectName="shop", confirm="shop")
     assert reached(town, 5433, 6380) == ([], []), "closed as soon as it is deleted"
     assert call("project_delete", projectName="shop", confirm="shop", purge=True)["purged"], town.stage.log[-3000:]
-    assert town.left("shop") == {}
+    # the readable copies of the registry follow it
+    end = time.monotonic() + 10
+    while (left := town.left("shop")) and time.monotonic() < end:
+        time.sleep(0.2)
+    assert left == {}
     dumps = sorted(path.name.partition("-2")[0] for path in (town.stage.home / "backups/storage").iterdir())
     assert dumps == [
         "postgres-shop_production", "postgres-shop_staging", "redis-shop-production", "redis-shop-staging",

@@ -14,6 +14,8 @@ from typing import Any, BinaryIO
 
 from redis.asyncio import Redis
 from redis.asyncio.connection import parse_url
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as NotThere
 from redis.exceptions import RedisError, ResponseError
 from redis.exceptions import TimeoutError as TooSlow
@@ -102,6 +104,8 @@ class RedisCaches:
             socket_connect_timeout=5,
             socket_timeout=30,
             single_connection_client=True,
+            # who asks knows when to ask again; the library would pause for seconds first, also after a refused password
+            retry=Retry(NoBackoff(), 0),
         )
         async with _told():
             try:

@@ -59,9 +59,24 @@ def init(session: Session, tool: ToolView, words: tuple[str, ...], given: dict[s
     code = calls.execute(session, tool, params, as_json=as_json)
     if code != exits.OK:
         show.err(f"  {tree.path / FILE} stays. `we init` goes on from there, as often as it is called.")
-    elif len(compare(wanted, None, ()).changes) > 1:
+        return code
+    if params.get("domain") and not as_json:
+        _unproved(session, params)
+    if len(compare(wanted, None, ()).changes) > 1:
         show.err(f"  {FILE} says more than this sets up: `we plan`")
     return code
+
+
+def _unproved(session: Session, params: Mapping[str, Any]) -> None:
+    """A name that nobody proved yet was left out, which the end of an operation does not tell: what proves it is said here."""
+    about = {"projectName": params["projectName"], "environment": params["environments"][0], "domain": params["domain"]}
+    redirect = {"redirect": True} if params.get("redirect") else {}
+    answer = session.ask("domain_setup", {**about, **redirect, "dryRun": True})
+    plan = answer.body.get("plan") or {}
+    if answer.ok and plan.get("state") == "pending":
+        show.warn(f"{params['domain']} is not proved to be yours yet. Set this, then call `we init` again:")
+        for each in plan.get("setAtRegistrar", []):
+            show.err(f"    {show.harmless(each['name'])}  {each['type']}  {show.harmless(each['value'])}")
 
 
 def _words(words: tuple[str, ...], given: Mapping[str, Any]) -> tuple[str | None, Path]:

@@ -79,6 +79,18 @@ def test_what_is_said_counts_more_than_what_is_seen(fake: Fake, we: We, tree: Pa
     )  # fmt: skip
 
 
+@pytest.mark.parametrize("state", ["pending", "active"])
+def test_a_name_that_is_not_proved_yet_is_told_with_what_proves_it(state: str, fake: Fake, we: We, tree: Path) -> None:
+    serves(fake)
+    record = {"name": "_codeb.example.com", "type": "TXT", "value": "codeb-verify=4711", "why": "proves it"}
+    fake.says("domain_setup", {**DRY, "plan": {"state": state, "setAtRegistrar": [record]}})
+    said = we("init", "--domain", "shop.example.com")
+    assert said.code == exits.OK
+    assert ("_codeb.example.com  TXT  codeb-verify=4711" in said.err) is (state == "pending")
+    wanted = {"projectName": "shop", "environment": "production", "domain": "shop.example.com", "dryRun": True}
+    assert fake.asked("domain_setup") == [wanted]
+
+
 def test_again_is_harmless_and_the_file_is_what_counts(fake: Fake, we: We, tree: Path) -> None:
     serves(fake)
     (tree / "codeb.toml").write_text('project = "other"\ncontainer_port = 4000\n[database]\n')

@@ -4,6 +4,7 @@ from types import MappingProxyType
 from typing import Any
 
 from codeb.tools import (
+    adoptions,
     approvals,
     audit,
     caches,
@@ -44,6 +45,7 @@ from codeb.tools.tool import Tool
 ACTS: tuple[Tool[Any], ...] = (
     *projects.TOOLS,
     *project_updates.TOOLS,
+    *adoptions.TOOLS,
     *deletions.TOOLS,
     *deploys.TOOLS,
     *switches.TOOLS,

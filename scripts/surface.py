@@ -28,7 +28,7 @@ EXAMPLES = {
     "content": '{"projects": {"shop": {"ports": {"production": {"blue": 4100, "green": 4101}}}}}',
     "server": "storage-1", "roles": ["storage"],
     "addresses": ["192.0.2.7"],
-    "repository": "shop",
+    "repository": "shop", "container": "web",
     "files": {"Dockerfile": "FROM scratch\nEXPOSE 8080\n", "README.md": None},
 }  # fmt: skip
 

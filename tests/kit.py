@@ -10,7 +10,7 @@ import sqlite3
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,9 @@ from codeb.drivers.images.memory import MemoryImageRegistry
 from codeb.drivers.outside.memory import MemoryOutside
 from codeb.drivers.reach.memory import MemoryReach
 from codeb.drivers.records.memory import MemoryLedger, MemoryRecords
+from codeb.drivers.runtime.adopting import AdoptingRuntime
 from codeb.drivers.runtime.memory import MemoryImages, MemoryLogs, MemoryPorts, MemoryRuntime
+from codeb.drivers.runtime.memory_guests import MemoryGuests
 from codeb.drivers.runtime.memory_machine import Behaviour, Machine
 from codeb.drivers.runtime.sight import CachedSight
 from codeb.drivers.store.schema import operation_locks
@@ -40,6 +42,7 @@ from codeb.tools.catalog import BY_NAME
 from codeb.tools.tool import Tool
 from tests.kit_envs import WatchedEnvFiles, env_faults, env_print
 from tests.kit_firewall import machines, wall_faults
+from tests.kit_guests import box_of, not_deployed, ports_of
 from tests.kit_parts import (
     START,
     TEAM,
@@ -130,16 +133,18 @@ class Rig:
         self.boots += 1
         self.wall.take_back()
         self.wall.see = self.servers.instances.see = lambda point: self.machine.trap(point) if self.machine.trap else None
-        world, runtime, vault = self.world_of(self.clock), MemoryRuntime(self.machine), unlocked(self.keys)
+        world, vault, guests = self.world_of(self.clock), unlocked(self.keys), MemoryGuests(self.machine)
+        own = MemoryRuntime(self.machine)
+        runtime = AdoptingRuntime(own, guests, MemoryLogs(self.machine), lambda: self.store.snapshot)
         kit = change(
             Kit(
                 world=world, store=self.store, runtime=runtime, restarter=runtime, sight=CachedSight(runtime, world),
-                networks=runtime, upkeep=runtime, proxy_upkeep=self.proxy, curtain=self.proxy,
-                dns=self.dns, outside=self.outside, logs=MemoryLogs(self.machine), image_registry=self.image_registry,
+                networks=own, upkeep=own, proxy_upkeep=self.proxy, curtain=self.proxy,
+                dns=self.dns, outside=self.outside, logs=runtime, guests=guests, image_registry=self.image_registry,
                 images=MemoryImages(self.machine), ports=MemoryPorts(self.machine), proxy=self.proxy,
                 health=self.health, records=self.records, ledger=self.ledger, **self.servers.kit, env_files=self.env_files,
                 policy=self.policy, vault=vault, keyring=vault, firewall=self.wall, reach=self.reach,
-                checks={"store": self.store, "docker": runtime, "proxy": self.proxy, "clock": world},
+                checks={"store": self.store, "docker": own, "proxy": self.proxy, "clock": world},
             )
         )  # fmt: skip
         engine = Engine(kit, sagas(), f"{self.home}:{self.boots}")
@@ -169,13 +174,10 @@ class Rig:
                  key.approval, bool(key.member), ended(key.revoked_at), ended(key.expires_at)) for key in found.keys.values()
             ),
             "projects": {name: each.state for name, each in found.projects.items()},
-            "watched": {name: (each.auto_rollback, each.watch_seconds) for name, each in found.projects.items()},
-            "formed": {
-                name: (each.type, each.container_port, each.health_path, each.limits) for name, each in found.projects.items()
-            },
+            "said": {name: replace(each, created_at=None, deleted_at=None) for name, each in found.projects.items()},
             "slots": {
-                row.container: (row.state, row.version, row.deployment_id, row.port, row.image_id, row.grace_expires_at,
-                                row.container_port, row.health_path, row.adopted)
+                row.container: (row.state, row.version, row.deployment_id, row.port, row.image_id, row.container_port,
+                                row.health_path, row.adopted, row.grace_expires_at)
                 for pair in found.pairs.values() for row in pair.rows
             },
             "leases": [(lease.port, lease.project, lease.environment, lease.slot) for lease in found.leases],
@@ -207,7 +209,7 @@ class Rig:
             found += await self._of_pair(pair, names)
         found += [f"{name} is a stray container" for name in sorted(names) if self.machine.boxes[name].instance]
         found += [f"{place.key} has a site of nobody" for place in self.proxy.loaded if place not in snapshot.pairs]
-        ports = sorted(row.port for pair in snapshot.pairs.values() for row in pair.rows)
+        ports = sorted(port for pair in snapshot.pairs.values() for port in ports_of(pair))
         if ports != sorted(lease.port for lease in snapshot.leases if lease.slot in ("blue", "green")):
             found.append("leases and slots differ")
         known = set(snapshot.projects)
@@ -227,14 +229,14 @@ class Rig:
         found = [f"{pair.place.key} is deleted and has a site"] if pair.place in self.proxy.loaded else []
         found += [f"{pair.place.key} is deleted and has a switch"] if pair.place in self.proxy.switch else []
         for row in pair.rows:
-            box = self.machine.boxes.get(kept(row.container))
+            box = box_of(self.machine, row, aside=True)
             if row.state == "empty":
                 continue
             names.discard(kept(row.container))
-            if box is None or box.running or box.policy != "no":
+            if box is None or box.running or (box.policy != "no" and not row.adopted):
                 found.append(f"{row.container} is deleted but {box and (box.status, box.policy)}")
-            elif box.spec is None or (box.spec.deployment_id, box.image_id) != (row.deployment_id, row.image_id):
-                found.append(f"{row.container} is not what was deployed")
+            else:
+                found += not_deployed(row, box)
         return found
 
     async def _of_pair(self, pair: Any, names: set[str]) -> list[str]:
@@ -242,14 +244,14 @@ class Rig:
         if self.store.snapshot.projects[pair.place.project].state == "deleted":
             return self._of_deleted(pair, names)
         for row in pair.rows:
-            box = self.machine.boxes.get(row.container)
+            box = box_of(self.machine, row)
             if row.state == "empty":
                 continue
             names.discard(row.container)
-            if box is None or not box.running or box.policy != "unless-stopped":
+            if box is None or not box.running or (box.policy != "unless-stopped" and not row.adopted):
                 found.append(f"{row.container} is {row.state} but {box and (box.status, box.policy)}")
-            elif box.spec is None or (box.spec.deployment_id, box.image_id) != (row.deployment_id, row.image_id):
-                found.append(f"{row.container} is not what was deployed")
+            else:
+                found += not_deployed(row, box)
         live = await self.proxy.live(pair.place)
         wanted = Live(pair.active.slot if pair.active else None, pair.grace is not None)
         if (live.slot, live.fallback) != (wanted.slot, wanted.fallback):

@@ -21,6 +21,7 @@ from codeb.model.domains import RecordSet, proof_value
 from codeb.model.names import Place, Slot
 from codeb.model.secret import Secret
 from codeb.model.specs import Address, Answer, Finding, Live, Site
+from tests.kit_guests import HANDED_OVER, hand_over
 from tests.kit_storage import hold
 from tests.virtual_time import VirtualLoop
 
@@ -240,7 +241,8 @@ class WiredHealth(MemoryHealth):
         return replace(behind, slot=slot.value) if behind.status else Answer(502)
 
     def _running(self, port: int) -> bool:
-        return any(box.running and ("127.0.0.1", port) in box.published for box in self.machine.boxes.values())
+        near = {("127.0.0.1", port), ("0.0.0.0", port)}
+        return any(box.running and near.intersection(box.published) for box in self.machine.boxes.values())
 
     async def probe(self, address: Address, seconds: float) -> Answer:
         self.probed.append(address)
@@ -289,10 +291,14 @@ async def shop(process: Any, at: Any, state: str) -> None:
     stored: active, with a database and a Redis user. rotated: each with a new password. left: these, deleted.
     varied: as grace, with one more version of the variables before each of these steps.
     named: active, with www.example.com and example.com that leads to it. closed: named, in maintenance.
+    offered, promised, taken, outgrown, abandoned: see `kit_guests.hand_over`.
     """
     for number in ("1", "2", "3", "4", "5"):
         at.image(number)
     pushed(at.image_registry)
+    if state in HANDED_OVER:
+        await hand_over(process, at.machine, state)
+        return
     await process.ok("project_create", projectName="shop", containerPort=8080)
     where = {"projectName": "shop", "environment": "production"}
     for name, tool, more in (

@@ -17,6 +17,7 @@ SHOWN: dict[str, tuple[str, ...]] = {
         "e2e/test_domains.py",
     ),
     "P2": (
+        "e2e/test_adopt.py",
         "flows/test_domains.py",
         "e2e/test_domains.py",
         "flows/test_crash_everywhere.py",
@@ -58,6 +59,7 @@ SHOWN: dict[str, tuple[str, ...]] = {
         "contracts/test_firewall_comes_back.py",
     ),
     "P7": (
+        "flows/test_adopt.py",
         "unit/model/test_ports.py",
         "unit/tools/test_ports.py",
         "flows/test_project_delete.py",
@@ -100,6 +102,7 @@ SHOWN: dict[str, tuple[str, ...]] = {
         "e2e/test_secrets.py",
     ),
     "P15": (
+        "flows/test_adopt.py",
         "flows/test_mend.py",
         "flows/test_reconciler.py",
         "e2e/test_reconcile.py",

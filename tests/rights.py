@@ -63,6 +63,7 @@ ROLES = {
     },
     "admin": {
         "project_delete",
+        "project_adopt",
         "undelete",
         "domain_delete",
         "slot_cleanup",
@@ -93,7 +94,7 @@ ROLES = {
 }
 """the table a person reviews; the catalogue has to agree"""
 
-OPERATORS = {"keys_rotate", "server_list", "server_add", "server_remove", "server_check", "firewall_sync"}
+OPERATORS = {"keys_rotate", "server_list", "server_add", "server_remove", "server_check", "firewall_sync", "project_adopt"}
 """of all teams' concern: whatever the role, only for whole keys of the team that operates the installation"""
 
 RECORDS = {"audit_list", "event_list", "operation_list", "approval_list"}
@@ -103,6 +104,7 @@ OLD_FILE = '{"projects": {"shop": {"ports": {"staging": {"blue": 4700, "green": 
 EXAMPLES: dict[str, dict[str, Any]] = {
     "workflow_init": {"projectName": "blog"},
     "project_get": {"projectName": "shop"},
+    "project_adopt": {"projectName": "shop", "environment": "staging", "container": "web"},
     "project_update": {"projectName": "shop", "watchSeconds": 90},
     "project_delete": {"projectName": "shop", "confirm": "shop"},
     "domain_setup": {"projectName": "shop", "domain": "shop.localhost"},

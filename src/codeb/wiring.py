@@ -35,8 +35,10 @@ from codeb.drivers.proxy.process import embedded_binary
 from codeb.drivers.reach.sockets import SocketReach
 from codeb.drivers.records.files import FileRecords
 from codeb.drivers.records.ledger import FileLedger
+from codeb.drivers.runtime.adopting import AdoptingRuntime
 from codeb.drivers.runtime.docker import DockerRuntime
 from codeb.drivers.runtime.docker_client import DockerClient
+from codeb.drivers.runtime.docker_guests import DockerGuests
 from codeb.drivers.runtime.docker_logs import DockerLogs
 from codeb.drivers.runtime.docker_ports import DockerPorts
 from codeb.drivers.runtime.docker_upkeep import DockerUpkeep
@@ -179,7 +181,9 @@ async def _kit(
 ) -> tuple[Kit, CaddyProxy, list[Closes]]:
     """Everything outside, and what of it has to be closed, in this order."""
     docker = DockerClient(settings.docker_host, permit)
-    runtime = DockerRuntime(docker, instance)
+    guests = DockerGuests(docker, instance)
+    own = DockerRuntime(docker, instance)
+    runtime = AdoptingRuntime(own, guests, DockerLogs(docker, instance), lambda: store.snapshot)
     proxy, dns, health = CaddyProxy(caddy_settings(settings), permit), dns_of(settings, permit), HttpHealth()
     vault = AesGcmVault(KeyFile(settings.home, settings.master_key_file))
     databases, caches = _storage(settings)
@@ -187,16 +191,16 @@ async def _kit(
     instances = DockerInstances(docker, instance, lambda address: DockerClient(address, permit), images.signed)
     firewall = await _firewall(settings, permit)
     kit = Kit(
-        world=world, store=store, runtime=runtime, restarter=runtime, sight=CachedSight(runtime, world), networks=runtime,
+        world=world, store=store, runtime=runtime, restarter=runtime, sight=CachedSight(runtime, world), networks=own,
         upkeep=DockerUpkeep(docker, instance), proxy_upkeep=proxy,
-        logs=DockerLogs(docker, instance), images=images, image_registry=image_registry, ports=DockerPorts(docker), proxy=proxy,
+        logs=runtime, guests=guests, images=images, image_registry=image_registry, ports=DockerPorts(docker), proxy=proxy,
         curtain=proxy, dns=dns, outside=NetworkOutside(health, settings.resolvers),
         health=health, records=FileRecords(settings.home), ledger=FileLedger(settings.home),
         env_files=FileEnvs(settings.home), databases=databases, caches=caches, instances=instances,
         inside=StorageInside(settings.home), vault=vault, keyring=vault,
         firewall=firewall, reach=SocketReach(),
         policy=policy_of(settings), checks=_checked(
-            store=store, docker=runtime, proxy=proxy, vault=vault, clock=world, dns=dns, storage=databases, redis=caches
+            store=store, docker=own, proxy=proxy, vault=vault, clock=world, dns=dns, storage=databases, redis=caches
         ) | _guarding(firewall),
     )  # fmt: skip
     closing: list[Closes | None] = [health, image_registry, proxy, instances, docker, dns]

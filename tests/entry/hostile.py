@@ -72,6 +72,9 @@ ONLY: dict[str, tuple[str, ...]] = {
         "sha256:" + "a" * 64 + "!",
         "-host/shop", "shop:1@", "a" * 256,
     ),
+    "container": (
+        "-web", ".web", "_web", "/web", "web/../db", "web/json", "web?force=1", "web%2fjson", "web#x", "wéb", "a" * 129, "web:1",
+    ),
     "repository": (
         "Shop", "/shop", "shop/", "a//b", "shop:1", "shop@x", ".shop", "shop.", "-shop", "a..b", "a/../b", "_catalog", "a" * 201,
         "127.0.0.1:5000/shop", "host.example.com:5000/shop", "shop/_", "a/b?n=1", "a%2fb",

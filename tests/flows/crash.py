@@ -80,6 +80,7 @@ def _aside(rig: Rig) -> None:
     rig.proxy.lost.add(PROD)
 
 
+ADOPT = {**WHERE, "container": "web"}
 DOMAIN = {**WHERE, "domain": "www.example.com", "redirect": True}
 
 
@@ -191,6 +192,12 @@ SCENES: dict[str, Scene] = {
     "project_delete, purge": Scene("gone", "project_delete", {"projectName": "shop", "confirm": "shop", "purge": True}),
     "deploy, with variables": Scene("varied", "deploy", _deploy("3")),
     "mend, with variables": Scene("varied", "reconcile", {}, spoil=_no_active, again=True),
+    "project_adopt": Scene("offered", "project_adopt", ADOPT),
+    "project_adopt, into a project, with its variables": Scene("promised", "project_adopt", {**ADOPT, "keepEnv": True}),
+    "deploy over an adopted container": Scene("outgrown", "deploy", _deploy("3")),
+    "deploy over an adopted container, fails": Scene("outgrown", "deploy", _deploy("bad", timeout=1), spoil=_bad),
+    "cleanup of an adopted container": Scene("outgrown", "slot_cleanup", {**WHERE, "slot": "blue", "force": True}),
+    "purge an adopted container": Scene("abandoned", "project_delete", {"projectName": "shop", "confirm": "shop", "purge": True}),
     "domain_setup": Scene("active", "domain_setup", DOMAIN, spoil=proved),
     "domain_setup, before the first deploy": Scene("new", "domain_setup", {**WHERE, "domain": SITE}),
     "domain_setup, no certificate": Scene("active", "domain_setup", DOMAIN, spoil=_uncertain),

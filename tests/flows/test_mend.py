@@ -315,7 +315,8 @@ async def test_scan_says_what_stands_in_the_way_of_a_deploy() -> None:
         well = await process.ok("scan", **WHERE)
         lines = {each["name"]: each["status"] for each in well["checks"]}
         assert list(lines) == [
-            "project", "ports", "image", "proxy site", "public route", "containers", "disk", "drift", "database",
+            "project", "ports", "env", "image", "proxy site", "public route", "dns", "certificate", "containers", "database",
+            "redis", "disk", "drift", "registry",
         ]  # fmt: skip
         assert {name for name, status in lines.items() if status != "pass"} <= {"image", "disk"}
         rig.machine.boxes.pop(BLUE)
@@ -323,8 +324,8 @@ async def test_scan_says_what_stands_in_the_way_of_a_deploy() -> None:
         rig.proxy.lost.add(PROD)
         bad = {each["name"]: each for each in (await process.ok("scan", **WHERE))["checks"]}
         assert {name: each["status"] for name, each in bad.items() if name not in ("image", "disk")} == {
-            "project": "pass", "ports": "fail", "proxy site": "warn", "public route": "fail", "containers": "fail",
-            "drift": "warn", "database": "pass",
+            "project": "pass", "ports": "fail", "env": "pass", "proxy site": "warn", "public route": "fail", "dns": "pass",
+            "certificate": "pass", "containers": "fail", "database": "pass", "redis": "pass", "drift": "warn", "registry": "pass",
         }  # fmt: skip
         assert all(each["fix"] for each in bad.values() if each["status"] != "pass")
 

@@ -5,7 +5,8 @@ from codeb.model.slots import Pair, State
 from codeb.model.specs import Live
 from tests.kit import Process, Rig
 
-SWITCHES = ("promote", "rollback")
+SWITCHES = {"promote": "target", "rollback": "target", "project_adopt": "slot"}
+"""what may send traffic to a slot before it is on record, and which field of its input says to which"""
 
 
 class Watch:
@@ -41,7 +42,7 @@ class Watch:
             found.append(f"the public host of {place.key} does not answer")
         if live.slot is None or place in self.rig.proxy.held:
             return found
-        aimed = running is not None and running.saga in SWITCHES and running.input.get("target") == live.slot.value
+        aimed = running is not None and running.saga in SWITCHES and running.input.get(SWITCHES[running.saga]) == live.slot.value
         if pair[live.slot].state is not State.ACTIVE and not aimed:
             found.append(f"{live.slot} of {place.key} has the traffic and is {pair[live.slot].state}")
         if live.fallback and pair[live.slot.other].state is not State.GRACE:

@@ -8,6 +8,7 @@ from codeb.contracts.databases import Caches, Databases
 from codeb.contracts.dns import Dns
 from codeb.contracts.envs import EnvFiles
 from codeb.contracts.firewall import Firewall
+from codeb.contracts.guests import Guests
 from codeb.contracts.health import Health
 from codeb.contracts.image_registry import ImageRegistry
 from codeb.contracts.instances import Inside, Instances
@@ -82,6 +83,7 @@ class Kit:
     networks: Networks
     upkeep: Upkeep
     logs: Logs
+    guests: Guests
     images: Images
     image_registry: ImageRegistry
     ports: Ports

@@ -212,11 +212,13 @@ class Watcher:
             code = "" if unit.exit_code is None else f" with exit code {unit.exit_code}"
             return Look(at, False, f"its container stopped{code}", life, unit.restarts, coming=unit.restarting)
         if unit.health is Health.UNHEALTHY:
-            return Look(at, True, "its own HEALTHCHECK says unhealthy", life, unit.restarts)
+            return Look(at, True, "its own HEALTHCHECK says unhealthy", life, unit.restarts, gone=row.adopted is not None)
         path = row.health_path or project.health_path
         answer = await kit.health.probe(Address("127.0.0.1", row.port, path), PROBE_SECONDS)
         said = "" if answer.ok else f"{path} gave {answer.reason or f'status {answer.status}'}"
-        return Look(kit.world.monotonic(), True, said, life, unit.restarts, silent=not answer.ok and answer.status is None)
+        # one that CodeB did not make is started where it is down, and never stopped to be started again
+        spared, silent = row.adopted is not None, not answer.ok and answer.status is None
+        return Look(kit.world.monotonic(), True, said, life, unit.restarts, gone=spared, silent=silent)
 
     async def _no_way_back(self, case: Case) -> str:
         """Why traffic could not go back, in words; empty: the slot in grace is healthy now."""

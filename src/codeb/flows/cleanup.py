@@ -11,7 +11,7 @@ from codeb.errors import StepFailed
 from codeb.model import names
 from codeb.model.events import Event, Severity
 from codeb.model.names import Place, Slot
-from codeb.model.slots import State
+from codeb.model.slots import Pair, State
 from codeb.model.specs import Site
 from codeb.saga.step import Run, Saga, Step
 
@@ -27,6 +27,8 @@ class CleanupInput:
     why: str
     site: Site | None = None
     """the environment's site without this version, where that is another one"""
+    adopted: str | None = None
+    """the id of the container, where CodeB did not make it"""
     by_itself: bool = False
     """because its time was over, and not because somebody asked"""
 
@@ -46,7 +48,7 @@ async def _retire(run: Run[CleanupInput], registry: Registry) -> None:
     pair = await registry.slots.pair(value.place)
     if pair is None or pair[value.slot].deployment_id != value.deployment_id:
         raise StepFailed(f"{value.place.container(value.slot)} changed meanwhile.", code="state_moved", hint="Look again.")
-    await registry.slots.put(pair.emptied(value.slot))
+    await give_up(registry, run.kit.policy.server, pair, value.slot)
     if value.by_itself:
         place, world = value.place, run.kit.world
         text = f"{value.version} ({value.slot}) of {place.project} {place.environment} is emptied: {value.why}."
@@ -59,7 +61,17 @@ async def _retire(run: Run[CleanupInput], registry: Registry) -> None:
         )  # fmt: skip
 
 
+async def give_up(registry: Registry, server: str, pair: Pair, slot: Slot) -> None:
+    """The slot is empty, with the port of its pair; the one that an adopted container had brought is nobody's."""
+    rest = pair.emptied(slot)
+    if rest.port != pair[slot].port:
+        await registry.leases.remove(server, [pair[slot].port])
+    await registry.slots.put(rest)
+
+
 async def _remove(run: Run[CleanupInput]) -> None:
+    if run.input.adopted is not None:
+        await run.kit.guests.remove(run.input.adopted, run.input.stop_seconds)
     name = run.input.place.container(run.input.slot)
     for each in (name, names.kept(name)):
         await run.kit.runtime.remove(each, run.input.stop_seconds)

@@ -55,6 +55,8 @@ class DeployInput:
     """the site as it was, where this deploy changes it"""
     former_container_port: int | None = None
     """what the version before listens on, where that is another port"""
+    former_adopted: str | None = None
+    """the id of the container before, where CodeB did not make it"""
     env_version: int | None = None
     """of its environment variables: the newest when the deploy began, whatever is written meanwhile"""
     validate_ms: float = 0.0
@@ -172,11 +174,14 @@ async def _commit(run: Run[DeployInput], registry: Registry) -> None:
     pair = await registry.slots.pair(value.place)
     assert pair is not None, "the pair is made in the transaction that opens a deploy"
     pulled = run.outputs["pull"]
+    former = pair[value.slot]
+    if former.port != value.port:
+        await registry.leases.remove(run.kit.policy.server, [former.port])
     row = replace(
-        pair[value.slot].moved(Event.DEPLOY), deployment_id=value.deployment_id, version=value.version, image=value.image,
-        digest=pulled["digest"], image_id=pulled["imageId"], deployed_at=now, deployed_by=run.operation.actor,
-        promoted_at=None, promoted_by=None, env_version=value.env_version, container_port=value.container_port,
-        health_path=value.site.path(value.slot),
+        former.moved(Event.DEPLOY), port=value.port, adopted=None, adopted_name=None, deployment_id=value.deployment_id,
+        version=value.version, image=value.image, digest=pulled["digest"], image_id=pulled["imageId"], deployed_at=now,
+        deployed_by=run.operation.actor, promoted_at=None, promoted_by=None, env_version=value.env_version,
+        container_port=value.container_port, health_path=value.site.path(value.slot),
     )  # fmt: skip
     await registry.slots.put(row)
     await registry.deployments.change(
@@ -185,6 +190,8 @@ async def _commit(run: Run[DeployInput], registry: Registry) -> None:
 
 
 async def _tidy(run: Run[DeployInput]) -> None:
+    if run.input.former_adopted is not None:
+        await run.kit.guests.remove(run.input.former_adopted, run.input.limits.stop_seconds)
     await run.kit.runtime.remove(names.kept(run.input.container), run.input.limits.stop_seconds)
 
 

@@ -164,6 +164,11 @@ async def raised(run: Run[MendInput], row: SlotRow) -> str:
     """Have it running under its name, as it was deployed; how, in a word. Safe to repeat."""
     kit, how = run.kit, "started"
     unit = await kit.runtime.look(row.container)
+    if unit is None and row.adopted:
+        raise StepFailed(
+            f"{row.called} is gone, and CodeB, which did not make it, cannot make it again.", code="container_gone",
+            hint="Deploy a version, and promote it.",
+        )  # fmt: skip
     if unit is None:
         unit, how = await _brought_back(kit, row)
     if unit is None:

@@ -32,6 +32,8 @@ class PurgeInput:
     domains: tuple[Domain, ...] = ()
     storage: tuple[EndInput, ...] = ()
     """databases and Redis users, each with the final dump that it has already"""
+    adopted: tuple[str, ...] = ()
+    """ids of containers of it that CodeB did not make"""
 
     @property
     def containers(self) -> list[str]:
@@ -54,6 +56,8 @@ async def _firewall(run: Run[PurgeInput]) -> None:
 
 
 async def _containers(run: Run[PurgeInput]) -> None:
+    for container in run.input.adopted:
+        await run.kit.guests.remove(container, run.input.stop_seconds)
     for name in run.input.containers:
         await run.kit.runtime.remove(name, run.input.stop_seconds)
         await run.kit.runtime.remove(names.kept(name), run.input.stop_seconds)

@@ -142,12 +142,13 @@ def of_slot(row: SlotRow, units: Mapping[str, Unit], now: datetime) -> list[Mism
     elif row.port not in [port for _, port in unit.published]:
         text = f"{row.container} does not publish {row.port}"
         found.append(_slot(row, "not_published", text, f"deploy {row.place.key} again", port=row.port))
-    if unit.running and not unit.kept and _kept_up(row, now) is Remedy.MENDED:
+    if unit.running and not unit.kept and not row.adopted and _kept_up(row, now) is Remedy.MENDED:
         text = f"{row.container} would not come up again after Docker or the machine was restarted"
         found.append(_slot(row, "container_unkept", text, "it gets its restart policy back", Remedy.MENDED))
     if any(at != LOOPBACK for at, _ in unit.published):
-        text = f"{row.container} is published beyond {LOOPBACK}"
-        found.append(_slot(row, "published_beyond", text, f"deploy {row.place.key} again, at once", severity=Severity.ALARM))
+        text = f"{row.called} is published beyond {LOOPBACK}"
+        grave = Severity.WARN if row.adopted else Severity.ALARM
+        found.append(_slot(row, "published_beyond", text, f"deploy {row.place.key} again, at once", severity=grave))
     return found
 
 
@@ -166,6 +167,10 @@ def _kept_up(row: SlotRow, now: datetime) -> Remedy:
 
 def _absent(row: SlotRow, units: Mapping[str, Unit], now: datetime) -> Mismatch:
     """The container of a filled slot does not stand under its name: set aside, renamed, or gone."""
+    alarm = Severity.ALARM if row.state is State.ACTIVE else Severity.WARN
+    if row.adopted:
+        text = f"{row.called} is gone from {row.container}, and CodeB, which did not make it, cannot make it again"
+        return _slot(row, "adopted_gone", text, f"deploy a version to {row.place.key} and promote it", severity=alarm)
     aside = units.get(names.kept(row.container))
     if aside is not None and as_deployed(row, aside):
         text = f"{row.container} does not exist: it stands aside as {aside.name}"
@@ -178,7 +183,6 @@ def _absent(row: SlotRow, units: Mapping[str, Unit], now: datetime) -> Mismatch:
     repair = (
         "it is made again from what was deployed" if policy is Remedy.MENDED else f"deploy {row.version} again, or slot_cleanup"
     )
-    alarm = Severity.ALARM if row.state is State.ACTIVE else Severity.WARN
     return _slot(row, "container_gone", f"{row.container} does not exist", repair, policy, severity=alarm, port=row.port)
 
 
@@ -247,7 +251,7 @@ def of_ports(ground: Ground, published: Mapping[int, str], listening: Collection
 
 def _taken(ground: Ground, row: SlotRow, holder: str | None, listening: Collection[int]) -> Mismatch | None:
     ours = {row.container, names.kept(row.container)}
-    if holder in ours or (holder is None and row.port not in listening):
+    if holder in ours or (holder is None and row.port not in listening) or (row.adopted and _publishes(row, ground.units)):
         return None
     unit = (ground.units or {}).get(holder or "")
     if unit is not None and as_deployed(row, unit):

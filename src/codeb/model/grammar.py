@@ -137,6 +137,18 @@ def image(text: str) -> str:
     return text
 
 
+CONTAINER = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}")
+
+
+def container(text: str) -> str:
+    """A container's name or id, as the runtime has it."""
+    if not CONTAINER.fullmatch(text):
+        raise ValueError(
+            "a container is its name or id: 1 to 128 letters, digits, '_', '.', '-', starting with a letter or digit"
+        )
+    return text
+
+
 def image_tag(reference: str) -> str | None:
     """The tag of a valid reference, or None when it has none."""
     last = reference.partition("@")[0].rpartition("/")[2]

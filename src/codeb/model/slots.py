@@ -92,6 +92,11 @@ class SlotRow:
     def container(self) -> str:
         return self.place.container(self.slot)
 
+    @property
+    def called(self) -> str:
+        """Its container, for people."""
+        return self.container if self.adopted is None else f"{self.adopted_name} (taken over)"
+
     def moved(self, event: Event) -> "SlotRow":
         """The row after `event`; leaving grace forgets its end, becoming empty forgets the version."""
         state = move(self.state, event)

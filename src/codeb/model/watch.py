@@ -40,7 +40,7 @@ class Look:
     coming: bool = False
     """down, and the runtime is about to start it again"""
     gone: bool = False
-    """there is no container to restart"""
+    """there is no container to restart, or none that may be"""
     silent: bool = False
     """it runs, and no HTTP answer of any kind came"""
 

@@ -14,7 +14,7 @@ from codeb.model.storage import Endpoint
 D = TypeVar("D")
 
 CHANGING = frozenset({
-    "run", "keep", "shelve", "unshelve", "remove", "remove_network", "restart", "name_back",
+    "run", "keep", "shelve", "unshelve", "remove", "remove_network", "restart", "name_back", "stop", "start", "rename",
     "prepare", "put_site", "remove_site", "set_live", "set_fallback", "draw",
     "make_zone", "drop_zone", "change", "admit", "make", "allow", "dump", "drop", "erase",
 })  # fmt: skip
@@ -73,6 +73,7 @@ def fence_kit(kit: Kit, operation_id: str, fence: int) -> Kit:
         restarter=_fenced(kit.restarter, check),
         networks=_fenced(kit.networks, check),
         upkeep=_fenced(kit.upkeep, check),
+        guests=_fenced(kit.guests, check),
         env_files=_fenced(kit.env_files, check),
         image_registry=_fenced(kit.image_registry, check),
         proxy=_fenced(kit.proxy, check),

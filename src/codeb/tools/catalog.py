@@ -4,6 +4,7 @@ from types import MappingProxyType
 from typing import Any
 
 from codeb.tools import (
+    adoptions,
     approvals,
     audit,
     caches,
@@ -47,6 +48,7 @@ ACTS: tuple[Tool[Any], ...] = (
     *init.TOOLS,
     *projects.TOOLS,
     *project_updates.TOOLS,
+    *adoptions.TOOLS,
     *deletions.TOOLS,
     *deploys.TOOLS,
     *switches.TOOLS,

@@ -208,7 +208,9 @@ async def begin_purge(call: Call, project: Project, why: str, params: DeletePara
             _draft_delete(call, found, pairs, purge=True).still_fits(params)
         return project_purge.PurgeInput(
             project=name, places=tuple(pair.place for pair in pairs),
-            ports=tuple(row.port for pair in pairs for row in pair.rows), stop_seconds=found.limits.stop_seconds, why=why,
+            ports=tuple(row.port for pair in pairs for row in pair.rows),
+            adopted=tuple(row.adopted for pair in pairs for row in pair.rows if row.adopted),
+            stop_seconds=found.limits.stop_seconds, why=why,
             domains=tuple(await _names(registry, name)),
             storage=tuple(EndInput(input_of(each), each.backup) for each in await registry.storages.all(name)),
         )  # fmt: skip

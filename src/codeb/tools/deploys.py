@@ -107,7 +107,7 @@ async def _plan(
         site_is_new=site_is_new and all(each.state is State.EMPTY for each in pair.rows),
         auto_promote=params.auto_promote, former_state=row.state, former_version=row.version,
         former_runs=row.state is not State.EMPTY and row.deployment_id not in stopped,
-        former_site=before if before != site else None, former_container_port=row.container_port,
+        former_site=before if before != site else None, former_container_port=row.container_port, former_adopted=row.adopted,
         preview_url=call.kit.policy.url(dict(site.preview_hosts)[row.slot]),
         env_version=variables.number if variables else None,
         validate_ms=(validated - began) * 1000, slot_ms=(call.kit.world.monotonic() - validated) * 1000,
@@ -125,7 +125,8 @@ def _draft(call: Call, value: deploy.DeployInput, pair: Pair) -> Draft:
     }  # fmt: skip
     changes = [f"start {value.image} as {value.container} on 127.0.0.1:{value.port}"]
     if value.former_state is not State.EMPTY:
-        changes.append(f"replace {value.former_version} ({value.former_state}) in {value.slot}")
+        what = value.former_version if value.former_adopted is None else pair[value.slot].called
+        changes.append(f"replace {what} ({value.former_state}) in {value.slot}")
     if value.former_state is State.GRACE:
         changes.append("give up the way back: the grace version is replaced once the new one is healthy")
     if value.site_is_new:

@@ -53,8 +53,8 @@ class StatusResult(fields.Result):
     observed_at: str
 
 
-async def _resolve(kit: Kit, host: str) -> DnsView:
-    """`here`: to our addresses alone; `elsewhere`, `nowhere`, `unknown`."""
+async def resolve(kit: Kit, host: str) -> DnsView:
+    """What a name leads to, as resolvers say. `here`: to our addresses alone; `elsewhere`, `nowhere`, `unknown`."""
     looked = await asyncio.gather(*(kit.outside.lookup(host, kind, SECONDS) for kind in ("A", "AAAA")))
     found, ours = sorted({value for each in looked for value in each.values}), list(kit.policy.public_addresses)
     reason = next((each.reason for each in looked if each.reason), "")
@@ -114,7 +114,7 @@ async def _http(kit: Kit, entry: Address | str) -> HttpView:
 async def _status(call: Call, params: StatusParams) -> Outcome:
     kit = call.kit
     found = mine(call, params.domain, kit.store.snapshot.domains.values())
-    dns = await _resolve(kit, found.host)
+    dns = await resolve(kit, found.host)
     entry = _entry(kit, found.host, dns.addresses, tls=kit.policy.tls != "off")
     tls, http = await asyncio.gather(_tls(kit, found.host, entry), _http(kit, entry))
     page = found.place in kit.store.snapshot.maintenances

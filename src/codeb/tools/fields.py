@@ -101,6 +101,11 @@ ImageDigest = Annotated[
     AfterValidator(grammar.image_digest),
     Field(description="a digest, as registry_tags shows it", max_length=71, examples=["sha256:" + "0" * 64]),
 ]
+Container = Annotated[
+    str,
+    AfterValidator(grammar.container),
+    Field(description="a container of this server, by its name or id, as `docker ps` shows it", max_length=128, examples=["web"]),
+]
 OperationId = Annotated[
     str,
     AfterValidator(grammar.operation_id),

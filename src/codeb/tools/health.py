@@ -2,14 +2,21 @@
 
 import asyncio
 import shutil
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
+from codeb.errors import PublicError
 from codeb.model.access import Role
 from codeb.model.drift import of_slot
+from codeb.model.servers import Server
 from codeb.model.slots import State
 from codeb.model.specs import Finding
 from codeb.tools import fields
 from codeb.tools.call import Call
+from codeb.tools.operators import is_operator
+from codeb.tools.servers import checked, every
+from codeb.tools.surroundings import certificates
 from codeb.tools.tool import Outcome, Risk, Tool
 
 CHECK_SECONDS = 5.0
@@ -32,10 +39,13 @@ class HealthResult(fields.Result):
     checks: list[FindingView]
 
 
-async def bounded(name: str, check: Any) -> Finding:
+async def bounded(name: str, check: Callable[[], Awaitable[Finding]]) -> Finding:
+    """What a part says of itself; that it cannot, or takes too long, is a finding too."""
     try:
         async with asyncio.timeout(CHECK_SECONDS):
-            return await check()  # type: ignore[no-any-return]
+            return await check()
+    except PublicError as fault:
+        return Finding(name, "fail", fault.message, fault.hint)
     except TimeoutError:
         return Finding(name, "fail", f"did not answer within {CHECK_SECONDS:g} s", "See that it runs.")
 
@@ -79,10 +89,40 @@ async def _slots(call: Call) -> Finding:
     return Finding("slots", "pass", f"{count} filled slots, all as the registry says")
 
 
+async def _certificates(call: Call) -> Finding:
+    """Of every site of the caller's that the proxy has."""
+    if call.kit.policy.tls == "off":
+        return Finding("certificates", "pass", "this installation serves plain HTTP")
+    visible, snapshot = call.projects(), call.kit.store.snapshot
+    places = [place for place in sorted(await call.kit.proxy.sites()) if place.project in visible]
+    own = [place.host(call.kit.policy.base_domain) for place in places]
+    named = [each.host for place in places for each in snapshot.domains_of(place)]
+    return await certificates(call, dict.fromkeys([*named, *own]))
+
+
+async def _machines(call: Call) -> list[Finding]:
+    """The other servers, for whoever operates them. The machine CodeB runs on is what the other lines are about."""
+    if not is_operator(call):
+        return []
+    found = await call.kit.store.consult(lambda registry: every(registry, call))
+    others = [each for name, each in found.items() if name != call.kit.policy.server]
+    return list(await asyncio.gather(*(bounded(f"server {each.name}", partial(_machine, call, each)) for each in others)))
+
+
+async def _machine(call: Call, server: Server) -> Finding:
+    checks = await checked(call, server)
+    bad = [each for each in checks if not each.ok]
+    name = f"server {server.name}"
+    if not bad:
+        return Finding(name, "pass", ", ".join(each.what for each in checks) or "nothing is to be looked for there")
+    return Finding(name, "fail", " ".join(each.text for each in bad), " ".join(dict.fromkeys(each.fix for each in bad)))
+
+
 async def _health(call: Call, params: HealthParams) -> Outcome:
     jobs = [bounded(name, check.check) for name, check in call.kit.checks.items()]
-    *parts, slots = await asyncio.gather(*jobs, bounded("slots", lambda: _slots(call)))
-    found = [Finding("api", "pass", "answers"), *mode(call), *parts, disk(call), slots]
+    jobs += [bounded("certificates", partial(_certificates, call)), bounded("slots", partial(_slots, call))]
+    machines, parts = await asyncio.gather(_machines(call), asyncio.gather(*jobs))
+    found = [Finding("api", "pass", "answers"), *mode(call), disk(call), *machines, *parts]
     worst = next((word for word in ("fail", "warn") if any(each.status == word for each in found)), "pass")
     bad = ", ".join(each.name for each in found if each.status != "pass")
     checks = [FindingView(name=each.name, status=each.status, text=each.text, fix=each.fix) for each in found]
@@ -93,7 +133,7 @@ TOOLS: tuple[Tool[Any], ...] = (
     Tool(
         "health_check",
         "Check everything",
-        "API, store, Docker, proxy, disk, slots: pass, warn or fail, each with its fix.",
+        "API, store, Docker, proxy, DNS, storage, servers, certificates, disk, slots: pass, warn or fail, each with its fix.",
         HealthParams,
         HealthResult,
         Role.VIEWER,

@@ -1,7 +1,9 @@
 """Scan: is this project ready to be deployed? One line per check, each with its fix."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from codeb.flows.observers import Survey, survey
@@ -12,7 +14,8 @@ from codeb.model.events import Severity
 from codeb.model.names import Place
 from codeb.model.slots import Pair, State
 from codeb.model.specs import Address, Finding, Project
-from codeb.tools import fields
+from codeb.model.storage import Kind
+from codeb.tools import fields, surroundings
 from codeb.tools.call import Call
 from codeb.tools.health import FindingView, bounded, disk
 from codeb.tools.tool import NextCall, Outcome, Risk, Tool
@@ -32,16 +35,14 @@ async def _scan(call: Call, params: fields.OnEnvironment) -> Outcome:
     project = call.project(params.project_name)
     place = Place(params.project_name, params.environment)
     pair = call.kit.store.snapshot.pair_of(place)
-    seen, images, database = await asyncio.gather(
-        survey(call.kit, only=(place,)), _images(call), bounded("database", call.kit.checks["store"].check)
-    )
+    seen, parts = await asyncio.gather(survey(call.kit, only=(place,)), _parts(call, place))
     busy = call.kit.store.snapshot.running.get(place)
     found = [
-        _project(project, place, pair), _ports(seen, place, pair), images,
+        _project(project, place, pair), _ports(seen, place, pair), parts["env"], parts["image"],
         _part("proxy site", seen, ("proxy",), place, _site_text(pair)),
         _part("public route", seen, ("switches", "routes"), place, _route_text(call, place, pair)),
-        _part("containers", seen, ("containers",), place, _containers_text(pair)),
-        disk(call), _drift(seen, place, busy is not None), Finding("database", database.status, database.text, database.fix),
+        parts["dns"], parts["certificate"], _part("containers", seen, ("containers",), place, _containers_text(pair)),
+        parts["database"], parts["redis"], disk(call), _drift(seen, place, busy is not None), parts["registry"],
     ]  # fmt: skip
     ready = all(each.status != "fail" for each in found)
     checks = [FindingView(name=each.name, status=each.status, text=each.text, fix=each.fix) for each in found]
@@ -50,6 +51,18 @@ async def _scan(call: Call, params: fields.OnEnvironment) -> Outcome:
     where = f"{place.project} {place.environment}"
     summary = f"{where} is ready to be deployed" if ready else f"{where} is not ready to be deployed"
     return Outcome(result, f"{summary}; look at: {bad}." if bad else f"{summary}.", _next(call, seen, place))
+
+
+async def _parts(call: Call, place: Place) -> dict[str, Finding]:
+    """What is asked of others, all at once, each for its time at most."""
+    looks: dict[str, Callable[[], Awaitable[Finding]]] = {
+        "env": partial(surroundings.variables, call, place), "image": partial(_images, call),
+        "dns": partial(surroundings.dns, call, place), "certificate": partial(surroundings.certificate, call, place),
+        "database": partial(surroundings.storage, call, place, Kind.POSTGRES),
+        "redis": partial(surroundings.storage, call, place, Kind.REDIS), "registry": call.kit.checks["store"].check,
+    }  # fmt: skip
+    found = await asyncio.gather(*(bounded(name, look) for name, look in looks.items()))
+    return {name: replace(each, name=name) for name, each in zip(looks, found, strict=True)}
 
 
 def _next(call: Call, seen: Survey, place: Place) -> tuple[NextCall, ...]:
@@ -138,7 +151,8 @@ def _drift(seen: Survey, place: Place, busy: bool) -> Finding:
 TOOLS: tuple[Tool[Any], ...] = (
     Tool(
         "scan", "Check readiness",
-        "Is this environment ready to be deployed? Project, ports, images, proxy, containers, disk, drift, database.",
+        "Is this environment ready to be deployed? Project, ports, variables, images, proxy, DNS, certificate, containers,"
+        " storage, disk, drift.",
         fields.OnEnvironment, ScanResult, Role.VIEWER, Risk.READS, _scan,
     ),
 )  # fmt: skip

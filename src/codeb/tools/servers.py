@@ -235,13 +235,13 @@ async def _check(call: Call, params: CheckParams) -> Outcome:
     only_operators(call, "checking servers")
     found = await call.kit.store.consult(lambda registry: every(registry, call))
     chosen = [one(found, params.server)] if params.server else list(found.values())
-    checks = [each for part in await asyncio.gather(*(_checked(call, each) for each in chosen)) for each in part]
+    checks = [each for part in await asyncio.gather(*(checked(call, each) for each in chosen)) for each in part]
     bad = [each for each in checks if not each.ok]
     said = f"{len(checks)} checks, all well." if not bad else f"{len(bad)} of {len(checks)} checks failed."
     return Outcome(CheckResult(checks=checks, bad=len(bad)), said, (), tuple(f"{each.text} {each.fix}".strip() for each in bad))
 
 
-async def _checked(call: Call, server: Server) -> list[CheckView]:
+async def checked(call: Call, server: Server) -> list[CheckView]:
     """Every service of its roles, all at once; of the machine CodeB runs on, Docker and the proxy by what CodeB itself uses."""
     own = server.name == call.kit.policy.server
     looks: list[Awaitable[CheckView]] = [

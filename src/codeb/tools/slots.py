@@ -33,6 +33,8 @@ class SlotView(fields.Result):
     digest: str | None = None
     deployment_id: str | None = None
     env_version: int | None = None
+    adopted: str | None = None
+    """the name of its container, where CodeB took it over and did not make it"""
     deployed_at: str | None = None
     deployed_by: str | None = None
     promoted_at: str | None = None
@@ -117,7 +119,7 @@ def view(row: SlotRow, seen: Seen, policy: Policy, now: datetime) -> SlotView:
     left = grace_left(row, now)
     return SlotView.model_construct(
         slot=row.slot.value, state=row.state.value, port=row.port, version=row.version, image=row.image, digest=row.digest,
-        deployment_id=row.deployment_id, env_version=row.env_version,
+        deployment_id=row.deployment_id, env_version=row.env_version, adopted=row.adopted_name,
         deployed_at=_iso(row.deployed_at), deployed_by=row.deployed_by,
         promoted_at=_iso(row.promoted_at), promoted_by=row.promoted_by, health=_health(row, unit, seen),
         grace_expires_at=_iso(row.grace_expires_at),
@@ -287,7 +289,7 @@ async def empty_slot(call: Call, row: SlotRow, why: str, *, by_itself: bool = Fa
             raise StalePlan(f"{row.container} changed meanwhile; nothing was done.", hint="Look at slot_status and ask again.")
         return cleanup.CleanupInput(
             place=row.place, slot=row.slot, state=row.state, version=row.version, deployment_id=row.deployment_id,
-            stop_seconds=project.limits.stop_seconds, why=why, by_itself=by_itself,
+            stop_seconds=project.limits.stop_seconds, why=why, by_itself=by_itself, adopted=now_there.adopted,
             site=_site_after(call, project, pair, row.slot) if pair else None,
         )  # fmt: skip
 
@@ -310,7 +312,7 @@ async def _cleanup(call: Call, params: CleanupParams) -> Outcome:
     begun = [] if params.dry_run else await _begun(call, params)
     rows = [] if begun and params.project_name else _candidates(call, params)
     plan = {"empty": [{"container": row.container, "state": row.state.value, "version": row.version} for row in rows]}
-    changes = [f"remove {row.container} ({row.version}, {row.state})" for row in rows]
+    changes = [f"remove {row.called} ({row.version}, {row.state})" for row in rows]
     state = {row.container: facts_of(call.pair(row.place)) for row in rows}
     touches = reach(rows, call.kit.policy.base_domain, previews=True)
     drafted = draft("slot_cleanup", plan, changes, state, touches)

@@ -90,6 +90,8 @@ def _draft_promote(call: Call, pair: Pair, slot: Slot | None) -> Draft:
     changes = [f"send all traffic of {place.project} {place.environment} to {row.version} in {row.slot}"]
     if active:
         changes.append(f"keep {active.version} in {active.slot} warm for {call.kit.policy.grace_hours:g} hours")
+    if active and active.adopted:
+        changes.append(f"remove {active.called} after that: CodeB stops and removes it, its volumes stay")
     moved = [each for each in (row, active) if each]
     names = call.kit.store.snapshot.domains.values()
     touches = reach(moved, call.kit.policy.base_domain, public=True, domains=names)

@@ -25,6 +25,7 @@ WHERE = {"projectName": "shop", "environment": "production"}
 CHANGING: dict[str, tuple[str, dict[str, Any]]] = {
     "workflow_init": ("active", {"projectName": "blog"}),
     "project_update": ("active", {"projectName": "shop", "watchSeconds": 90}),
+    "project_adopt": ("offered", {**WHERE, "container": "web"}),
     "deploy": ("grace", {**WHERE, "image": "shop:3"}),
     "promote": ("ready", WHERE),
     "rollback": ("grace", WHERE),

@@ -12,7 +12,7 @@ AT_ONCE = 16
 
 async def find(client: DockerClient, name: str) -> Mapping[str, Any] | None:
     """What the engine says of the container with exactly this name; None when there is none."""
-    seen = await _inspect(client, name)
+    seen = await seen_as(client, name)
     # The engine also answers to the beginning of an id.
     return seen if seen is not None and container_name(seen) == name else None
 
@@ -23,7 +23,7 @@ async def inspect_all(client: DockerClient, ids: Sequence[str]) -> list[Mapping[
 
     async def one(container: str) -> Mapping[str, Any] | None:
         async with turns:
-            return await _inspect(client, container)
+            return await seen_as(client, container)
 
     try:
         async with asyncio.TaskGroup() as group:
@@ -33,7 +33,8 @@ async def inspect_all(client: DockerClient, ids: Sequence[str]) -> list[Mapping[
     return [seen for task in tasks if (seen := task.result()) is not None]
 
 
-async def _inspect(client: DockerClient, container: str) -> Mapping[str, Any] | None:
+async def seen_as(client: DockerClient, container: str) -> Mapping[str, Any] | None:
+    """What the engine says of what answers to this: a name, an id, or the beginning of one."""
     try:
         seen: Mapping[str, Any] = await client.call("GET", f"containers/{container}/json")
         return seen

@@ -2,8 +2,8 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
-from typing import Protocol
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any, Protocol
 
 from codeb.drivers.runtime import docker_spec as form
 from codeb.drivers.runtime.docker_client import CALL_SECONDS, DockerClient, Refused, limit
@@ -51,6 +51,19 @@ async def log_lines(reader: Reader, after: Moment | None) -> AsyncIterator[LogLi
         yield LogLine(stamp, STREAMS.get(number, "stdout"), text[:MOST_BYTES].decode("utf-8", "replace"))
 
 
+async def terminal_lines(chunks: AsyncIterator[bytes], after: Moment | None) -> AsyncIterator[LogLine]:
+    """The lines of a container that was given a terminal: one stream, without frames. The last one may have no end."""
+    held = b""
+    async for chunk in chunks:
+        *whole, held = (held + chunk).split(b"\n")
+        for line in whole:
+            at, _, text = line.removesuffix(b"\r").partition(b" ")
+            stamp = at.decode("ascii", "replace")
+            if after is None or moment(stamp) > after:
+                yield LogLine(stamp, "stdout", text[:MOST_BYTES].decode("utf-8", "replace"))
+        held = held[: 2 * MOST_BYTES]
+
+
 class DockerLogs:
     """`Logs` for the containers of this installation; a foreign one has no lines for us."""
 
@@ -60,22 +73,32 @@ class DockerLogs:
 
     async def tail(self, name: str, lines: int, since: str | None = None) -> Sequence[LogLine]:
         """See `Logs.tail`. At most 10,000 lines of at most 16 KiB. Raises `InvalidParams` for a bad `since`."""
-        after = since_moment(since)
-        lines = max(0, min(lines, MOST_LINES))
+        since_moment(since)
         seen = await find(self._client, name)
-        if seen is None or lines == 0 or not form.is_ours(seen, self._instance):
+        if seen is None or not form.is_ours(seen, self._instance):
             return []
-        params = {"stdout": "1", "stderr": "1", "timestamps": "1", "tail": str(lines)}
-        if after is not None:
-            params["since"] = f"{after[0]}.{after[1]:09d}"
-        path = f"containers/{seen['Id']}/logs"
-        kept: deque[LogLine] = deque(maxlen=lines)
-        try:
-            async with self._client.stream("GET", path, params=params, allowed=limit(CALL_SECONDS)) as response:
-                async for line in log_lines(response.content, after):
-                    kept.append(line)
-        except Refused as refused:
-            if refused.status == 404:
-                return []
-            raise
-        return list(kept)
+        return await tail_of(self._client, seen, lines, since)
+
+
+async def tail_of(client: DockerClient, seen: Mapping[str, Any], lines: int, since: str | None) -> Sequence[LogLine]:
+    """The last lines of an inspected container. See `DockerLogs.tail`."""
+    after = since_moment(since)
+    lines = max(0, min(lines, MOST_LINES))
+    if lines == 0:
+        return []
+    params = {"stdout": "1", "stderr": "1", "timestamps": "1", "tail": str(lines)}
+    if after is not None:
+        params["since"] = f"{after[0]}.{after[1]:09d}"
+    path = f"containers/{seen['Id']}/logs"
+    kept: deque[LogLine] = deque(maxlen=lines)
+    try:
+        async with client.stream("GET", path, params=params, allowed=limit(CALL_SECONDS)) as response:
+            terminal = bool((seen.get("Config") or {}).get("Tty"))
+            read = terminal_lines(response.content.iter_any(), after) if terminal else log_lines(response.content, after)
+            async for line in read:
+                kept.append(line)
+    except Refused as refused:
+        if refused.status == 404:
+            return []
+        raise
+    return list(kept)

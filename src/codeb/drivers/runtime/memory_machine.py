@@ -62,6 +62,12 @@ class Box:
     probes: int = 0
     stopped_within: int | None = None
     log: list[LogLine] = field(default_factory=list)
+    image: str = "somebody:1"
+    """the reference that one which CodeB did not make was started with; the rest is of such a one too"""
+    inner: int = 0
+    """the port it listens on inside; 0: the one it publishes"""
+    env: dict[str, str] = field(default_factory=dict, repr=False)
+    vanishes: bool = False
 
     @property
     def running(self) -> bool:
@@ -115,6 +121,7 @@ class Machine:
         """A container that CodeB did not make."""
         box = Box(self.fresh("box"), name, "sha256:" + "f" * 64, (("0.0.0.0", host_port),))  # noqa: S104 - what others do
         box.status = "running" if running else "exited"
+        box.address = self.free_address() if running else None
         self.boxes[name] = box
         return box
 
@@ -187,8 +194,7 @@ class Machine:
         box.status, box.stopped_by_hand, box.looks, box.probes = "running", False, 0, 0
         box.lives += 1
         box.restarts = 0
-        self._count += 1
-        box.address = f"172.30.{self._count // 250}.{self._count % 250 + 2}"
+        box.address = self.free_address()
         self.say(box, "stdout", *box.behaviour.log)
         self.say(box, "stderr", *box.behaviour.errors)
         if box.behaviour.exits is not None:
@@ -217,6 +223,10 @@ class Machine:
             at = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=self._count // 1_000_000_000)
             box.log.append(LogLine(f"{at:%Y-%m-%dT%H:%M:%S}.{self._count % 1_000_000_000:09d}Z", stream, text))
 
+    def free_address(self) -> str:
+        self._count += 1
+        return f"172.30.{self._count // 250}.{self._count % 250 + 2}"
+
     def fresh(self, kind: str) -> str:
         self._count += 1
         return hashlib.sha256(f"{kind} {self._count}".encode()).hexdigest()
@@ -226,8 +236,8 @@ class Machine:
 
 
 def _reached(box: Box, address: Address) -> bool:
-    if box.spec and address.host == box.address:
-        return address.port == box.spec.container_port
+    if address.host == box.address:
+        return address.port == (box.spec.container_port if box.spec else box.inner or box.published[0][1])
     return any(address.port == port for _, port in box.published) and address.host in ("127.0.0.1", "localhost", "::1")
 
 

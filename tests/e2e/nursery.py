@@ -69,7 +69,9 @@ class Nursery:
             ready, _, _ = select.select([self._process.stdout], [], [], max(0.0, end - time.monotonic()))
             if not ready:
                 return None
-            self._said += os.read(self._process.stdout.fileno(), 64)
+            more = os.read(self._process.stdout.fileno(), 64)
+            assert more, "the nursery has died"
+            self._said += more
         line, _, self._said = self._said.partition(b"\n")
         return int(line)
 

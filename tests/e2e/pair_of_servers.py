@@ -22,13 +22,13 @@ from demo.server import LocalServer
 from psycopg.rows import dict_row
 from sqlalchemy.engine import make_url
 
-from tests.e2e.nursery import PROGRAM, Nursery
+from tests.e2e.nursery import SERVER, Nursery
 from tests.e2e.wire import Way, possible, wires
 from tests.line import line
 from tests.ports import free_block
 from tests.postgres import Server
 
-PAUSABLE = "from tests.e2e import pausing\n" + PROGRAM
+PAUSABLE = "from tests.e2e import pausing\n" + SERVER
 PORTS = 160
 """in each range: more than 64 environments need"""
 REGISTRY = (

@@ -73,7 +73,8 @@ async def test_records_of_a_project_that_is_foreign_or_never_was_are_none_alike(
         assert not [each for each in body.values() if isinstance(each, list) and each and each != body["warnings"]], body
 
 
-SETS_UP = ("workflow_init", "project_adopt", "port_import")
+SETS_UP = ("workflow_init", "project_adopt", "port_import", "workflow_scan")
+"""whose project need not be there"""
 SCOPED = [tool.name for tool in TOOLS if "project_name" in tool.params.model_fields and tool.name not in SETS_UP]
 PLACED = [tool.name for tool in TOOLS if issubclass(tool.params, OnEnvironment)]
 

@@ -28,7 +28,14 @@ class Servers:
 HOME = {"server": "storage-1", "roles": ["storage"], "addresses": ["198.51.100.9"], "dockerHost": ENGINE}
 """a storage server with a Docker of its own"""
 
-MORE = {"stored": (), "homed": (), "owned": (), "rotated": ("db_rotate", "redis_rotate"), "left": ("project_delete",)}
+MORE = {
+    "stored": (),
+    "homed": (),
+    "owned": (),
+    "owned, left": ("project_delete",),
+    "rotated": ("db_rotate", "redis_rotate"),
+    "left": ("project_delete",),
+}
 
 
 async def hold(process: Any, state: str) -> bool:
@@ -36,8 +43,8 @@ async def hold(process: Any, state: str) -> bool:
     if state not in MORE:
         return False
     where: dict[str, Any] = {"projectName": "shop", "environment": "production"}
-    own = {"dedicated": True} if state == "owned" else {}
-    if state in ("homed", "owned"):
+    own = {"dedicated": True} if state.startswith("owned") else {}
+    if state == "homed" or own:
         await process.ok("server_add", **HOME)
         await process.ok("server_add", server="local", roles=["app"], addresses=["192.0.2.7"])
     for tool in ("db_create", "redis_create") if state != "homed" else ():

@@ -15,6 +15,7 @@ from redis.retry import Retry
 
 from codeb.drivers.instances import form
 from codeb.drivers.runtime.docker_client import DockerClient
+from codeb.errors import InternalFault
 from codeb.model.instances import LIMITS
 from codeb.model.storage import Kind
 from redis import Redis
@@ -45,6 +46,12 @@ async def test_it_is_hardened_as_docker_sees_it(real: Bench) -> None:
     assert host["PortBindings"] == {"6379/tcp": [{"HostIp": HERE, "HostPort": str(spec.port)}]}
     assert [(each["Type"], each["Name"], each["Destination"]) for each in seen["Mounts"]] == [("volume", spec.volume, "/data")]
     assert list(seen["NetworkSettings"]["Networks"]) == [form.network_of(real.installation)]
+
+
+async def test_one_that_would_be_open_to_everybody_is_not_made(real: Bench) -> None:
+    with pytest.raises(InternalFault):
+        await real.run(real.spec(address="0.0.0.0"))
+    assert await real.left() == []
 
 
 async def test_no_password_is_among_what_docker_shows_and_nobody_enters_without_one(real: Bench) -> None:

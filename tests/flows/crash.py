@@ -226,6 +226,9 @@ SCENES: dict[str, Scene] = {
     "db_rotate, in a container": Scene("owned", "db_rotate", WHERE),
     "db_delete, in a container": Scene("owned", "db_delete", {**WHERE, "confirm": "shop"}),
     "redis_delete, in a container": Scene("owned", "redis_delete", {**WHERE, "confirm": "shop"}),
+    "project_delete, purge with containers of storage": Scene(
+        "owned, left", "project_delete", {"projectName": "shop", "confirm": "shop", "purge": True}
+    ),
     "mend containers of storage": Scene("owned", "reconcile", {}, spoil=_storage_down, again=True),
     "registry_gc": Scene("active", "registry_gc", {"projectName": "shop", "keep": 1, "dryRun": False}),
     "mend beside a grace": Scene("grace", "reconcile", {}, spoil=_no_active, again=True),

@@ -22,7 +22,7 @@ from tests.kit import Rig
 
 PARTS = (
     "runtime", "networks", "images", "ports", "proxy", "logs", "health", "records", "env_files", "dns", "curtain",
-    "databases", "caches", "firewall", "image_registry",
+    "databases", "caches", "instances", "firewall", "image_registry",
 )  # fmt: skip
 WRITES = (
     "records.", "env_files.keep", "env_files.remove", "store.write", "store.commit",
@@ -128,6 +128,19 @@ class _Flaky:
         return call
 
 
+class _FlakyInside:
+    """Who is spoken to inside a container is made at each call, and fails like the shared servers."""
+
+    def __init__(self, inside: Any, fault: Fault) -> None:
+        self._inside, self._fault = inside, fault
+
+    def databases(self, *at: Any) -> Any:
+        return _Flaky(self._inside.databases(*at), "inside", self._fault)
+
+    def caches(self, *at: Any) -> Any:
+        return _Flaky(self._inside.caches(*at), "inside", self._fault)
+
+
 class _Session:
     """One transaction of a database that fails at a statement or at the commit."""
 
@@ -182,7 +195,8 @@ def flaky(fault: Fault) -> Callable[[Kit], Kit]:
     """For `Rig.boot`: the same kit with drivers that fail as the fault says."""
 
     def change(kit: Kit) -> Kit:
-        return replace(kit, **{part: _Flaky(getattr(kit, part), part, fault) for part in PARTS})
+        parts: dict[str, Any] = {part: _Flaky(getattr(kit, part), part, fault) for part in PARTS}
+        return replace(kit, **parts, inside=_FlakyInside(kit.inside, fault))
 
     return change
 

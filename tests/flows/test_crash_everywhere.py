@@ -36,6 +36,7 @@ FLOORS = {
     "db_create, in a container": (520, 52), "redis_create, in a container": (300, 36),
     "db_create, in a container, no image": (130, 21), "db_rotate, in a container": (33, 8),
     "db_delete, in a container": (130, 19), "redis_delete, in a container": (130, 19), "mend containers of storage": (65, 7),
+    "project_delete, purge with containers of storage": (900, 40),
 }  # fmt: skip
 """deaths and different states they leave: fewer means that points were lost"""
 

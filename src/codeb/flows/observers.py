@@ -11,7 +11,8 @@ from codeb.errors import PublicError
 from codeb.flows import firewall
 from codeb.flows.mend import has_site
 from codeb.flows.site import site_of
-from codeb.model import deletion, drift, drift_hosts
+from codeb.flows.storage import server_of
+from codeb.model import deletion, drift, drift_hosts, drift_storage
 from codeb.model.domains import Domain, DomainState
 from codeb.model.drift import Ground, Mismatch
 from codeb.model.names import Place
@@ -132,6 +133,14 @@ async def _firewall(kit: Kit, ground: Ground, of: Collection[Place]) -> Sequence
     return await firewall.differences(kit)
 
 
+async def _storage(kit: Kit, ground: Ground, of: Collection[Place]) -> Sequence[Mismatch]:
+    # what is on the storage server is on record in the database alone
+    if kit.store.standing.degraded:
+        return []
+    held = drift_storage.kept(ground, await kit.store.consult(lambda registry: registry.storages.all()))
+    return drift_storage.of_storage(held, {kind: await server_of(kit, kind).all() for kind in {each.kind for each in held}})
+
+
 OBSERVERS: tuple[Observer, ...] = (
     Observer("containers", _containers),
     Observer("ports", _ports),
@@ -142,6 +151,7 @@ OBSERVERS: tuple[Observer, ...] = (
     Observer("networks", _networks),
     Observer("registry", _registry),
     Observer("firewall", _firewall),
+    Observer("storage", _storage),
 )
 
 

@@ -102,6 +102,7 @@ SHOWN: dict[str, tuple[str, ...]] = {
         "e2e/test_secrets.py",
     ),
     "P15": (
+        "unit/model/test_drift_storage.py",
         "flows/test_adopt.py",
         "flows/test_mend.py",
         "flows/test_reconciler.py",

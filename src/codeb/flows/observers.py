@@ -133,7 +133,7 @@ async def _firewall(kit: Kit, ground: Ground, of: Collection[Place]) -> Sequence
 
 
 async def _storage(kit: Kit, ground: Ground, of: Collection[Place]) -> Sequence[Mismatch]:
-    return await storage_look.differences(kit)
+    return [*await storage_look.differences(kit), *await storage_look.shared(kit, ground)]
 
 
 OBSERVERS: tuple[Observer, ...] = (

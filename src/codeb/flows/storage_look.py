@@ -1,4 +1,4 @@
-"""Looking at the containers of storage of every server, and what mends one."""
+"""Looking at storage: at its containers on every server, and what mends one; at what the shared servers have."""
 
 from collections.abc import Sequence
 
@@ -6,10 +6,10 @@ from codeb.contracts.kit import Kit
 from codeb.contracts.store import Registry
 from codeb.errors import Conflict
 from codeb.flows.instances import engine_of
-from codeb.flows.storage import StorageInput, input_of
-from codeb.model import drift_storage, servers
+from codeb.flows.storage import StorageInput, input_of, server_of
+from codeb.model import drift_instances, drift_storage, servers
 from codeb.model.deletion import READY
-from codeb.model.drift import Mismatch
+from codeb.model.drift import Ground, Mismatch
 from codeb.model.instances import spec_of
 from codeb.model.servers import ServerRole
 from codeb.model.storage import Storage
@@ -28,8 +28,17 @@ async def differences(kit: Kit) -> list[Mismatch]:
             if each.server == server and each.ready and each.place not in snapshot.running
             and each.place.project in snapshot.projects and snapshot.projects[each.place.project].state == READY
         ]  # fmt: skip
-        found += drift_storage.of_instances(due, seen) + drift_storage.of_nobody(known, server, seen)
+        found += drift_instances.of_instances(due, seen) + drift_storage.of_nobody(known, server, seen)
     return found
+
+
+async def shared(kit: Kit, ground: Ground) -> list[Mismatch]:
+    """Where what is on record on the servers that all share is not there. It is on record in the database alone."""
+    if kit.store.standing.degraded:
+        return []
+    every = await kit.store.consult(lambda registry: registry.storages.all())
+    held = drift_storage.kept(ground, [each for each in every if each.server is None])
+    return drift_storage.of_storage(held, {kind: await server_of(kit, kind).all() for kind in {each.kind for each in held}})
 
 
 async def _held(kit: Kit) -> list[Storage]:

@@ -1,54 +1,43 @@
-"""Where containers of storage differ from the registry. Data is never mended: what is gone is told, at once and loudly."""
+"""Where a shared storage server differs from the registry: what is on record there and gone, or lets nobody in.
 
-from collections.abc import Collection, Iterable, Mapping
+All of it is reported: an empty database in place of one that is lost would hide the loss.
+"""
 
-from codeb.model.drift import Mismatch, Remedy
+from collections.abc import Iterable, Mapping
+
+from codeb.model.drift import Ground, Mismatch, Remedy
 from codeb.model.events import Severity
-from codeb.model.instances import Instance, spec_of
-from codeb.model.storage import Storage
-
-KIND = "instance_"
-"""what the kinds that a container of storage may have begin with"""
+from codeb.model.storage import Found, Kind, Storage
 
 
-def of_instances(held: Iterable[Storage], found: Mapping[str, Instance]) -> list[Mismatch]:
-    """Of one server: the storage that is to run there, and what is there."""
-    differ = [_of(each, found.get(each.id)) for each in held]
-    return [each for each in differ if each is not None]
+def kept(ground: Ground, held: Iterable[Storage]) -> list[Storage]:
+    """What is to be there: of projects that are, in environments with nothing under way."""
+    return [
+        each for each in held
+        if each.ready and each.place not in ground.busy and each.place.project in ground.projects
+    ]  # fmt: skip
 
 
-def _of(storage: Storage, seen: Instance | None) -> Mismatch | None:
-    spec = spec_of(storage)
-    if spec is None:
-        return None
-    name = f"{spec.name} on {spec.server}"
-    if seen is None or not seen.data:
-        return Mismatch(
-            f"{KIND}data_gone", spec.name, f"The data of {name} is gone: its volume was removed",
-            "delete it, create it again, restore from a backup", Remedy.REPORTED, storage.place, severity=Severity.ALARM,
-        )  # fmt: skip
-    if not seen.there:
-        text, repair = f"{name} does not exist", "it is made again, on its data"
-        return Mismatch(f"{KIND}gone", spec.name, text, repair, Remedy.MENDED, storage.place, severity=Severity.ALARM)
-    if not seen.running:
-        text, repair = f"{name} is stopped", "it is started again"
-        return Mismatch(f"{KIND}stopped", spec.name, text, repair, Remedy.MENDED, storage.place, severity=Severity.ALARM)
-    if seen.published != ((spec.address, spec.port),):
-        text = f"{name} is not published at {spec.address} port {spec.port} alone"
-        repair = "remove the container, not its volume: it is made again as it should be"
-        return Mismatch(f"{KIND}elsewhere", spec.name, text, repair, Remedy.REPORTED, storage.place, severity=Severity.ALARM)
-    if not seen.kept:
-        text, repair = f"{name} would not come up again after Docker or the machine was restarted", "it gets its policy back"
-        return Mismatch(f"{KIND}unkept", spec.name, text, repair, Remedy.MENDED, storage.place)
+def of_storage(held: Iterable[Storage], there: Mapping[Kind, Mapping[str, Found]]) -> list[Mismatch]:
+    """`there`: by kind, what of it bears a mark of ours; a kind that was not asked is not judged."""
+    return [found for each in held if each.kind in there and (found := _of(each, there[each.kind].get(each.name)))]
+
+
+def _of(held: Storage, found: Found | None) -> Mismatch | None:
+    what = "database" if held.kind is Kind.POSTGRES else "Redis user"
+    if found is None:
+        text = f"The {what} {held.name} is on record and gone from the server"
+        return _told("storage_lost", held, text, "restore it there from a backup, or delete it here and make a new, empty one")
+    if held.kind is Kind.POSTGRES and found.size is None:
+        text = f"The database {held.name} is gone from the server, its owner is there"
+        return _told("storage_lost", held, text, "restore it there from a backup, or delete it here and make a new, empty one")
+    if not found.open or (held.kind is Kind.POSTGRES and held.generation not in found.logins):
+        again = "db_rotate" if held.kind is Kind.POSTGRES else "redis_rotate"
+        text = f"The {what} {held.name} is there and its password lets nobody in"
+        return _told("storage_shut", held, text, f"{again} makes a new password, and the next deploy takes it")
     return None
 
 
-def of_nobody(known: Collection[str], server: str, found: Mapping[str, Instance]) -> list[Mismatch]:
-    """Containers and data that no storage on record explains: to be looked at, for they may be somebody's only copy."""
-    return [
-        Mismatch(
-            f"{KIND}of_nobody", f"{each.name} {storage_id}", f"{each.name} on {server} belongs to no storage on record",
-            "look at it there; remove container and volume by hand if they are not needed", Remedy.REPORTED,
-        )
-        for storage_id, each in sorted(found.items()) if storage_id not in known
-    ]  # fmt: skip
+def _told(kind: str, held: Storage, text: str, repair: str) -> Mismatch:
+    where = f"{held.kind.value} {held.name}"
+    return Mismatch(kind, where, text, repair, Remedy.REPORTED, held.place, severity=Severity.ALARM)

@@ -10,7 +10,7 @@ from codeb.errors import PublicError
 from codeb.flows import firewall, mend, storage_look, storage_mend
 from codeb.flows.observers import Survey, survey
 from codeb.flows.storage import StorageInput
-from codeb.model import drift_storage
+from codeb.model import drift_instances
 from codeb.model.drift import Mismatch
 from codeb.model.names import Place
 from codeb.tools.call import Call
@@ -54,10 +54,10 @@ async def mend_all(kit: Kit, seen: Survey, chosen: Sequence[Mismatch], call_for:
     places: dict[Place, list[Mismatch]] = {}
     # an app that is started again asks for its database at once
     for each in todo:
-        if each.kind.startswith(drift_storage.KIND):
+        if each.kind.startswith(drift_instances.KIND):
             await _storage(each, call_for(each.place), tried)
     for each in todo:
-        if each.place is not None and not each.kind.startswith(drift_storage.KIND):
+        if each.place is not None and not each.kind.startswith(drift_instances.KIND):
             places.setdefault(each.place, []).append(each)
     turns = asyncio.Semaphore(PLACES_AT_ONCE)
     await asyncio.gather(*(_place(kit, seen, place, found, call_for(place), tried, turns) for place, found in places.items()))

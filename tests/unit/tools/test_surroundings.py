@@ -101,6 +101,9 @@ async def test_a_database_that_is_gone_from_the_server_is_told() -> None:
         found = await lines(process)
         assert (found["database"]["status"], found["redis"]["status"]) == ("fail", "pass")
         assert "gone from the server" in found["database"]["text"]
+        drift = (await process.ok("reconcile"))["findings"]
+        assert [(each["kind"], each["policy"]) for each in drift] == [("storage_lost", "reported")]
+        assert rig.servers.databases.parts == {}
 
 
 async def test_other_servers_are_looked_at_for_their_operators_alone() -> None:

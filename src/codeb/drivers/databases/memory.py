@@ -64,7 +64,10 @@ class MemoryStorage:
         return f"memory:{stem}"
 
     async def all(self) -> Mapping[str, Found]:
-        return {name: Found(part.mark, tuple(sorted(part.words)), part.open) for name, part in self.parts.items() if part.mark}
+        return {
+            name: Found(part.mark, tuple(sorted(part.words)), part.open, None if part.data is None else len(part.data))
+            for name, part in self.parts.items() if part.mark
+        }  # fmt: skip
 
 
 class MemoryDatabases(MemoryStorage):

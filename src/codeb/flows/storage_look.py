@@ -28,7 +28,7 @@ async def differences(kit: Kit) -> list[Mismatch]:
             if each.server == server and each.ready and each.place not in snapshot.running
             and each.place.project in snapshot.projects and snapshot.projects[each.place.project].state == READY
         ]  # fmt: skip
-        found += drift_instances.of_instances(due, seen) + drift_storage.of_nobody(known, server, seen)
+        found += drift_instances.of_instances(due, seen) + drift_instances.of_nobody(known, server, seen)
     return found
 
 

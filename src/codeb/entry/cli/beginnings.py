@@ -21,7 +21,7 @@ from codeb.model.source import Portrait, portrait
 
 KEPT = ("type", "container_port", "health_path", "memory_mb", "cpus")
 """settings that an option says and the file keeps"""
-PASSED = ("firewall", "dryRun", "planId", "idempotencyKey", "wait")
+PASSED = ("firewall", "dedicated", "dryRun", "planId", "idempotencyKey", "wait")
 """what concerns this call alone"""
 
 

@@ -8,7 +8,10 @@ from typing import Any
 import pytest
 
 from codeb.entry.cli import exits
+from codeb.entry.cli.beginnings import KEPT, PASSED
+from codeb.entry.cli.surface import by_name
 from codeb.model.manifest import Manifest, Name, read
+from codeb.model.manifest_plan import PARTS, wire
 from tests.unit.entry.cli.conftest import Fake, We
 
 DONE = {"success": True, "summary": "Project shop is set up.", "next": [], "warnings": [], "created": True}
@@ -210,3 +213,12 @@ def test_a_file_that_appears_meanwhile_is_left(fake: Fake, we: We, tree: Path) -
     assert we("init").code == exits.USAGE
     assert (tree / "codeb.toml").read_text() == "somebody else's"
     assert called(fake) == []
+
+
+def test_no_option_is_left_unheard(fake: Fake, we: We, tree: Path) -> None:
+    """What the tool takes and the file does not keep goes with the call; nothing said is dropped in silence."""
+    heard = {*map(wire, KEPT), *PASSED, *PARTS, "projectName", "environments", "domain", "redirect"}
+    assert {each.name for each in by_name()["workflow_init"].params} == heard
+    serves(fake)
+    assert we("init", "--database", "--dedicated").code == exits.OK
+    assert called(fake) == [{**CALL, "database": True, "dedicated": True}]

@@ -160,7 +160,7 @@ class Attack:
             "version": "v1", "image": "codebtest-app:v1", "environment": "production", "confirm": self.stage.project,
             "team": "main", "name": "nobody", "role": "viewer", "keyId": "key_" + "0" * 28,
             "approvalId": "ap_" + "0" * 26, "server": "local", "cidr": "192.0.2.0/24",
-            "repository": self.stage.project, "tag": "v1", "domain": "www.example.com",
+            "repository": self.stage.project, "tag": "v1", "domain": "www.example.com", "container": "codebtest-nobodys",
         }  # fmt: skip
         if tool.startswith("env_"):
             known |= {"version": "1", "values": {"LOG_LEVEL": "info"}}

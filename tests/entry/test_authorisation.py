@@ -87,10 +87,10 @@ def expected(tool: Tool[Any], caller: str, stand: str) -> tuple[int, str] | None
         return 404, "project_not_found"
     if stand == "degraded" and ((CHANGES[tool.name] and tool.name not in AWAY) or tool.name in READS_IT_ALL):
         return 503, "degraded"
-    if caller == "rival" and said.get("projectName") == "shop":
-        return 404, "project_not_found"
     if caller == "rival" and tool.name in OPERATORS:
         return 403, "forbidden"
+    if caller == "rival" and said.get("projectName") == "shop":
+        return 404, "project_not_found"
     if caller in ("rival", "other project") and said.get("repository") == "shop":
         return 404, "repository_not_found"
     if caller == "rival" and tool.name == "team_delete":

@@ -44,7 +44,7 @@ def attack() -> Iterator[Attack]:
 FIELDS = hostile.fields()
 ABSENT = (
     "registry_delete", "domain_delete", "conflict_settle", "token_revoke", "token_rotate", "member_remove", "approve", "reject",
-    "db_rotate", "db_delete",
+    "db_rotate", "db_delete", "project_adopt",
     "redis_rotate", "redis_delete",
 )  # fmt: skip
 """what they are about is not there"""

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from demo.server import START_SECONDS
 
 from tests.patient import Examined, examine
 from tests.ports import free_block
@@ -168,7 +169,7 @@ def test_a_proxy_steered_over_tcp_and_one_that_is_gone(images: dict[str, str]) -
 
 
 def until_listening(port: int) -> None:
-    end = time.monotonic() + 10
+    end = time.monotonic() + START_SECONDS
     while time.monotonic() < end:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
             return

@@ -51,6 +51,10 @@ async def test_again_makes_only_what_is_missing() -> None:
         process = rig.boot()
         await process.ok("workflow_init", **SHOP, database=True)
         marks = {name: part.mark for name, part in rig.servers.databases.parts.items()}
+        (first,) = (await process.ok("operation_list"))["operations"]
+        steps = (await process.ok("operation_get", operationId=first["operationId"]))["steps"]
+        names = ["project", "ports", "role", "database", "firewall", "record", "settle", "files"]
+        assert [step["name"] for step in steps] == names, "what had nothing to do is not told as done"
         there = await process.ok("workflow_init", **SHOP, database=True)
         assert (there["created"], there["operationId"]) == (False, None)
         more = await process.ok("workflow_init", **INIT, environments=["production", "staging"])

@@ -45,6 +45,10 @@ class StepState(StrEnum):
     UNDO_FAILED = "undo_failed"
 
 
+IDLE = "idle"
+"""in the output of a step that was about parts of which there were none"""
+
+
 @dataclass(frozen=True)
 class StepRow:
     """One step of one operation. `output` is plain JSON; `duration_ms` is of the act alone, by the monotonic clock."""
@@ -58,6 +62,11 @@ class StepRow:
     duration_ms: float | None = None
     output: dict[str, Any] = field(default_factory=dict)
     error: str | None = None
+
+    @property
+    def idle(self) -> bool:
+        """Whether there was nothing for it to be done about: it is not told as done."""
+        return self.state is StepState.DONE and self.output.get(IDLE) is True
 
 
 @dataclass(frozen=True)

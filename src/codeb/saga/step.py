@@ -7,7 +7,7 @@ from typing import Any, Generic, TypeVar
 from codeb.contracts.kit import Kit, Policy
 from codeb.contracts.store import Registry
 from codeb.errors import PublicError
-from codeb.model.journal import Operation
+from codeb.model.journal import IDLE, Operation
 
 I = TypeVar("I")  # noqa: E741  the input of a saga
 P = TypeVar("P")
@@ -73,9 +73,10 @@ def each(step: Step[P], parts: Callable[[I], Sequence[P]], name: str = "") -> St
 
     async def do(run: Run[I]) -> Output:
         found: dict[str, Any] = {}
-        for part in parts(run.input):
+        wanted = parts(run.input)
+        for part in wanted:
             found |= await act(run.about(part)) or {}
-        return found
+        return found if wanted else {IDLE: True}
 
     async def undo(run: Run[I]) -> None:
         assert back is not None

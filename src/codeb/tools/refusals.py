@@ -49,13 +49,13 @@ def failure(operation: Operation, steps: list[StepRow]) -> OperationFailed:
 
 
 def step_list(steps: list[StepRow]) -> list[dict[str, Any]]:
-    """Steps as every answer shows them."""
+    """Steps as every answer shows them: those that had something to do."""
     return [
         {
             "name": row.name, "status": row.state.value,
             "durationMs": None if row.duration_ms is None else round(row.duration_ms, 1),
         } | ({"error": row.error} if row.error else {})
-        for row in steps
+        for row in steps if not row.idle
     ]  # fmt: skip
 
 

@@ -58,6 +58,8 @@ def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / "info").write_text("[]")
     (folder / "metadata").write_text(json.dumps({"containerimage.digest": DIGEST, "containerimage.config.digest": "sha256:c"}))
     monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    # were it not found, nothing is built and pushed by the Engine of this machine instead
+    monkeypatch.setenv("CODEB_DOCKER_HOST", f"unix://{folder}/nothing.sock")
     return folder
 
 

@@ -26,6 +26,7 @@ SHOWN: dict[str, tuple[str, ...]] = {
         "flows/test_master_key.py",
         "e2e/test_master_key.py",
         "e2e/test_storage.py",
+        "e2e/test_four_hosts.py",
         "contracts/test_firewall.py",
         "contracts/test_firewall_comes_back.py",
         "contracts/test_firewall_vultr.py",

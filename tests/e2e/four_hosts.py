@@ -108,13 +108,14 @@ class Town:
             users, keys = redis.acl_list(), redis.keys("*")
             listening = inside(self.nodes.storage.space, "ss", "-Hltn")
         with entered(self.nodes.dns.space):
-            zones = self.pdns.api("GET", "/zones/example.test.").json()["rrsets"]
+            zone = self.pdns.api("GET", "/zones/example.test.")
+            sets = zone.json()["rrsets"] if zone.status_code == 200 else []
         kept = {home / each for each in ("backups", "logs", "caddy/data/certificates")}
         files = [path for path in home.rglob(f"*{name}*") if not kept & set(path.parents)]
         said = {
             "roles and databases": [row[0] for row in roles if str(row[0]).startswith(plain)],
             "users of Redis": [each for each in users if f"user {name}" in each], "keys of Redis": list(keys),
-            "records": [f"{each['name']} {each['type']}" for each in zones if each["type"] in ("A", "AAAA", "CNAME")],
+            "records": [f"{each['name']} {each['type']}" for each in sets if each["type"] in ("A", "AAAA", "CNAME")],
             "rules": [rule["notes"] for rule in self.group.rules.values() if f":{name}:" in rule["notes"]],
             "files": sorted(str(path.relative_to(home)) for path in files),
             "ports of storage": [port for port in ("5433", "6380") if f":{port} " in listening],

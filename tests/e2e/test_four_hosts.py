@@ -1,10 +1,11 @@
 """From nothing to HTTPS and back to nothing, on four machines with real parts on each.
 
-P15: what is done to a container by hand is mended.
+P2: a death on the way leaves all or nothing. P15: what is done to a container by hand is mended.
 
 The storage server does the storage, the app server the apps; who is neither does not reach a storage port.
 """
 
+import http.client
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from codeb.entry.cli import exits
+from tests import oracle
 from tests.contracts.netns import entered
 from tests.e2e.four_hosts import ROLES, Town, four_hosts
 
@@ -28,6 +30,7 @@ VISIT = "/cgi-bin/visit"
 @pytest.fixture(scope="module")
 def town() -> Iterator[Town]:
     with four_hosts() as made:
+        known(made)
         yield made
 
 
@@ -75,7 +78,6 @@ def visited(town: Town) -> list[str]:
 
 def test_from_nothing_to_https_on_databases_of_another_machine(town: Town, tmp_path: Path) -> None:
     call, storage = town.stage.call, town.nodes.storage
-    known(town)
     assert reached(town, 2375, 5432, 6379) == ([2375, 5432, 6379], [])
     set_up(town, tmp_path / "tree")
     held = call("db_list", projectName="shop")["storage"]
@@ -127,3 +129,31 @@ def test_and_back_to_nothing(town: Town) -> None:
         "postgres-shop_production", "postgres-shop_staging", "redis-shop-production", "redis-shop-staging",
     ]  # fmt: skip
     assert call("port_list")["ports"] == []
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("point", "stays"),
+    [("open.do.effect", False), ("instance.do.effect", False), ("database.do.effect", False), ("record.do.record", True)],
+)
+def test_a_death_on_the_way_leaves_all_or_nothing_on_the_storage_server(town: Town, point: str, stays: bool) -> None:
+    """P2: container, volume, lease, rule and record, on two machines and at the vendor."""
+    stage, storage = town.stage, town.nodes.storage
+    stage.call("project_create", projectName="blog")
+    stage.kill()
+    stage.start(crash_at=f"db_create_dedicated.{point}")
+    with pytest.raises((OSError, http.client.HTTPException)):
+        stage.call("db_create", projectName="blog", environment="production", dedicated=True)
+    stage.until_dead()
+    stage.start()
+    oracle.settle(stage)
+    assert bool(stage.call("db_list", projectName="blog")["storage"]) is stays
+    names, volumes = storage.docker("ps", "--format", "{{.Names}}"), storage.docker("volume", "ls", "-q")
+    assert (names, len(volumes)) == ((["blog-production-postgres"], 1) if stays else ([], 0))
+    assert ("rules" in town.left("blog")) is stays
+    assert [
+        each for each in stage.call("reconcile", fix=False)["findings"] if each["kind"].startswith(("instance", "firewall"))
+    ] == []
+    stage.call("project_delete", projectName="blog", confirm="blog")
+    assert stage.call("project_delete", projectName="blog", confirm="blog", purge=True)["purged"], stage.log[-3000:]
+    assert {what for what in town.left("blog") if what != "files"} == set()

@@ -136,6 +136,19 @@ async def test_the_password_is_not_in_the_servers_log(real: Real) -> None:
     assert "SCRAM-SHA-256" in log
 
 
+async def test_a_server_that_no_dump_here_could_read_gets_no_database(real: Real, tmp_path: Path, monkeypatch: Any) -> None:
+    """Else it could never be deleted: nothing is, without a final dump."""
+    old = tmp_path / "9/bin/pg_dump"
+    old.parent.mkdir(parents=True)
+    old.touch()
+    monkeypatch.setattr("codeb.drivers.databases.postgres.PROGRAMS", tmp_path)
+    await real.databases.admit(SHOP, 1, ONE)
+    with pytest.raises(StepFailed, match="no final dump") as refused:
+        await real.databases.make(SHOP)
+    assert refused.value.code == "server_too_new"
+    assert (await real.databases.all())[SHOP.name].size is None
+
+
 async def test_the_final_dump_brings_everything_back(real: Real, tmp_path: Path, monkeypatch: Any) -> None:
     await given(real)
     ran: list[list[str]] = []

@@ -164,6 +164,7 @@ class PostgresDatabases:
             if not await self._ours(server, what) or owner not in (None, what.name):
                 raise taken(what.name)
             if owner is None:
+                await self._could_be_dumped(server)
                 await server.do("CREATE DATABASE {name} OWNER {name} TEMPLATE template0 ENCODING 'UTF8'", name=what.name)
             await server.do("REVOKE ALL ON DATABASE {name} FROM PUBLIC", name=what.name)
             mine = await server.rows(
@@ -176,6 +177,16 @@ class PostgresDatabases:
             # before PostgreSQL 15 everybody may make things in it
             await inside.do("REVOKE ALL ON SCHEMA public FROM PUBLIC")
             await inside.do("ALTER SCHEMA public OWNER TO {owner}", owner=what.name)
+
+    async def _could_be_dumped(self, server: _Server) -> None:
+        """A database that no `pg_dump` here reads could never be deleted. Raises `StepFailed` (`server_too_new`)."""
+        ((number,),) = await server.rows("SELECT current_setting('server_version_num')::int")
+        newest, version = max(_versions("pg_dump"), default=None), int(number) // 10_000
+        if newest is not None and version > newest:
+            raise StepFailed(
+                f"The server is PostgreSQL {version} and this machine's pg_dump is of {newest}: there could be no final dump.",
+                code="server_too_new", hint=f"Install postgresql-client-{version} on the machine CodeB runs on, then call again.",
+            )  # fmt: skip
 
     async def keep(self, what: Holding, generations: Collection[int]) -> None:
         kept = {login_of(what.name, each) for each in generations}
@@ -277,5 +288,12 @@ class PostgresDatabases:
 
 def _program(name: str) -> str:
     """The newest of this machine: it reads servers of its own version and older ones."""
-    found = [path for path in PROGRAMS.glob(f"*/bin/{name}") if path.parent.parent.name.isdigit()]
-    return str(max(found, key=lambda path: int(path.parent.parent.name))) if found else name
+    found = _versions(name)
+    return str(found[max(found)]) if found else name
+
+
+def _versions(name: str) -> Mapping[int, Path]:
+    """Where this machine has it, by the version of PostgreSQL it is of."""
+    return {
+        int(path.parent.parent.name): path for path in PROGRAMS.glob(f"*/bin/{name}") if path.parent.parent.name.isdigit()
+    }  # fmt: skip

@@ -319,7 +319,7 @@ def test_outages_at_random_under_load(cluster: Server, images: dict[str, str]) -
     assert len(report.outages) >= 2 and report.gaps
 
 
-def test_the_judge_sees_what_is_missing(shore: Seaside) -> None:
+def test_the_judge_sees_what_is_missing(shore: Seaside, monkeypatch: pytest.MonkeyPatch) -> None:
     """An answer that the database knows nothing of, a call without its audit row, one refused without an excuse."""
     ledger = Ledger()
     with pytest.raises(Failed):
@@ -331,6 +331,7 @@ def test_the_judge_sees_what_is_missing(shore: Seaside) -> None:
     forged = {"operationId": "op_forged", "deploymentId": "dep_forged"}
     ledger.calls.append(type(call)("deploy", 200, forged, 99.0, "nobody", 0.0, ""))
     ledger.calls.append(type(call)("rollback", 503, {"code": "degraded"}, 0.1, call.correlation_id, 0.0, ""))
+    monkeypatch.setattr("tests.e2e.callers.AUDITED_SECONDS", 1.0)
     said = " ".join(ledger.missing(shore))
     assert all(each in said for each in ("operation op_forged", "dep_forged is missing", "nobody (200) has 0 audit rows"))
     assert len(ledger.unexcused()) == 2

@@ -3,6 +3,7 @@
 P7: no port is leased twice. P15: what somebody stopped or removed comes back on its data. S11.
 """
 
+import asyncio
 from dataclasses import replace
 from typing import Any
 
@@ -144,6 +145,26 @@ async def test_a_dry_run_says_which_server_and_does_nothing() -> None:
         assert rig.print() == before
         apply = said["next"][0]
         assert (await process.ok(apply["tool"], **apply["params"]))["server"] == "storage-1"
+
+
+async def test_what_a_project_that_is_being_set_up_has_open_is_no_stranger() -> None:
+    """An administrator who has the firewall mended meanwhile does not close what nobody would open again."""
+    async with begin("homed") as rig:
+        process, turn, go, run = rig.boot(), asyncio.Event(), asyncio.Event(), rig.servers.instances.run
+
+        async def slow(*where: Any, fresh: bool) -> None:
+            turn.set()
+            await go.wait()
+            await run(*where, fresh=fresh)
+
+        rig.servers.instances.run = slow  # type: ignore[method-assign]
+        making = asyncio.create_task(process.ok("workflow_init", projectName="blog", database=True, dedicated=True))
+        await turn.wait()
+        assert (await process.ok("firewall_sync", fix=True))["findings"] == []
+        go.set()
+        assert (await making)["created"]
+        assert [(each.port, each.comment) for each in rig.wall.ours] == [(5432, "codeb:blog:storage")]
+        assert await rig.faults() == []
 
 
 # which server

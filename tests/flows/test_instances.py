@@ -3,7 +3,6 @@
 P7: no port is leased twice. P15: what somebody stopped or removed comes back on its data. S11.
 """
 
-import asyncio
 from dataclasses import replace
 from typing import Any
 
@@ -88,7 +87,7 @@ async def test_a_new_master_key_seals_the_administrators_anew() -> None:
 
 
 async def test_a_port_that_anybody_has_is_passed_over() -> None:
-    """Leased, published by a container that stands still, answered by a program, left open for another project."""
+    """Leased, published by a container that stands still, answered by a program, opened for anything else."""
     async with begin("homed") as rig:
         process = rig.boot()
         rig.servers.instances.at(ENGINE).foreign["somebody"] = 5433
@@ -104,8 +103,24 @@ async def test_a_port_that_anybody_has_is_passed_over() -> None:
             (await process.ok("db_create", projectName=name, environment="production", dedicated=True))["port"]
             for name in ("wiki", "shop", "blog")
         ]
-        assert ports == [5432, 5436, 5435]
+        assert ports == [5432, 5436, 5437]
         assert (await process.ok("redis_create", **OWN))["port"] == 6379
+
+
+async def test_what_was_open_before_is_not_open_to_it_and_does_not_go_with_it() -> None:
+    async with begin("homed") as rig:
+        process = rig.boot()
+        office = {"projectName": "shop", "server": "storage-1", "port": 5432, "cidr": "203.0.113.0/24", "purpose": "old"}
+        await process.ok("firewall_allow", **office)
+        before = dict(rig.wall.ours)
+        rig.servers.instances.images.clear()
+        await process.refused("db_create", 404, "image_not_found", **OWN)
+        assert rig.wall.ours == before
+        rig.servers.instances.images.add("postgres:15")
+        assert (await process.ok("db_create", **OWN))["port"] == 5433
+        await process.ok("db_delete", **CONFIRMED)
+        assert rig.wall.ours == before
+        assert await rig.faults() == []
 
 
 async def test_without_a_free_port_that_is_said(tmp_path: Any) -> None:
@@ -145,26 +160,6 @@ async def test_a_dry_run_says_which_server_and_does_nothing() -> None:
         assert rig.print() == before
         apply = said["next"][0]
         assert (await process.ok(apply["tool"], **apply["params"]))["server"] == "storage-1"
-
-
-async def test_what_a_project_that_is_being_set_up_has_open_is_no_stranger() -> None:
-    """An administrator who has the firewall mended meanwhile does not close what nobody would open again."""
-    async with begin("homed") as rig:
-        process, turn, go, run = rig.boot(), asyncio.Event(), asyncio.Event(), rig.servers.instances.run
-
-        async def slow(*where: Any, fresh: bool) -> None:
-            turn.set()
-            await go.wait()
-            await run(*where, fresh=fresh)
-
-        rig.servers.instances.run = slow  # type: ignore[method-assign]
-        making = asyncio.create_task(process.ok("workflow_init", projectName="blog", database=True, dedicated=True))
-        await turn.wait()
-        assert (await process.ok("firewall_sync", fix=True))["findings"] == []
-        go.set()
-        assert (await making)["created"]
-        assert [(each.port, each.comment) for each in rig.wall.ours] == [(5432, "codeb:blog:storage")]
-        assert await rig.faults() == []
 
 
 # which server

@@ -81,7 +81,7 @@ async def begin(call: Call, registry: Registry, place: Place, kind: Kind, seen: 
         known, place, kind, name_of(place, kind), spot.host, spot.port or 0, Stage.CREATING, 1, kit.world.now(), call.actor.name,
     )  # fmt: skip
     if spot.server is not None:
-        port = await free_port(kit, registry, spot.server, kind, seen.taken, place.project)
+        port = await free_port(kit, registry, spot.server, kind, seen.taken)
         apps = servers.app_networks(servers.known(await registry.servers.all(), kit.policy.server).values())
         await registry.rules.put(*letting_in(kit, spot.server, port, place, apps, call.actor.name))
         await registry.leases.add(Lease(spot.server.name, port, place.project, place.environment, kind.value))

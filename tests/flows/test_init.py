@@ -172,6 +172,12 @@ async def test_one_that_was_left_half_set_up_is_set_up_by_the_next_call() -> Non
             "deploy", 409, "project_creating", projectName="shop", image="shop:1", environment="production"
         )
         assert "workflow_init" in body["hint"]
+        # and nothing that is said of it calls for its deletion
+        (told,) = (await process.ok("reconcile", fix=False))["findings"]
+        assert (told["kind"], told["repair"]) == ("setup_unfinished", "call workflow_init again")
+        line = (await process.ok("scan", projectName="shop", environment="production"))["checks"][0]
+        assert (line["status"], line["text"]) == ("fail", "Project shop is being set up")
+        assert "workflow_init" in line["fix"]
         assert (await process.ok("workflow_init", projectName="shop", containerPort=8080, database=True))["created"]
         assert await rig.faults() == []
 

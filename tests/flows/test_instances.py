@@ -157,6 +157,10 @@ async def test_a_dry_run_says_which_server_and_does_nothing() -> None:
         process, before = rig.boot(), rig.print()
         said = await process.ok("db_create", **OWN, dryRun=True)
         assert (said["plan"]["server"], said["plan"]["port"]) == ("storage-1", None)
+        opened = "let the app servers reach its port on storage-1, and nobody else"
+        assert opened in said["changes"]
+        whole = await process.ok("workflow_init", projectName="shop", database=True, dedicated=True, firewall=False, dryRun=True)
+        assert opened in whole["changes"], "CodeB itself has to reach it, so it is opened all the same, and said"
         assert rig.print() == before
         apply = said["next"][0]
         assert (await process.ok(apply["tool"], **apply["params"]))["server"] == "storage-1"

@@ -7,6 +7,9 @@ import pytest
 from codeb.drivers.instances import form
 from codeb.drivers.instances.docker import DockerInstances
 from codeb.drivers.runtime.docker_client import DockerClient, Refused
+from codeb.drivers.runtime.docker_guests import guest_of
+from codeb.errors import Conflict
+from codeb.model import guests
 from codeb.model.instances import InstanceSpec
 from codeb.model.names import Place
 from codeb.model.storage import Kind
@@ -46,3 +49,15 @@ async def test_the_network_stays_for_one_that_stands_still_and_goes_with_the_las
     assert (list(engine.containers), len(engine.networks)) == ([BLOG.name], 1)
     await instances.drop(None, BLOG)
     assert (engine.containers, engine.networks) == ({}, set())
+
+
+@pytest.mark.parametrize("house", ["house", "another"])
+def test_one_is_nobodys_to_take_over_as_a_project(house: str) -> None:
+    spec = {"Id": "1" * 64, "Name": "/x", "Image": "sha256:" + "a" * 64, "Config": {"Labels": form.labels(SHOP, house)}}
+    state = {"Running": True, "Status": "running", "StartedAt": "", "ExitCode": 0}
+    found = guest_of(
+        {**spec, "State": state, "HostConfig": {}, "NetworkSettings": {}, "RestartCount": 0}, {"Id": spec["Image"]}, "house"
+    )
+    with pytest.raises(Conflict) as refused:
+        guests.refuse(found)
+    assert refused.value.code == "container_managed"

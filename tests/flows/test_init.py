@@ -172,6 +172,12 @@ async def test_one_that_was_left_half_set_up_is_set_up_by_the_next_call() -> Non
             "deploy", 409, "project_creating", projectName="shop", image="shop:1", environment="production"
         )
         assert "workflow_init" in body["hint"]
+        # and nothing that is said of it calls for its deletion
+        (told,) = (await process.ok("reconcile", fix=False))["findings"]
+        assert (told["kind"], told["repair"]) == ("setup_unfinished", "call workflow_init again")
+        line = (await process.ok("scan", projectName="shop", environment="production"))["checks"][0]
+        assert (line["status"], line["text"]) == ("fail", "Project shop is being set up")
+        assert "workflow_init" in line["fix"]
         assert (await process.ok("workflow_init", projectName="shop", containerPort=8080, database=True))["created"]
         assert await rig.faults() == []
 
@@ -221,4 +227,24 @@ async def test_containers_of_their_own_are_a_part_of_it() -> None:
         for tool in ({}, {"purge": True}):
             await process.ok("project_delete", projectName="shop", confirm="shop", **tool)
         assert rig.wall.ours == {}
+        assert await rig.faults() == []
+
+
+async def test_what_a_project_that_is_being_set_up_has_open_is_no_stranger() -> None:
+    """An administrator who has the firewall mended meanwhile does not close what nobody would open again."""
+    async with begin("homed") as rig:
+        process, turn, go, run = rig.boot(), asyncio.Event(), asyncio.Event(), rig.servers.instances.run
+
+        async def slow(*where: Any, fresh: bool) -> None:
+            turn.set()
+            await go.wait()
+            await run(*where, fresh=fresh)
+
+        rig.servers.instances.run = slow  # type: ignore[method-assign]
+        making = asyncio.create_task(process.ok("workflow_init", projectName="blog", database=True, dedicated=True))
+        await turn.wait()
+        assert (await process.ok("firewall_sync", fix=True))["findings"] == []
+        go.set()
+        assert (await making)["created"]
+        assert [(each.port, each.comment) for each in rig.wall.ours] == [(5432, "codeb:blog:storage")]
         assert await rig.faults() == []

@@ -87,7 +87,7 @@ async def test_a_new_master_key_seals_the_administrators_anew() -> None:
 
 
 async def test_a_port_that_anybody_has_is_passed_over() -> None:
-    """Leased, published by a container that stands still, answered by a program, left open for another project."""
+    """Leased, published by a container that stands still, answered by a program, opened for anything else."""
     async with begin("homed") as rig:
         process = rig.boot()
         rig.servers.instances.at(ENGINE).foreign["somebody"] = 5433
@@ -103,8 +103,24 @@ async def test_a_port_that_anybody_has_is_passed_over() -> None:
             (await process.ok("db_create", projectName=name, environment="production", dedicated=True))["port"]
             for name in ("wiki", "shop", "blog")
         ]
-        assert ports == [5432, 5436, 5435]
+        assert ports == [5432, 5436, 5437]
         assert (await process.ok("redis_create", **OWN))["port"] == 6379
+
+
+async def test_what_was_open_before_is_not_open_to_it_and_does_not_go_with_it() -> None:
+    async with begin("homed") as rig:
+        process = rig.boot()
+        office = {"projectName": "shop", "server": "storage-1", "port": 5432, "cidr": "203.0.113.0/24", "purpose": "old"}
+        await process.ok("firewall_allow", **office)
+        before = dict(rig.wall.ours)
+        rig.servers.instances.images.clear()
+        await process.refused("db_create", 404, "image_not_found", **OWN)
+        assert rig.wall.ours == before
+        rig.servers.instances.images.add("postgres:15")
+        assert (await process.ok("db_create", **OWN))["port"] == 5433
+        await process.ok("db_delete", **CONFIRMED)
+        assert rig.wall.ours == before
+        assert await rig.faults() == []
 
 
 async def test_without_a_free_port_that_is_said(tmp_path: Any) -> None:
@@ -141,6 +157,10 @@ async def test_a_dry_run_says_which_server_and_does_nothing() -> None:
         process, before = rig.boot(), rig.print()
         said = await process.ok("db_create", **OWN, dryRun=True)
         assert (said["plan"]["server"], said["plan"]["port"]) == ("storage-1", None)
+        opened = "let the app servers reach its port on storage-1, and nobody else"
+        assert opened in said["changes"]
+        whole = await process.ok("workflow_init", projectName="shop", database=True, dedicated=True, firewall=False, dryRun=True)
+        assert opened in whole["changes"], "CodeB itself has to reach it, so it is opened all the same, and said"
         assert rig.print() == before
         apply = said["next"][0]
         assert (await process.ok(apply["tool"], **apply["params"]))["server"] == "storage-1"

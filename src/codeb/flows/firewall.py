@@ -16,7 +16,7 @@ from codeb.contracts.kit import Kit
 from codeb.contracts.store import Registry
 from codeb.errors import Conflict, StepFailed
 from codeb.model import firewall, servers
-from codeb.model.deletion import READY
+from codeb.model.deletion import CREATING, READY
 from codeb.model.drift import Mismatch
 from codeb.model.firewall import NOBODY, Opening, Rule
 from codeb.model.names import Place
@@ -43,8 +43,8 @@ class FirewallInput:
 
 
 async def rows(registry: Registry) -> tuple[list[Rule], set[str]]:
-    """The rules, and the projects whose rules count."""
-    live = {each.name for each in await registry.projects.all() if each.state == READY}
+    """The rules, and the projects whose rules count: one that is being set up has those on record that its storage needs."""
+    live = {each.name for each in await registry.projects.all() if each.state in (CREATING, READY)}
     return list(await registry.rules.all()), live
 
 

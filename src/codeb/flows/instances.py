@@ -103,10 +103,15 @@ async def dropped(kit: Kit, spec: InstanceSpec) -> None:
 # who reaches it
 
 
+def guards(kit: Kit, server: Server) -> bool:
+    """Whether the firewall lets in to this server, and keeps others out."""
+    guarded = firewall.guarded(kit)
+    return kit.firewall.provider != "none" and (guarded is None or server.name in guarded)
+
+
 def letting_in(kit: Kit, server: Server, port: int, place: Place, apps: Sequence[str], by: str) -> list[Rule]:
     """The rules of a new one: the app servers, and nobody else. None where the firewall does not guard that server."""
-    guarded = firewall.guarded(kit)
-    if kit.firewall.provider == "none" or (guarded is not None and server.name not in guarded):
+    if not guards(kit, server):
         return []
     now = kit.world.now()
     return [Rule(server.name, Transport.TCP, port, each, place.project, PURPOSE, now, by) for each in apps]

@@ -133,7 +133,7 @@ async def taken_there(kit: Kit, server: Server, address: str, kind: Kind) -> fro
     if server.name == kit.policy.server:
         return frozenset(await kit.ports.published()) | await kit.ports.listening()
     found = set(await kit.instances.taken(engine_on(kit, server)))
-    held = await kit.store.consult(lambda registry: _held(registry, server, ""))
+    held = await kit.store.consult(lambda registry: _held(registry, server))
     for port in range(span_of(kit, kind).first, span_of(kit, kind).last + 1):
         if port not in found | held:
             if await kit.reach.tcp(address, port, PROBE_SECONDS):
@@ -142,18 +142,16 @@ async def taken_there(kit: Kit, server: Server, address: str, kind: Kind) -> fro
     return frozenset(found)
 
 
-async def _held(registry: Registry, server: Server, project: str) -> set[int]:
-    """Leased ports, and those that the firewall still has open for another project: its openings are not this one's."""
+async def _held(registry: Registry, server: Server) -> set[int]:
+    """Leased ports, and those that somebody opened, for this project too: what is made now is for the app servers alone."""
     leased = {each.port for each in await registry.leases.all(server.name)}
-    return leased | {each.port for each in await registry.rules.all() if each.server == server.name and each.project != project}
+    return leased | {each.port for each in await registry.rules.all() if each.server == server.name}
 
 
-async def free_port(
-    kit: Kit, registry: Registry, server: Server, kind: Kind, outside: frozenset[int], project: str
-) -> int:  # fmt: skip
+async def free_port(kit: Kit, registry: Registry, server: Server, kind: Kind, outside: frozenset[int]) -> int:
     """The lowest port of the range that nobody has. Raises `Conflict` (`ports_exhausted`)."""
     try:
-        return ports.lowest_free(span_of(kit, kind), outside | await _held(registry, server, project))
+        return ports.lowest_free(span_of(kit, kind), outside | await _held(registry, server))
     except ports.Exhausted as fault:
         raise Conflict(
             f"There is no port for it on {server.name}: {fault}.", code="ports_exhausted",

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 
 LONGEST = 4096
 """characters of one instruction; a longer one is not taken apart"""
+MOST_STAGES = 100
+"""each has a copy of what it is built on, so their number bounds the memory that a text takes"""
 INSTRUCTION = re.compile(r"\s*([A-Za-z]+)(?:\s+(.*))?", re.DOTALL)
 DIRECTIVE = re.compile(r"#\s*escape\s*=\s*([\\`])\s*", re.IGNORECASE)
 HEREDOC = re.compile(r"<<-?\s*[\"']?([A-Za-z_][A-Za-z0-9_]{0,63})[\"']?")
@@ -68,6 +70,9 @@ def read(text: str) -> Dockerfile:
             if each.word in ("ARG", "ENV", "EXPOSE", "CMD", "ENTRYPOINT", "HEALTHCHECK", "FROM"):
                 found.unread.append((each.line, f"{each.word} is longer than {LONGEST} characters"))
         elif each.word == "FROM":
+            if found.stages == MOST_STAGES:
+                found.unread.append((each.line, f"it has more than {MOST_STAGES} stages"))
+                break
             found.stages += 1
             found.last = _from(each.rest, made, outer, str(found.stages - 1))
         elif each.word == "ARG" and not found.stages:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
-from codeb.model import names
+from codeb.model import deletion, names
 from codeb.model.domains import Domain
 from codeb.model.events import Severity, Unreplayed
 from codeb.model.names import Place, Slot
@@ -79,7 +79,7 @@ class Ground:
     owed: str = ""
     """who did things without the database that the registry does not have yet"""
     half_deleted: tuple[str, ...] = ()
-    """projects that are being deleted, and nobody works on it"""
+    """projects that are being deleted, or set up, and nobody works on it"""
     domains: Mapping[Place, Sequence[Domain]] = field(default_factory=dict)
     """those in force"""
     maintenances: Collection[Place] = ()
@@ -380,11 +380,13 @@ def of_networks(ground: Ground, networks: Iterable[str]) -> list[Mismatch]:
 
 
 def of_deletions(ground: Ground) -> list[Mismatch]:
-    """Deletions that stopped half way: nothing of such a project is mended."""
+    """Deletions, and set-ups, that stopped half way: nothing of such a project is mended."""
+    new = {name for name, project in ground.projects.items() if project.state == deletion.CREATING}
+    words = {True: ("setup", "set up", "workflow_init"), False: ("deletion", "deleted", "project_delete")}
     return [
-        Mismatch("deletion_unfinished", name, f"Project {name} is half deleted", "call project_delete again", Remedy.REPORTED)
-        for name in ground.half_deleted
-    ]
+        Mismatch(f"{what}_unfinished", name, f"Project {name} is half {done}", f"call {tool} again", Remedy.REPORTED)
+        for name in ground.half_deleted for what, done, tool in (words[name in new],)
+    ]  # fmt: skip
 
 
 def of_conflicts(left: Sequence[Unreplayed]) -> list[Mismatch]:

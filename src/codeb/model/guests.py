@@ -1,6 +1,6 @@
 """Guests: containers that CodeB did not make. What is seen of one before it is taken over, and what speaks against that."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from codeb.errors import Conflict, InvalidParams
@@ -77,6 +77,18 @@ def refuse(guest: Guest) -> None:
         raise Conflict(
             f"{guest.name} is removed as soon as it stops (--rm), so there would be no way back to it; nothing was done.",
             code="container_vanishes", hint="Start it without --rm first, or deploy its image.",
+        )  # fmt: skip
+
+
+def refuse_needed(guest: Guest, needed: Mapping[int, str]) -> None:
+    """`needed`: ports of this machine at which CodeB asks somebody, and whom. Taking over ends with the container's end.
+
+    Raises `Conflict` (`container_needed`).
+    """
+    if found := next((each for each in guest.bindings if each.port in needed), None):
+        raise Conflict(
+            f"{guest.name} publishes {found.port}, where CodeB has {needed[found.port]}; nothing was done.",
+            code="container_needed", hint="What CodeB itself needs is no project: the next version would take its place.",
         )  # fmt: skip
 
 

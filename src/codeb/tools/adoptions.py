@@ -18,6 +18,7 @@ from codeb.model.names import Place, Slot
 from codeb.model.ports import Lease
 from codeb.model.slots import Pair, SlotRow, State
 from codeb.model.specs import Project
+from codeb.model.storage import Endpoint
 from codeb.tools import fields
 from codeb.tools.call import Call
 from codeb.tools.drafts import Draft, draft, facts_of, reach
@@ -80,6 +81,18 @@ class _Decided:
     """as it was, or was made"""
 
 
+def _needed(call: Call) -> dict[int, str]:
+    """Ports of this machine that CodeB's own parts answer at, which may be containers too."""
+    kit, policy = call.kit, call.kit.policy
+    host, _, port = policy.image_registry.rpartition(":")
+    at = {
+        "its image registry": Endpoint(host, int(port)) if port.isdecimal() else None,
+        "the shared database server": kit.databases.where, "the shared Redis": kit.caches.where,
+    }  # fmt: skip
+    found = {each.port: what for what, each in at.items() if each is not None and each.loopback}
+    return found | dict.fromkeys((policy.http_port, policy.https_port), "its proxy")
+
+
 async def _look(call: Call, params: AdoptParams) -> _Seen:
     guest = await call.kit.guests.find(params.container)
     if guest is None:
@@ -88,6 +101,7 @@ async def _look(call: Call, params: AdoptParams) -> _Seen:
             hint="docker ps shows the names; an id needs 12 digits or more.",
         )  # fmt: skip
     guests.refuse(guest)
+    guests.refuse_needed(guest, _needed(call))
     binding = guests.binding_of(guest, params.container_port)
     outside = await taken_outside(call)
     has_site = Place(params.project_name, params.environment) in await call.kit.proxy.sites()

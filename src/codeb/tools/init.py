@@ -236,8 +236,7 @@ def _drafted(ask: _Ask, made: _Made) -> Draft:
     project = ask.params.project_name
     changes = [f"set up {project} {new.place.environment}: a pair of ports, hosts" for new in made.places]
     for each in made.new_storage:
-        on = each.instance.server if each.instance else None
-        changes += storage_plans.making(each.kind, each.name, each.place.environment, on)
+        changes += storage_plans.making(ask.call, each.kind, each.name, each.place.environment, ask.where[each.kind].spot.server)
     changes += [f"open {each.opening} on {each.server} for {project} ({each.purpose})" for each in made.rules]
     plan = {
         "projectName": project, "environments": [each.environment for each in ask.places], "exists": not made.created,

@@ -18,6 +18,7 @@ from codeb.model.storage import Kind
 from codeb.tools import fields, surroundings
 from codeb.tools.call import Call
 from codeb.tools.health import FindingView, bounded, disk
+from codeb.tools.refusals import not_ready
 from codeb.tools.tool import NextCall, Outcome, Risk, Tool
 
 IMAGES_SECONDS = 3.0
@@ -76,8 +77,8 @@ def _here(found: Iterable[Mismatch], place: Place) -> list[Mismatch]:
 
 
 def _project(project: Project, place: Place, pair: Pair | None) -> Finding:
-    if project.state != "ready":
-        return Finding("project", "fail", f"{project.name} is being deleted", "Finish with project_delete.")
+    if fault := not_ready(project):
+        return Finding("project", "fail", fault.message.rstrip("."), fault.hint)
     if pair is None:
         return Finding(
             "project", "warn", f"{project.name} has no environment {place.environment} yet", "The first deploy makes it."

@@ -118,14 +118,14 @@ def _facts(found: Storage | None) -> dict[str, Any]:
 # create
 
 
-def _draft_create(place: Place, kind: Kind, found: Storage | None, spot: Spot | None) -> Draft:
+def _draft_create(call: Call, place: Place, kind: Kind, found: Storage | None, spot: Spot | None) -> Draft:
     name = name_of(place, kind)
     own = {"dedicated": True, "server": spot.name} if spot and spot.server else {}
     plan = {
         "projectName": place.project, "environment": place.environment, "name": name, "host": spot.host if spot else None,
         "port": spot.port if spot else None, "env": list(ENV[kind]), **own,
     }  # fmt: skip
-    changes = [] if found else making(kind, name, place.environment, spot.name if spot else None)
+    changes = [] if found else making(call, kind, name, place.environment, spot.server if spot else None)
     return draft(f"{WORDS[kind][0]}_create", plan, changes, _facts(found))
 
 
@@ -151,7 +151,7 @@ async def create(call: Call, params: StorageParams, kind: Kind) -> Outcome:
         raise being_deleted(found)
     seen = await outlook(call, place, kind, params.dedicated)
     if params.dry_run:
-        drafted = _draft_create(place, kind, found, seen.spot)
+        drafted = _draft_create(call, place, kind, found, seen.spot)
         own = {"dedicated": True} if params.dedicated else {}
         apply = NextCall(call.tool, _where(params) | own | {"planId": drafted.id}, "do it")
         return drafted.shown(f"Would create the {WORDS[kind][1]} {drafted.plan['name']}." if not found else "It is there.", apply)
@@ -159,7 +159,7 @@ async def create(call: Call, params: StorageParams, kind: Kind) -> Outcome:
     async def decide(registry: Registry) -> StorageInput:
         await call.ready(registry, place.project)
         now = await spot_for(call.kit, registry, kind, params.dedicated)
-        _draft_create(place, kind, await registry.storages.get(place, kind), now).still_fits(params)
+        _draft_create(call, place, kind, await registry.storages.get(place, kind), now).still_fits(params)
         return await begin(call, registry, place, kind, seen)
 
     saga = CREATING[kind, params.dedicated]

@@ -5,12 +5,13 @@ from dataclasses import dataclass, replace
 from codeb.contracts.store import Registry
 from codeb.errors import Conflict, NotFound, StalePlan
 from codeb.flows import envs
-from codeb.flows.instances import letting_in, new_administrator
+from codeb.flows.instances import guards, letting_in, new_administrator
 from codeb.flows.storage import StorageInput, input_of, new_password, server_of
 from codeb.flows.storage_servers import Spot, free_port, spot_for, taken_there
 from codeb.model import servers
 from codeb.model.names import Place
 from codeb.model.ports import Lease
+from codeb.model.servers import Server
 from codeb.model.storage import ENV, Kind, Stage, Storage, name_of
 from codeb.tools.call import Call
 
@@ -46,10 +47,12 @@ def fits(found: Storage, dedicated: bool) -> None:
         )  # fmt: skip
 
 
-def making(kind: Kind, name: str, environment: str, on: str | None = None) -> list[str]:
+def making(call: Call, kind: Kind, name: str, environment: str, on: Server | None = None) -> list[str]:
     """What making it changes, in lines of a plan; `on`: the server that gets a container for it."""
-    where = f" in a container of its own on {on}" if on else ""
-    return [f"create the {WORDS[kind][1]} {name}{where}", f"give {', '.join(ENV[kind])} to deployments of {environment}"]
+    where = f" in a container of its own on {on.name}" if on else ""
+    opened = [f"let the app servers reach its port on {on.name}, and nobody else"] if on and guards(call.kit, on) else []
+    given = f"give {', '.join(ENV[kind])} to deployments of {environment}"
+    return [f"create the {WORDS[kind][1]} {name}{where}", *opened, given]
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,7 @@ async def begin(call: Call, registry: Registry, place: Place, kind: Kind, seen: 
         known, place, kind, name_of(place, kind), spot.host, spot.port or 0, Stage.CREATING, 1, kit.world.now(), call.actor.name,
     )  # fmt: skip
     if spot.server is not None:
-        port = await free_port(kit, registry, spot.server, kind, seen.taken, place.project)
+        port = await free_port(kit, registry, spot.server, kind, seen.taken)
         apps = servers.app_networks(servers.known(await registry.servers.all(), kit.policy.server).values())
         await registry.rules.put(*letting_in(kit, spot.server, port, place, apps, call.actor.name))
         await registry.leases.add(Lease(spot.server.name, port, place.project, place.environment, kind.value))

@@ -2,12 +2,13 @@
 
 import json
 import time
+import tracemalloc
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codeb.model import dockerfile, grammar
+from codeb.model import dockerfile, grammar, source
 from codeb.model.source import Fact, Portrait, listens, portrait, tells
 
 NEXT = json.dumps({"name": "@acme/My_Shop", "dependencies": {"next": "15.1.0"}, "scripts": {"start": "next start -p 3005"}})
@@ -219,3 +220,17 @@ def test_which_files_are_worth_reading() -> None:
 
 def test_a_file_that_was_not_read_is_said() -> None:
     assert [each.where for each in of({"Dockerfile": None, "README.md": None, "main.py": None}).unread] == ["Dockerfile"]
+
+
+def test_stages_on_stages_take_no_memory_to_speak_of() -> None:
+    """Each has what the one before has: a text within its limit would be copied thousands of times (S33)."""
+    large = "FROM x\n" + "".join(f"ENV a{number}=\n" for number in range(3000))
+    text = large + "FROM 0\n" * ((source.MOST_OF_A_FILE - len(large)) // 7)
+    tracemalloc.start()
+    try:
+        found = portrait({"Dockerfile": text})
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert most < 50_000_000
+    assert [each.why for each in found.unread] == ["it has more than 100 stages"]

@@ -38,6 +38,11 @@ class DockerInstances:
         self._signed = signed
         self._others: dict[str, DockerClient] = {}
 
+    @property
+    def _mine(self) -> dict[str, str]:
+        """What narrows a list to what this installation made."""
+        return {"filters": json.dumps({"label": [f"{form.INSTANCE}={self._instance}"]})}
+
     def _client(self, engine: str | None) -> DockerClient:
         if engine is None:
             return self._own
@@ -58,10 +63,9 @@ class DockerInstances:
 
     async def all(self, engine: str | None) -> Mapping[str, Instance]:
         client = self._client(engine)
-        mine = {"filters": json.dumps({"label": [f"{form.INSTANCE}={self._instance}"]})}
-        listed = await client.call("GET", "containers/json", params={"all": "1", **mine})
+        listed = await client.call("GET", "containers/json", params={"all": "1", **self._mine})
         seen = {_id(each["Config"]): each for each in await inspect_all(client, [each["Id"] for each in listed])}
-        volumes = {_id(each): each for each in (await client.call("GET", "volumes", params=mine))["Volumes"] or ()}
+        volumes = {_id(each): each for each in (await client.call("GET", "volumes", params=self._mine))["Volumes"] or ()}
         return {
             known: form.instance_of(known, _name(volumes.get(known), known), seen.get(known), known in volumes)
             for known in sorted(seen.keys() | volumes.keys())
@@ -145,7 +149,9 @@ class DockerInstances:
         volume = await self._get(client, f"volumes/{spec.volume}")
         if volume is not None and form.is_ours(volume, self._instance, spec.storage_id):
             await _unless_gone(client, f"volumes/{spec.volume}")
-        # the network goes with the last of them
+        # the network goes with the last of them; Docker itself would take it from those that stand still, which then never start
+        if await client.call("GET", "containers/json", params={"all": "1", **self._mine}):
+            return
         network = await self._get(client, f"networks/{form.network_of(self._instance)}")
         if network is not None and form.is_ours(network, self._instance):
             await _unless_gone(client, f"networks/{network['Id']}", in_use=403)

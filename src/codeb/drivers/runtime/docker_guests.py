@@ -19,6 +19,8 @@ Seen = Mapping[str, Any]
 SHORTEST_ID = 12
 """digits of an id that people copy from `docker ps`"""
 COMPOSE = "com.docker.compose.project"
+STORAGE = "codeb.storage.instance"
+"""what every container of storage is labelled with, this installation's or another's"""
 
 
 class DockerGuests:
@@ -145,7 +147,7 @@ def guest_of(seen: Seen, image: Seen, instance: str) -> Guest:
         running=bool(state["Running"]) and not state.get("Restarting", False) and not state.get("Paused", False),
         image=reference, image_id=seen["Image"], digest=registry_digest(reference, image),
         health=Health((state.get("Health") or {}).get("Status") or "none"),
-        ours=form.is_ours(seen, instance), managed=labels.get("codeb.managed") == "true",
+        ours=form.is_ours(seen, instance), managed=labels.get("codeb.managed") == "true" or STORAGE in labels,
         vanishes=bool(host.get("AutoRemove")), bindings=tuple(_bindings(seen)),
         env=tuple((name, Secret(text)) for name, _, text in pairs),
         memory_mb=host.get("Memory", 0) // form.MIB or None, cpus=host.get("NanoCpus", 0) / 1e9 or None,

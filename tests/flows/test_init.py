@@ -6,11 +6,12 @@ from typing import Any
 import pytest
 
 from codeb.drivers.databases.memory import Part
-from codeb.errors import StepFailed
+from codeb.errors import StepFailed, Unavailable
 from codeb.model.access import Role
 from codeb.model.deletion import CREATING
 from codeb.model.names import Place
 from codeb.saga.step import Run, Step, each
+from codeb.tools import domains
 from tests.flows.crash import INIT, proved, two_servers
 from tests.kit import PROD, Rig, add_key, begin
 
@@ -247,4 +248,20 @@ async def test_what_a_project_that_is_being_set_up_has_open_is_no_stranger() -> 
         go.set()
         assert (await making)["created"]
         assert [(each.port, each.comment) for each in rig.wall.ours] == [(5432, "codeb:blog:storage")]
+        assert await rig.faults() == []
+
+
+async def test_what_is_done_is_told_whoever_does_not_answer_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The name servers of a domain are asked for the answer alone."""
+    async with begin("empty") as rig:
+        two_servers(rig)
+        proved(rig)
+
+        async def away(*_: Any) -> None:
+            raise Unavailable("PowerDNS does not answer.")
+
+        monkeypatch.setattr(domains, "leads_here", away)
+        body = await rig.boot().ok("workflow_init", **INIT)
+        assert (body["created"], body["domain"]) == (True, None)
+        assert "PowerDNS does not answer" in body["warnings"][-1]
         assert await rig.faults() == []

@@ -93,6 +93,12 @@ class SlotRow:
         return self.place.container(self.slot)
 
     @property
+    def taken_over(self) -> str | None:
+        """The container that CodeB took over with this slot, to be stopped and removed as its own. One that is only claimed,
+        by an operation that was lost with the registry it was in, is still somebody else's."""
+        return None if self.state is State.EMPTY else self.adopted
+
+    @property
     def called(self) -> str:
         """Its container, for people."""
         return self.container if self.adopted is None else f"{self.adopted_name} (taken over)"

@@ -209,7 +209,7 @@ async def begin_purge(call: Call, project: Project, why: str, params: DeletePara
         return project_purge.PurgeInput(
             project=name, places=tuple(pair.place for pair in pairs),
             ports=tuple(row.port for pair in pairs for row in pair.rows),
-            adopted=tuple(row.adopted for pair in pairs for row in pair.rows if row.adopted),
+            adopted=tuple(row.taken_over for pair in pairs for row in pair.rows if row.taken_over),
             stop_seconds=found.limits.stop_seconds, why=why,
             domains=tuple(await _names(registry, name)),
             storage=tuple(EndInput(input_of(each), each.backup) for each in await registry.storages.all(name)),

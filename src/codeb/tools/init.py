@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import Field
 
 from codeb.contracts.store import Registry
-from codeb.errors import Conflict, Forbidden
+from codeb.errors import Conflict, Forbidden, PublicError
 from codeb.flows import domain_setup, init
 from codeb.flows.firewall import LOCK, FirewallInput
 from codeb.flows.init import InitInput, NewPlace
@@ -360,17 +360,25 @@ async def _told(call: Call, params: InitParams, result: InitResult, certificate:
     nexts = [NextCall("deploy", first, "put a first version into a slot")]
     setup = _setup(params)
     said = f"is set up for {', '.join(dict.fromkeys(params.environments))}." if result.created else "is set up; nothing was lost."
-    if setup is not None:
-        there = call.kit.store.snapshot.domains.get(setup.domain)
-        if there is not None and there.place == Place(setup.project_name, setup.environment) and there.held:
-            named = await domains.active(call, setup, certificate or "unchanged", "")
-        else:
-            named = await domains.pending(call, setup, (await domain_plans.outlook(call, setup)).proof)
+    try:
+        named = await _domain(call, setup, certificate) if setup is not None else None
+    except PublicError as fault:
+        # what was done is done, whoever does not answer now
+        named, warnings = None, (*warnings, f"How {params.domain} stands cannot be told now: {fault.message} See domain_status.")
+    if named is not None:
+        assert isinstance(named.result, domains.SetupResult)
+        if named.result.state == "pending":
             said += f" {named.summary}"
             nexts = [*named.next, *nexts]
-        assert isinstance(named.result, domains.SetupResult)
         result, warnings = result.model_copy(update={"domain": named.result}), (*warnings, *named.warnings)
     return Outcome(result, f"Project {params.project_name} {said}", tuple(nexts), tuple(dict.fromkeys(warnings)))
+
+
+async def _domain(call: Call, setup: domain_plans.SetupParams, certificate: str) -> Outcome:
+    there = call.kit.store.snapshot.domains.get(setup.domain)
+    if there is not None and there.place == Place(setup.project_name, setup.environment) and there.held:
+        return await domains.active(call, setup, certificate or "unchanged", "")
+    return await domains.pending(call, setup, (await domain_plans.outlook(call, setup)).proof)
 
 
 def _not_yet(ask: _Ask) -> tuple[str, ...]:

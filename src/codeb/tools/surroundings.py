@@ -9,7 +9,7 @@ from codeb.contracts.store import Registry
 from codeb.errors import PublicError
 from codeb.flows import envs
 from codeb.flows.names import HANDSHAKE_SECONDS, https_entry
-from codeb.flows.storage import server_of
+from codeb.flows.storage import input_of, serving
 from codeb.model.names import Place
 from codeb.model.specs import Finding
 from codeb.model.storage import Kind, Storage
@@ -113,7 +113,7 @@ async def storage(call: Call, place: Place, kind: Kind) -> Finding:
     if not held.ready:
         return Finding(name, "warn", f"{held.name} is {held.state}", f"Call {makes} again, or delete it.")
     try:
-        found = await server_of(call.kit, kind).all()
+        found = await (await serving(call.kit, input_of(held))).all()
     except PublicError as fault:
         return Finding(name, "fail", fault.message, fault.hint)
     if held.name not in found:

@@ -68,7 +68,7 @@ class AdoptingRuntime:
     async def shelve(self, name: str, seconds: int) -> None:
         """See `Runtime.shelve`. It keeps its own name, unless that is the very one its successor is to have."""
         row = await self._standing(name)
-        if row is None:
+        if row is None or not row.taken_over:
             await self._own.shelve(name, seconds)
             return
         unit = await self._guests.unit(_id(row))
@@ -79,7 +79,7 @@ class AdoptingRuntime:
     async def unshelve(self, name: str, start: bool) -> None:
         """See `Runtime.unshelve`."""
         row = self._adopted(name)
-        if row is None:
+        if row is None or not row.taken_over:
             await self._own.unshelve(name, start)
             return
         own = await self._own.look(name)

@@ -212,6 +212,18 @@ async def test_a_start_without_the_database(machine: Machine) -> None:
     assert "blog" in twin.snapshot.projects
 
 
+async def test_a_stop_in_the_moment_in_which_news_come_is_a_stop(machine: Machine) -> None:
+    """Found as a run that never ended: `asyncio.wait_for` of CPython 3.11 forgets a cancellation that comes just then."""
+    twin = await machine.start()
+    await asyncio.sleep(0.05)
+    twin._wake.set()
+    await asyncio.sleep(0)
+    closing = asyncio.create_task(twin.close())
+    done, _ = await asyncio.wait({closing}, timeout=8)
+    closing.cancel()
+    assert done == {closing}
+
+
 async def test_the_first_start_needs_the_database(machine: Machine) -> None:
     machine.at.set("shut")
     with pytest.raises(Unavailable) as refused:

@@ -200,6 +200,7 @@ async def _abandoned(registry: Registry, found: Project) -> None:
     for each in found.environments:
         if running := await registry.journal.running(Place(found.name, each)):
             raise busy(running)
+    await registry.rules.remove_of(found.name)
     await registry.projects.remove(found.name)
 
 

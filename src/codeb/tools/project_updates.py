@@ -7,7 +7,7 @@ from pydantic import Field
 from pydantic.alias_generators import to_camel
 
 from codeb.contracts.store import Registry
-from codeb.errors import InvalidParams
+from codeb.errors import Forbidden, InvalidParams
 from codeb.model.access import Role
 from codeb.model.deletion import is_deleted
 from codeb.model.names import Place
@@ -85,14 +85,25 @@ def _waiting(former: Project, params: UpdateParams) -> list[str]:
     return [WIRE[name] for name in LATER if getattr(params, name) not in (None, now[name])]
 
 
+def _reached(call: Call, project: Project) -> None:
+    """These settings are those of all environments. Raises `Forbidden` where the key reaches some of them only."""
+    if beyond := sorted(each for each in project.environments if not call.actor.may_touch(each)):
+        raise Forbidden(
+            f"This key does not reach {', '.join(beyond)} of {project.name}, which has the same settings; nothing was done.",
+            hint="Use a key for all environments of the project.",
+        )  # fmt: skip
+
+
 async def _update(call: Call, params: UpdateParams) -> Outcome:
-    name = call.project(params.project_name).name
+    project = call.project(params.project_name)
+    name = project.name
+    _reached(call, project)
     if all(getattr(params, each) is None for each in WIRE):
         raise InvalidParams(
             "Say what is to change; nothing was done.", hint=f"Give one or more of {', '.join(WIRE.values())}.",
             details={"fields": [{"field": each, "problem": "missing"} for each in WIRE.values()]},
         )  # fmt: skip
-    drafted = _draft_update(call.project(name), params)
+    drafted = _draft_update(project, params)
     if params.dry_run:
         apply = NextCall("project_update", {**drafted.plan, "planId": drafted.id}, "do exactly this")
         return drafted.shown(f"Would change {name}." if drafted.changes else f"{name} is as asked already.", apply)
@@ -103,6 +114,7 @@ async def _update(call: Call, params: UpdateParams) -> Outcome:
             raise unknown_project(name, call.projects())
         if is_deleted(found):
             raise gone(found)
+        _reached(call, found)
         fresh = _draft_update(found, params)
         fresh.still_fits(params)
         await _write(registry, found, params)

@@ -8,7 +8,7 @@ import pytest
 from codeb.model.names import Slot
 from codeb.model.slots import SlotRow
 from codeb.model.specs import Site
-from tests.kit import PROD, Rig, begin
+from tests.kit import PROD, Rig, add_key, begin
 
 pytestmark = pytest.mark.anyio
 
@@ -116,3 +116,18 @@ async def test_a_plan_shows_all_of_it_and_is_bound_to_it() -> None:
         apply = plan["next"][0]["params"]
         await process.ok("project_update", **SHOP, cpus=2.0)
         await process.refused("project_update", 409, "stale_plan", **apply)
+
+
+async def test_a_key_for_staging_changes_nothing_that_production_has_too() -> None:
+    async with begin("active") as rig:
+        process = rig.boot()
+        narrow = await add_key(rig, environments=frozenset({"staging"}))
+        before = rig.print()
+        for dry in (True, False):
+            said = await process.refused(
+                "project_update", 403, "forbidden", key=narrow, projectName="shop", memoryMb=256, dryRun=dry
+            )
+            assert "production" in said["error"]
+        assert rig.print() == before
+        both = await add_key(rig, environments=frozenset({"staging", "production"}))
+        await process.ok("project_update", key=both, projectName="shop", memoryMb=256)

@@ -253,7 +253,9 @@ class TwinStore(SqlStore):
     async def _watch(self) -> None:
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), LOOK_SECONDS)
+                # not wait_for: that of CPython 3.11 forgets a cancellation that comes in the moment of the event
+                async with asyncio.timeout(LOOK_SECONDS):
+                    await self._wake.wait()
             self._wake.clear()
             try:
                 if self.away:

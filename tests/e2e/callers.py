@@ -68,7 +68,7 @@ class Ledger:
         ours = [call for call in self.calls if call.status]
         states = {row["id"]: row["state"] for row in shore.rows("select id, state from operations")}
         deployments = {row["id"] for row in shore.rows("select id from deployments")}
-        asked = {call.body["operationId"] for call in ours if call.status == 200 and "operationId" in call.body}
+        asked = {call.body["operationId"] for call in ours if call.status == 200 and call.body.get("operationId")}
         found = [f"operation {each} is {states.get(each)}" for each in sorted(asked) if states.get(each) != "succeeded"]
         found += [
             f"deployment {call.body['deploymentId']} is missing"

@@ -159,9 +159,14 @@ def live(matrix: Matrix, these: list[Cell]) -> None:
 
 
 STORAGE = {"db_create", "redis_create", "storage_rotate", "storage_end", "storage_delete"}
-ELSEWHERE = {"undelete", "project_purge", "domain_setup", "domain_delete", "maintenance", "image_delete", "firewall", *STORAGE}
+DEDICATED = {"db_create_dedicated", "redis_create_dedicated", "storage_mend"}
+ELSEWHERE = {
+    "undelete", "project_purge", "domain_setup", "domain_delete", "maintenance", "image_delete", "firewall", "workflow_init",
+    "project_adopt", *STORAGE, *DEDICATED,
+}  # fmt: skip
 """killed at every step in memory (`flows/test_crash_everywhere.py`), on real parts in `test_undelete.py`, `test_domains.py`,
-`test_images_killed.py`, `test_firewall.py` and `test_storage.py`"""
+`test_images_killed.py`, `test_firewall.py`, `test_storage.py`, `test_adopt.py` and, four points of `workflow_init` with containers
+of its own (long), `test_four_hosts.py`"""
 
 
 def test_the_matrix_covers_every_step() -> None:

@@ -87,7 +87,7 @@ def params_of(tool: str) -> dict[str, str]:
 def in_the_end(shore: Seaside, answers: list[dict[str, Any]]) -> None:
     """What was answered is in the database, as somebody else reads it; each call has its one row in the audit log."""
     states = {row["id"]: row["state"] for row in shore.rows("select id, state from operations")}
-    assert {states.get(each["operationId"]) for each in answers if "operationId" in each} <= {"succeeded"}
+    assert {states.get(each["operationId"]) for each in answers if each.get("operationId")} <= {"succeeded"}
     known = {row["id"] for row in shore.rows("select id from deployments")}
     assert {each["deploymentId"] for each in answers if "deploymentId" in each} <= known
     audited = [row["correlation_id"] for row in shore.rows("select correlation_id from audit_logs")]

@@ -165,8 +165,8 @@ ELSEWHERE = {
     "project_adopt", *STORAGE, *DEDICATED,
 }  # fmt: skip
 """killed at every step in memory (`flows/test_crash_everywhere.py`), on real parts in `test_undelete.py`, `test_domains.py`,
-`test_images_killed.py`, `test_firewall.py`, `test_storage.py`, `test_adopt.py` and, four points of `workflow_init` with containers
-of its own (long), `test_four_hosts.py`"""
+`test_images_killed.py`, `test_firewall.py`, `test_storage.py`, `test_adopt.py` and, four points of `workflow_init` with
+containers of its own (long), `test_four_hosts.py`"""
 
 
 def test_the_matrix_covers_every_step() -> None:

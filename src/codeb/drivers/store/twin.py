@@ -93,8 +93,18 @@ class TwinStore(SqlStore):
 
     @asynccontextmanager
     async def _writing(self) -> AsyncIterator[Transaction]:
-        async with AsyncExitStack() as stack:
-            yield await self._begun(stack)
+        tx: Transaction | None = None
+        try:
+            async with AsyncExitStack() as stack:
+                tx = await self._begun(stack)
+                yield tx
+        except Moved:
+            raise
+        except Unavailable as fault:
+            # where it was begun counts: while it waited for its turn the database may have gone and come back
+            if tx is not None and tx.dialect == self._remote.name and self.away and fault.code == "store_unavailable":
+                raise Moved(fault.message, code=fault.code, hint=fault.hint) from fault
+            raise
 
     def _transaction(self, session: Session, dialect: str) -> Transaction:
         return Transaction(
@@ -157,19 +167,6 @@ class TwinStore(SqlStore):
         """One transaction more that the database does not have."""
         self._pending += 1
         self._lead.owe()
-
-    @asynccontextmanager
-    async def write(self) -> AsyncIterator[SqlRegistry]:
-        remote = not self.away
-        try:
-            async with super().write() as registry:
-                yield registry
-        except Moved:
-            raise
-        except Unavailable as fault:
-            if remote and self.away and fault.code == "store_unavailable":
-                raise Moved(fault.message, code=fault.code, hint=fault.hint) from fault
-            raise
 
     @asynccontextmanager
     async def _reading(self) -> AsyncIterator[Transaction]:

@@ -97,12 +97,15 @@ def callers(stage: Stage, places: list[Where]) -> list[Caller]:
 
 
 @pytest.mark.timeout(300)
-def _hangs(stage: Stage, where: Where) -> None:
+def _hangs(stage: Stage, where: Where, asking: list[Caller]) -> None:
     """Until the deploy of what never is healthy is under way."""
     begun = f"select id from operations where tool = 'deploy' and state = 'running' and project = '{where['projectName']}'"
     end = time.monotonic() + 20
     while not oracle.rows(stage, begun):
-        assert time.monotonic() < end, oracle.rows(stage, "select id, tool, project, state from operations")
+        said = [
+            each for caller in asking for each in caller.said if each.tool == "deploy" and where["projectName"] in str(each.body)
+        ]
+        assert time.monotonic() < end, [(each.status, each.body.get("error"), each.heard - each.asked) for each in said]
         time.sleep(0.05)
 
 
@@ -117,7 +120,7 @@ def test_sigterm_under_load(images: dict[str, str]) -> None:
         asking = callers(stage, places)
         try:
             time.sleep(3)
-            _hangs(stage, places[-1])
+            _hangs(stage, places[-1], asking)
             assert stage.process
             told = time.monotonic()
             stage.process.send_signal(signal.SIGTERM)

@@ -3,6 +3,8 @@
 import asyncio
 import ssl
 from dataclasses import replace
+from functools import cache, lru_cache
+from pathlib import Path
 
 from codeb.contracts.health import Health
 from codeb.contracts.outside import Certificate, Looked
@@ -34,18 +36,30 @@ class NetworkOutside:
             seen = read(shown, name)
         except ValueError as fault:
             return Certificate(reason=f"the certificate cannot be read: {fault}"[:200])
-        return replace(seen, trusted=not isinstance(await _leaf(address, name, ssl.create_default_context(), seconds), str))
+        return replace(seen, trusted=not isinstance(await _leaf(address, name, _trusting(), seconds), str))
 
     async def visit(self, address: Address, seconds: float) -> Answer:
         return await self._health.probe(address, seconds)
 
 
+@cache
 def _anything() -> ssl.SSLContext:
     """To see what is shown, whoever signed it: whether it is to be trusted is told apart."""
-    context = ssl.create_default_context()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     return context
+
+
+def _trusting() -> ssl.SSLContext:
+    """As this machine trusts now. Reading all authorities takes tens of milliseconds of the loop: once for each state of them."""
+    paths = ssl.get_default_verify_paths()
+    return _reading(tuple(Path(each).stat().st_mtime_ns for each in (paths.cafile, paths.capath) if each and Path(each).exists()))
+
+
+@lru_cache(1)
+def _reading(_: tuple[int, ...]) -> ssl.SSLContext:
+    return ssl.create_default_context()
 
 
 async def _leaf(address: Address, name: str, context: ssl.SSLContext, seconds: float) -> bytes | str:

@@ -15,7 +15,7 @@ from codeb.errors import PublicError, StepFailed
 from codeb.flows import envs
 from codeb.flows.health import until_healthy
 from codeb.flows.promote import switch
-from codeb.flows.site import prove
+from codeb.flows.site import prove, put_back
 from codeb.model.envs import Env
 from codeb.model.guests import Guest, taken_env
 from codeb.model.journal import Operation
@@ -106,10 +106,7 @@ async def _site(run: Run[AdoptInput]) -> dict[str, Any]:
 
 
 async def _unsite(run: Run[AdoptInput]) -> None:
-    if run.input.former_site is None:
-        await run.kit.proxy.remove_site(run.input.place)
-    else:
-        await run.kit.proxy.put_site(run.input.former_site)
+    await put_back(run.kit, run.input.place, run.input.former_site)
 
 
 async def _switch(run: Run[AdoptInput]) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 from codeb.contracts.store import Registry
 from codeb.errors import PublicError
 from codeb.flows.names import ZonePlan, put_records, take_back, until_certified, until_served
+from codeb.flows.site import put_back
 from codeb.model.domains import Domain, DomainState
 from codeb.model.journal import Operation
 from codeb.model.names import Place
@@ -81,10 +82,7 @@ async def _site(run: Run[SetupInput]) -> dict[str, Any]:
 
 
 async def _unsite(run: Run[SetupInput]) -> None:
-    if run.input.former is None:
-        await run.kit.proxy.remove_site(run.input.place)
-    else:
-        await run.kit.proxy.put_site(run.input.former)
+    await put_back(run.kit, run.input.place, run.input.former)
 
 
 async def _certificate(run: Run[SetupInput]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from codeb.contracts.kit import Kit, Policy
 from codeb.errors import StepFailed
 from codeb.model.domains import Domain
-from codeb.model.names import Slot
+from codeb.model.names import Place, Slot
 from codeb.model.slots import Pair, State
 from codeb.model.specs import Address, Answer, Project, Site
 
@@ -39,6 +39,14 @@ def path_of(project: Project, pair: Pair, slot: Slot, fresh: Slot | None = None)
     if row.state is State.EMPTY or row.slot is fresh:
         return project.health_path
     return row.health_path or project.health_path
+
+
+async def put_back(kit: Kit, place: Place, former: Site | None) -> None:
+    """Have the site of a place as it was before; None: there was none. Safe to repeat."""
+    if former is None:
+        await kit.proxy.remove_site(place)
+    else:
+        await kit.proxy.put_site(former)
 
 
 async def prove(kit: Kit, host: str, path: str, slot: Slot, seconds: float = PROBE_SECONDS, *, standing_in: bool = False) -> None:

@@ -123,11 +123,15 @@ class _Ask:
 
     @property
     def places(self) -> tuple[Place, ...]:
-        return tuple(Place(self.params.project_name, each) for each in dict.fromkeys(self.params.environments))
+        return _places(self.params)
 
     @property
     def setup(self) -> domain_plans.SetupParams | None:
         return _setup(self.params)
+
+
+def _places(params: InitParams) -> tuple[Place, ...]:
+    return tuple(Place(params.project_name, each) for each in dict.fromkeys(params.environments))
 
 
 def _setup(params: InitParams) -> domain_plans.SetupParams | None:
@@ -329,12 +333,11 @@ async def _came(call: Call, params: InitParams, operation_id: str, warnings: tup
         return accepted(operation)
     operation, steps = await call.ended(operation_id)
     told = operation.result or {}
-    places = tuple(Place(params.project_name, each) for each in dict.fromkeys(params.environments))
 
     async def look(registry: Registry) -> InitResult:
         return InitResult(
             project=await shown(registry, call, params.project_name), created=bool(told.get("created")),
-            storage=await _lines(registry, places), opened=list(told.get("opened", ())), operation_id=operation.id,
+            storage=await _lines(registry, _places(params)), opened=list(told.get("opened", ())), operation_id=operation.id,
             steps=step_list(steps),
         )  # fmt: skip
 

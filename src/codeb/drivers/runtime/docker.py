@@ -33,6 +33,18 @@ NETWORK_GONE = ("network", "not found")
 Seen = Mapping[str, Any]
 
 
+async def stop(client: DockerClient, seen: Seen, seconds: int) -> None:
+    """Stop the container that was seen, within `seconds`. One that never ran, or is gone, is stopped. Raises `Refused`."""
+    if form.never_started(seen):
+        return
+    try:
+        path = f"containers/{seen['Id']}/stop"
+        await client.call("POST", path, params={"t": str(seconds)}, seconds=seconds + STOP_MARGIN)
+    except Refused as refused:
+        if refused.status != 404:
+            raise
+
+
 class DockerRuntime:
     """`Runtime`, `Networks` and `Checked` for the containers that carry this installation's label."""
 
@@ -129,7 +141,7 @@ class DockerRuntime:
             raise name_taken(spec.name)
         if unit.running and unit.deployment_id == spec.deployment_id:
             return unit
-        await self._stop(seen, spec.limits.stop_seconds)
+        await stop(self._client, seen, spec.limits.stop_seconds)
         await self._delete(seen["Id"])
         return None
 
@@ -172,13 +184,13 @@ class DockerRuntime:
         seen, shelved = await self._ours(name), await self._ours(aside)
         if seen is not None:
             if shelved is not None:
-                await self._stop(shelved, seconds)
+                await stop(self._client, shelved, seconds)
                 await self._delete(shelved["Id"])
             await self._rename(seen["Id"], aside)
             shelved = seen
         if shelved is not None:
             await self._restart_policy(shelved["Id"], "no")
-            await self._stop(shelved, seconds)
+            await stop(self._client, shelved, seconds)
 
     async def unshelve(self, name: str, start: bool) -> None:
         """See `Runtime.unshelve`. With nothing set aside nothing is done.
@@ -191,7 +203,7 @@ class DockerRuntime:
             return
         standing = await self._ours(name)
         if standing is not None:
-            await self._stop(standing, min(REPLACED_STOP, standing["Config"].get("StopTimeout") or REPLACED_STOP))
+            await stop(self._client, standing, min(REPLACED_STOP, standing["Config"].get("StopTimeout") or REPLACED_STOP))
             await self._delete(standing["Id"])
         if start:
             ports = form.bindings_of(shelved)
@@ -207,7 +219,7 @@ class DockerRuntime:
         """See `Runtime.remove`. Its anonymous volumes go with it."""
         seen = await self._ours(name)
         if seen is not None:
-            await self._stop(seen, seconds)
+            await stop(self._client, seen, seconds)
             await self._delete(seen["Id"])
 
     async def remove_network(self, project: str) -> None:
@@ -248,16 +260,6 @@ class DockerRuntime:
         if seen is not None and not form.is_ours(seen, self._instance):
             raise name_taken(name)
         return seen
-
-    async def _stop(self, seen: Seen, seconds: int) -> None:
-        if form.never_started(seen):
-            return
-        try:
-            path = f"containers/{seen['Id']}/stop"
-            await self._client.call("POST", path, params={"t": str(seconds)}, seconds=seconds + STOP_MARGIN)
-        except Refused as refused:
-            if refused.status != 404:
-                raise
 
     async def _delete(self, container: str) -> None:
         try:

@@ -5,7 +5,7 @@ from typing import Any
 
 from codeb.drivers.images.docker import registry_digest
 from codeb.drivers.runtime import docker_spec as form
-from codeb.drivers.runtime.docker import PORT_CLASH, STOP_MARGIN, name_taken
+from codeb.drivers.runtime.docker import PORT_CLASH, name_taken, stop
 from codeb.drivers.runtime.docker_client import DockerClient, Refused
 from codeb.drivers.runtime.docker_inspect import seen_as
 from codeb.drivers.runtime.docker_logs import tail_of
@@ -62,12 +62,7 @@ class DockerGuests:
             return
         if (seen["HostConfig"].get("RestartPolicy") or {}).get("Name") == "always":
             await self._client.call("POST", f"containers/{container}/update", body={"RestartPolicy": {"Name": "unless-stopped"}})
-        try:
-            path = f"containers/{container}/stop"
-            await self._client.call("POST", path, params={"t": str(seconds)}, seconds=seconds + STOP_MARGIN)
-        except Refused as refused:
-            if refused.status != 404:
-                raise
+        await stop(self._client, seen, seconds)
 
     async def start(self, container: str) -> None:
         """See `Guests.start`."""

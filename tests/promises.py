@@ -196,6 +196,7 @@ SHOWN: dict[str, tuple[str, ...]] = {
     "S21": ("contracts/test_env_files.py", "unit/entry/cli/test_workflow.py"),
     "S24": ("entry/test_threshold.py",),
     "S25": (
+        "entry/test_entries_agree.py",
         "flows/test_undelete.py",
         "flows/test_project_delete.py",
         "unit/model/test_deletion.py",

@@ -65,6 +65,7 @@ SHOWN: dict[str, tuple[str, ...]] = {
         "unit/tools/test_ports.py",
         "flows/test_project_delete.py",
         "contracts/test_store_hosts.py",
+        "contracts/test_store_work.py",
         "unit/tools/test_servers.py",
         "flows/test_instances.py",
     ),
@@ -221,6 +222,7 @@ SHOWN: dict[str, tuple[str, ...]] = {
         "contracts/test_store_envs.py",
         "contracts/test_store_storages.py",
         "contracts/test_store_machines.py",
+        "contracts/test_store_work.py",
     ),
     "S33": ("unit/model/test_grammar.py", "unit/model/test_source.py", "entry/test_connections.py"),
 }

@@ -49,6 +49,9 @@ class Projects(Protocol):
     async def set_form(self, project: Project) -> None:
         """What its next container is like: type, port, health path and limits, as given here."""
 
+    async def set_repository(self, name: str, repository: str) -> None:
+        """Where its source is, `owner/name`; empty: nowhere that anybody said."""
+
     async def remove(self, name: str) -> None:
         """The project with its slots and port leases; operations and deployments stay as history."""
 

@@ -32,17 +32,17 @@ class Assistant:
     asked: list[str]
     """what the person at the client was asked"""
 
-    async def call(self, tool: str, **params: Any) -> CallToolResult:
-        return await self.client.call_tool(tool, params)
+    async def call(self, name: str, /, **params: Any) -> CallToolResult:
+        return await self.client.call_tool(name, params)
 
-    async def ok(self, tool: str, **params: Any) -> dict[str, Any]:
-        said = await self.call(tool, **params)
+    async def ok(self, name: str, /, **params: Any) -> dict[str, Any]:
+        said = await self.call(name, **params)
         assert not said.is_error, text(said)
         body: dict[str, Any] = said.structured_content
         return body
 
-    async def refused(self, tool: str, code: str, **params: Any) -> str:
-        said = await self.call(tool, **params)
+    async def refused(self, name: str, code: str, /, **params: Any) -> str:
+        said = await self.call(name, **params)
         assert said.is_error and said.structured_content["code"] == code, said.structured_content
         return text(said)
 

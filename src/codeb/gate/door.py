@@ -39,6 +39,10 @@ class Asked:
     correlation_id: str
     ip: str | None = None
     idempotency_key: str | None = None
+    explicit: bool = False
+    """whether what a tool wants assistants to say has to be said (`Tool.must_say`)"""
+    told: Callable[[str], None] | None = None
+    """told the id of every operation that the call begins or waits for, as soon as it is known"""
 
 
 @dataclass(frozen=True)
@@ -174,7 +178,7 @@ class Gate:
                 f"{actor.lacks(tool.name, tool.role)} Nothing was done.",
                 hint="Ask an admin or owner of your team; whoami shows what this key may use.",
             )
-        params = validate(tool.params, asked.params)
+        params = validate(tool.params, asked.params, tool.must_say if asked.explicit else ())
         said = params.model_dump(by_alias=True, mode="json", exclude_unset=True)
         seen.params = hidden(tool.params, said)
         # what is risky to read is on record before it is shown
@@ -190,7 +194,7 @@ class Gate:
         seen.unsaid = f"{tool.title}: what it showed is not on record." if tool.holds_secret else ""
         call = Call(
             self._kit, self._engine, actor, tool.name, asked.correlation_id, said, key,
-            needs_database=not tool.without_database, holds_secret=tool.holds_secret,
+            needs_database=not tool.without_database, holds_secret=tool.holds_secret, told=asked.told,
         )  # fmt: skip
         return await self._run(tool, call, params, seen)
 

@@ -124,6 +124,12 @@ class Tool(Generic[P]):
         if self.may_be_risky and not (issubclass(self.params, Confirmed | Guarded) and self.acts_on in self.params.model_fields):
             raise TypeError(f"tool {self.name}: a risky call needs confirm, and the field that names what it acts on")
 
+    @cached_property
+    def must_say(self) -> tuple[str, ...]:
+        """What an assistant has to give: `agents_must_say`, and which environment is changed, where there are several."""
+        more = ("environment",) if self.changes and "environment" in self.params.model_fields else ()
+        return tuple(dict.fromkeys((*self.agents_must_say, *more)))
+
     @property
     def may_be_risky(self) -> bool:
         return self.risky is not never and (self.risky is not None or self.risk is Risk.DESTROYS)

@@ -4,6 +4,7 @@ A call is a task of its own: whoever hangs up cancels nothing.
 """
 
 import asyncio
+from typing import Any, Protocol
 
 from mcp_types import CallToolRequestParams, CallToolResult, TextContent
 
@@ -17,14 +18,28 @@ def result(answer: Answer) -> CallToolResult:
     return CallToolResult(content=[TextContent(text=text)], structured_content=answer.body, is_error=not answer.ok)
 
 
+class Later(Protocol):
+    """What answers a long call by a handle, to a client that takes one."""
+
+    def later(self, ctx: Context, asked: Asked) -> Asked | None:
+        """The same call without waiting, where a handle may be its answer."""
+
+    def handle(self, answer: Answer) -> dict[str, Any]: ...
+
+
 class Calls:
     def __init__(self, around: Surroundings) -> None:
+        self.later: Later | None = None
         self._around = around
         self._under_way: set[asyncio.Task[Answer]] = set()
 
-    async def __call__(self, ctx: Context, params: CallToolRequestParams) -> CallToolResult:
+    async def __call__(self, ctx: Context, params: CallToolRequestParams) -> CallToolResult | dict[str, Any]:
         asked = self._around.caller(ctx).asks(params.name, params.arguments or {})
-        return result(await asyncio.shield(self.begin(asked)))
+        later = self.later.later(ctx, asked) if self.later else None
+        answer = await asyncio.shield(self.begin(later or asked))
+        if self.later is not None and later is not None and answer.begun:
+            return self.later.handle(answer)
+        return result(answer)
 
     def begin(self, asked: Asked) -> "asyncio.Task[Answer]":
         """Make the call, detached from whoever asked for it."""

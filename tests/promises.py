@@ -203,6 +203,7 @@ SHOWN: dict[str, tuple[str, ...]] = {
         "unit/gate/test_consent_once.py",
         "unit/gate/test_asking.py",
         "unit/model/test_approvals.py",
+        "unit/tools/test_untrusted.py",
     ),
     "S27": ("flows/test_domains.py", "unit/model/test_domains.py", "e2e/test_domains.py"),
     "S28": ("contracts/test_dns.py", "unit/model/test_domains.py"),

@@ -24,6 +24,7 @@ from codeb.tools.call import Call, Replayed
 from codeb.tools.fields import Params
 from codeb.tools.refusals import degraded, unknown_project
 from codeb.tools.tool import USUAL_BYTES, Accepted, Plan, Tool
+from codeb.tools.untrusted import EVIDENCE
 
 log = logging.getLogger("codeb.gate")
 
@@ -318,6 +319,8 @@ def failed(fault: PublicError) -> dict[str, Any]:
         "success": False, "error": fault.message, "code": fault.code, "hint": fault.hint, "details": fault.details,
         "retryable": fault.retryable, "summary": fault.message, "next": [helps] if helps else [], "warnings": [],
     }  # fmt: skip
+    if EVIDENCE in fault.details:
+        body["untrusted"] = [f"details.{EVIDENCE}"]
     # a refusal names what it refuses, and that may be a key in the wrong place
     return {name: without_keys(each) for name, each in body.items()} if holds_key(body) else body
 

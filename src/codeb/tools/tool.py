@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar
 from codeb.model.access import Role
 from codeb.tools.call import Call
 from codeb.tools.fields import Changing, Confirmed, Guarded, Long, Params, Result
+from codeb.tools.untrusted import paths
 
 P = TypeVar("P", bound=Params)
 
@@ -44,11 +45,13 @@ class Outcome:
     @cached_property
     def wire(self) -> Mapping[str, Any]:
         """As it crosses the wire, without the envelope. Made once: some outcomes answer many calls."""
+        others = paths(type(self.result))
         return {
             **self.result.model_dump(by_alias=True),
             "summary": self.summary,
             "next": [{"tool": each.tool, "params": each.params, "why": each.why} for each in self.next],
             "warnings": list(self.warnings),
+            **({"untrusted": list(others)} if others else {}),
         }
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from mcp.server.lowlevel import Server
+from mcp_types import CallToolRequestParams
 
 from codeb.entry.mcp.caller import Caller, of_request
 from codeb.entry.mcp.calls import Calls
@@ -30,10 +31,11 @@ def build(house: House, *, caller: Callable[[Context], Caller] = of_request, par
     around = Surroundings(house, caller)
     calls = Calls(around)
     server: Server[Any] = Server(
-        NAME, version=VERSION, title="CodeB", instructions=INSTRUCTIONS, on_list_tools=Listing(around), on_call_tool=calls,
+        NAME, version=VERSION, title="CodeB", instructions=INSTRUCTIONS, on_list_tools=Listing(around),
         # nothing of ours is mirrored into headers; without this every call would list all tools to find that out
         get_tool_input_schema=lambda name: None,
     )  # fmt: skip
+    server.add_request_handler("tools/call", CallToolRequestParams, calls)
     for part in parts:
         part(server, around, calls)
     return server

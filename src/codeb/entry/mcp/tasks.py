@@ -96,7 +96,7 @@ def _admit(ctx: Context, params: TaskParams) -> None:
     if ctx.protocol_version not in MODERN_PROTOCOL_VERSIONS:
         raise MCPError(METHOD_NOT_FOUND, "Method not found", ctx.method)
     if not declared(ctx):
-        needed = {"requiredCapabilities": {"extensions": {EXTENSION: {}}}}
+        needed: dict[str, Any] = {"requiredCapabilities": {"extensions": {EXTENSION: {}}}}
         raise MCPError(MISSING_REQUIRED_CLIENT_CAPABILITY, f"The client has to declare {EXTENSION}.", needed)
     if ctx.request is not None and ctx.request.headers.get("mcp-name") != params.task_id:
         raise MCPError(HEADER_MISMATCH, "The header Mcp-Name has to be the task's id, as in params.taskId.")

@@ -2,11 +2,11 @@
 
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 
-from codeb.entry.mcp import durable
+from codeb.entry.mcp import durable, prompts, resources
 from codeb.entry.mcp.server import Part, build
 from codeb.wiring import House
 
-PARTS: tuple[Part, ...] = (durable.part,)
+PARTS: tuple[Part, ...] = (durable.part, resources.part, prompts.part)
 """what the server does beside tools"""
 MOST_BYTES = 4 * 2**20
 

@@ -1,12 +1,11 @@
 """Operations as tasks: the task's id is the operation's, so a task outlives every process that was told of it.
 
-A long call is made without waiting, under an idempotency key. Once the operation has ended, the same call is made once more,
-by the same key and waiting: it begins nothing, and its answer is the one that a waited call would have had.
+A long call is made under an idempotency key, and goes on detached once its handle is answered. When the operation has ended, the
+answer is that call's, or, where this process did not make it, that of the same call made once more: it begins nothing.
 """
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from mcp.server.lowlevel import Server
@@ -14,11 +13,12 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import INTERNAL_ERROR, INVALID_REQUEST, CallToolResult
 
 from codeb.entry.mcp import tasks
+from codeb.entry.mcp.begun import Begun
 from codeb.entry.mcp.caller import Caller
-from codeb.entry.mcp.calls import Calls, result
+from codeb.entry.mcp.calls import Calls
 from codeb.entry.mcp.surroundings import Context, Surroundings
 from codeb.errors import PublicError
-from codeb.gate import Answer, Asked
+from codeb.gate import Answer, Asked, Gate
 from codeb.tools.tool import Tool
 
 POLL_MS = 1_000
@@ -29,6 +29,7 @@ LOOK_SECONDS = 3
 ANSWER_SECONDS = 2.0
 """how long a look may wait for the answer of what has ended; then the next one has it"""
 MOST_SEEN = 1_000
+FOLLOW = "operation_get"
 PASSING = frozenset({429, 500, 503})
 """refusals that say nothing about how the operation ended"""
 
@@ -42,37 +43,36 @@ class Operations:
         self._seen: dict[str, int] = {}
         """how many changes of an operation were told, so that the next look waits for another one"""
         self._fetching: dict[str, asyncio.Task[Answer]] = {}
+        """the answers that are waited for: calls that were made here, or are made once more"""
 
     # a call that may be answered by a handle
 
-    def later(self, ctx: Context, asked: Asked) -> Asked | None:
-        """The same call without waiting, where a handle may be its answer: a long one, by somebody who can follow it."""
-        params = asked.params
-        if not tasks.declared(ctx) or not isinstance(params, dict) or "wait" in params or params.get("dryRun"):
-            return None
-        tool = self._offered(asked, asked.tool)
-        if tool is None or not tool.long or self._offered(asked, "operation_get") is None:
-            return None
-        key = asked.idempotency_key
-        if key is None and "idempotencyKey" not in params:
-            key = self._around.house.kit.world.new_id("task")
-        return replace(asked, params={**params, "wait": False}, idempotency_key=key)
+    def how(self, ctx: Context, tool: Tool[Any], said: dict[str, Any]) -> dict[str, Any]:
+        """Under an idempotency key, so that the call can be made once more by the operation it began."""
+        if not tool.long or "idempotencyKey" in said or not tasks.declared(ctx):
+            return {}
+        return {"idempotency_key": self._around.house.kit.world.new_id("task")}
 
-    def _offered(self, asked: Asked, name: str) -> Tool[Any] | None:
-        gate = self._around.house.gate
-        try:
-            actor = gate.entrance.know(asked.token, asked.ip)
-        except PublicError:
+    async def instead(self, ctx: Context, begun: Begun) -> dict[str, Any] | None:
+        """A handle in place of the answer: the operation is on record by now. Not for whoever said not to wait, nor for a key
+        that could not follow it."""
+        task_id, params = begun.operation_id, begun.asked.params
+        caller = self._around.caller(ctx)
+        if not task_id or not tasks.declared(ctx) or params.get("wait") is False or FOLLOW not in self._around.offered(caller):
             return None
-        return next((each for each in gate.offered(actor) if name in (each.name, *each.aliases)), None)
+        if await self._house_gate.that_began(begun.asked, task_id) is None:
+            return None
+        self._keep(task_id, begun.task)
+        now = self._around.house.kit.world.now().isoformat()
+        return {"resultType": "task", **_task(task_id, "working", now, now), "statusMessage": f"{begun.asked.tool} has begun."}
 
-    def handle(self, answer: Answer) -> dict[str, Any]:
-        """What is answered in place of the answer: the operation is on record by now."""
-        assert answer.begun is not None
-        began = answer.body["timestamp"]
-        return {
-            "resultType": "task", **_task(answer.begun, "working", began, began), "statusMessage": str(answer.body["summary"]),
-        }  # fmt: skip
+    @property
+    def _house_gate(self) -> Gate:
+        return self._around.house.gate
+
+    def _keep(self, task_id: str, answer: "asyncio.Task[Answer]") -> None:
+        self._fetching[task_id] = answer
+        answer.add_done_callback(lambda _: self._fetching.pop(task_id, None))
 
     # looking
 
@@ -82,14 +82,14 @@ class Operations:
         if again is None:
             return None
         params = {"operationId": task_id, "waitSeconds": LOOK_SECONDS, "seen": self._seen.get(task_id, 0)}
-        seen = await self._calls.begin(caller.asks("operation_get", params))
+        seen = await self._ask(caller.asks(FOLLOW, params))
         if seen.status == 404:
             return None
         if not seen.ok:
             raise _refused(seen)
-        return await self._told(task_id, seen.body, again)
+        return await self._told(ctx, task_id, seen.body, again)
 
-    async def _told(self, task_id: str, body: Mapping[str, Any], again: Asked) -> tasks.Task:
+    async def _told(self, ctx: Context, task_id: str, body: Mapping[str, Any], again: Asked) -> tasks.Task:
         view = body["operation"]
         if view["endedAt"] is None:
             self._note(task_id, body["changes"])
@@ -101,10 +101,15 @@ class Operations:
         answer = await self._answer(task_id, again)
         if answer is None:
             return _working(task_id, body)
-        told = _as_result(answer if _tells(answer) else _recorded(body))
+        told = self._result(ctx, again, answer if _tells(answer) else _recorded(body))
         said = "failed" if told.get("isError") else "succeeded"
         ended = _task(task_id, "completed", view["startedAt"], view["endedAt"])
         return {**ended, "statusMessage": f"{_what(view)} {said}.", "result": told}
+
+    def _result(self, ctx: Context, again: Asked, answer: Answer) -> dict[str, Any]:
+        """As a call that was waited for is answered."""
+        told: CallToolResult = self._calls.told(ctx, again.params, answer)
+        return {"resultType": "complete", **told.model_dump(by_alias=True, mode="json", exclude_none=True)}
 
     def _note(self, task_id: str, changes: int) -> None:
         self._seen.pop(task_id, None)
@@ -116,8 +121,8 @@ class Operations:
         """None while it is not there: another operation may have grown out of this one, and the call waits for it too."""
         fetching = self._fetching.get(task_id)
         if fetching is None:
-            fetching = self._fetching[task_id] = self._calls.begin(again)
-            fetching.add_done_callback(lambda _: self._fetching.pop(task_id, None))
+            fetching = self._ask(again)
+            self._keep(task_id, fetching)
         await asyncio.wait({fetching}, timeout=ANSWER_SECONDS)
         if not fetching.done():
             return None
@@ -126,7 +131,7 @@ class Operations:
 
     async def _mine(self, caller: Caller, task_id: str) -> Asked | None:
         """The call that this task is. An unknown one is on record as what it is: a look at something that is not there."""
-        gate, look = self._around.house.gate, caller.asks("operation_get")
+        gate, look = self._house_gate, caller.asks(FOLLOW)
         try:
             again = await gate.that_began(look, task_id)
         except PublicError as fault:
@@ -134,6 +139,10 @@ class Operations:
         if again is None:
             gate.refused(look, 404, "operation_not_found", "A task that is not there was asked for.")
         return again
+
+    def _ask(self, asked: Asked) -> "asyncio.Task[Answer]":
+        """Detached from whoever looks."""
+        return self._calls.begin(Begun(asked, None)).task
 
     # the rest
 
@@ -145,7 +154,7 @@ class Operations:
         caller = self._around.caller(ctx)
         if await self._mine(caller, task_id) is None:
             return False
-        asking = self._calls.begin(caller.asks("operation_cancel", {"operationId": task_id}))
+        asking = self._ask(caller.asks("operation_cancel", {"operationId": task_id}))
         await asyncio.wait({asking}, timeout=ANSWER_SECONDS)
         if not asking.done():
             return True
@@ -208,12 +217,9 @@ def _recorded(body: Mapping[str, Any]) -> Answer:
     return Answer(409, fault | {name: told[name] for name in ("summary", "next", "warnings")})
 
 
-def _as_result(answer: Answer) -> dict[str, Any]:
-    told: CallToolResult = result(answer)
-    return {"resultType": "complete", **told.model_dump(by_alias=True, mode="json", exclude_none=True)}
-
-
 def part(server: Server[Any], around: Surroundings, calls: Calls) -> None:
     """Our tasks, as a part of the server."""
-    calls.later = operations = Operations(around, calls)
+    operations = Operations(around, calls)
+    calls.how.append(operations.how)
+    calls.instead.append(operations.instead)
     tasks.serve(server, operations)

@@ -26,8 +26,10 @@ from mcp_types import (
     TextResourceContents,
 )
 
+from codeb.entry.mcp.begun import Begun
 from codeb.entry.mcp.calls import Calls
 from codeb.entry.mcp.oplog import log_text
+from codeb.entry.mcp.shown import capped
 from codeb.entry.mcp.surroundings import Context, Surroundings
 from codeb.gate import Answer
 
@@ -74,7 +76,7 @@ class Reading:
         return self._around.caller(self._ctx).correlation_id
 
     async def ask(self, tool: str, **params: Any) -> Answer:
-        return await self._calls.begin(self._around.caller(self._ctx).asks(tool, params))
+        return await self._calls.begin(Begun(self._around.caller(self._ctx).asks(tool, params), None)).task
 
     async def body(self, tool: str, **params: Any) -> dict[str, Any]:
         """The answer's body. Raises `MCPError` where there is none."""
@@ -86,8 +88,11 @@ class Reading:
         return answer.body
 
 
-def compact(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, indent=1)
+def _told(body: dict[str, Any]) -> str:
+    """Within the same size as an answer, and with the names of what others wrote first."""
+    body = capped(body)
+    theirs = {"untrusted": body["untrusted"]} if body.get("untrusted") else {}
+    return json.dumps({**theirs, **body}, ensure_ascii=False, separators=(",", ":"))
 
 
 async def _overview(reading: Reading, _: Mapping[str, str]) -> str:
@@ -103,7 +108,7 @@ async def _overview(reading: Reading, _: Mapping[str, str]) -> str:
         parts[name] = pick(answer.body) if answer.ok else {"unavailable": answer.body["error"]}
         if answer.body.get("more"):
             parts["more"] = [*parts.get("more", ()), f"There are more {name}: {tool} pages through them."]
-    return compact({**parts, "guide": GUIDE})
+    return _told({**parts, "guide": GUIDE})
 
 
 def _you(body: Mapping[str, Any]) -> dict[str, Any]:
@@ -126,11 +131,11 @@ def _operations(body: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 async def _slots(reading: Reading, names: Mapping[str, str]) -> str:
-    return compact(await reading.body("slot_status", projectName=names["projectName"], environment=names["environment"]))
+    return _told(await reading.body("slot_status", projectName=names["projectName"], environment=names["environment"]))
 
 
 async def _operation(reading: Reading, names: Mapping[str, str]) -> str:
-    return compact(await reading.body("operation_get", operationId=names["operationId"]))
+    return _told(await reading.body("operation_get", operationId=names["operationId"]))
 
 
 async def _log(reading: Reading, names: Mapping[str, str]) -> str:

@@ -1,5 +1,6 @@
 """An assistant for tests: the protocol library's client over the server of a process in memory, in either revision."""
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -93,6 +94,13 @@ async def assistant(
     extensions = (Tasks() if mode == MODERN else advertise(EXTENSION),) if tasks else ()
     async with Client(server, mode=mode, extensions=extensions, cache=None, **client) as made:
         yield Assistant(made)
+
+
+async def settled(process: Process) -> None:
+    """Until no operation runs, and no call is under way that nobody waits for."""
+    await process.settle()
+    calls = [each for each in asyncio.all_tasks() if each.get_name().startswith("mcp ")]
+    await asyncio.gather(*calls)
 
 
 def texts(result: Mapping[str, Any]) -> str:

@@ -16,7 +16,7 @@ from codeb.model.access import Role
 from codeb.model.specs import Image
 from tests.flows.test_called_again import plain
 from tests.kit import Process, Rig, add_key, begin
-from tests.unit.entry.mcp.assistant import ERAS, LEGACY, assistant, texts
+from tests.unit.entry.mcp.assistant import ERAS, LEGACY, assistant, settled, texts
 
 pytestmark = pytest.mark.anyio
 
@@ -83,7 +83,7 @@ async def test_a_task_outlives_the_process_that_began_it() -> None:
         async with assistant(process) as client:
             handle = await client.call("deploy", **DEPLOY)
         free.set()
-        await process.settle()
+        await settled(process)
         async with assistant(rig.boot()) as client:
             ended = await client.ended(handle["taskId"])
             assert ended["status"] == "completed" and ended["result"]["structuredContent"]["slot"] == "green"
@@ -120,7 +120,7 @@ async def test_cancel_is_asked_and_undoes() -> None:
             assert ended["status"] == "cancelled" and not {"result", "error"} & set(ended)
             # what has ended may be asked to end
             assert set(await client.on("tasks/cancel", handle["taskId"])) <= {"resultType", "_meta"}
-        await process.settle()
+        await settled(process)
         assert rig.print() == before
 
 
@@ -142,7 +142,7 @@ async def test_somebody_elses_task_is_as_unknown_as_none() -> None:
         view = await process.ok("operation_get", operationId=handle["taskId"])
         assert not view["operation"]["cancelRequested"]
         free.set()
-        await process.settle()
+        await settled(process)
 
 
 async def test_an_update_is_taken_and_changes_nothing() -> None:
@@ -197,8 +197,8 @@ async def test_one_who_says_not_to_wait_gets_the_operation() -> None:
         process = rig.boot()
         async with assistant(process) as client:
             said = await client.call("deploy", **DEPLOY, wait=False)
-            assert said["structuredContent"]["operationId"].startswith("op_")
-        await process.settle()
+            assert said["structuredContent"]["operationId"].startswith("op_") and "taskId" not in said
+        await settled(process)
 
 
 async def test_the_same_key_and_body_are_the_same_task() -> None:
@@ -233,7 +233,7 @@ async def test_what_cannot_be_asked_again_is_told_from_the_record() -> None:
         process = rig.boot()
         async with assistant(process, key=key) as client:
             handle = await client.call("deploy", **DEPLOY)
-            await process.settle()
+            await settled(process)
             gate = process.gate
             find = gate.call
 
@@ -260,4 +260,4 @@ async def test_every_look_is_on_record_and_counted() -> None:
             rows = [(each.tool, each.entry, each.ok, each.code) for each in await registry.audit.latest(20)]
         assert ("operation_get", "mcp", True, "") in rows
         assert rows[0] == ("operation_get", "mcp", False, "operation_not_found")
-        assert rows.count(("deploy", "mcp", True, "")) == 2, "the call, and its answer fetched"
+        assert rows.count(("deploy", "mcp", True, "")) == 1

@@ -17,13 +17,11 @@ from codeb.entry.mcp.begun import Begun
 from codeb.entry.mcp.caller import Caller
 from codeb.entry.mcp.calls import Calls
 from codeb.entry.mcp.surroundings import Context, Surroundings
+from codeb.entry.mcp.tasks import task
 from codeb.errors import PublicError
 from codeb.gate import Answer, Asked, Gate
 from codeb.tools.tool import Tool
 
-POLL_MS = 1_000
-KEPT_MS = 24 * 3_600_000
-"""for how long a task can be asked for, from its beginning; its operation is on record for longer"""
 LOOK_SECONDS = 3
 """how long a look may wait for news: a client that asks every second must not use up what its key may call in a minute"""
 ANSWER_SECONDS = 2.0
@@ -64,7 +62,7 @@ class Operations:
             return None
         self._keep(task_id, begun.task)
         now = self._around.house.kit.world.now().isoformat()
-        return {"resultType": "task", **_task(task_id, "working", now, now), "statusMessage": f"{begun.asked.tool} has begun."}
+        return {"resultType": "task", **task(task_id, "working", now, now), "statusMessage": f"{begun.asked.tool} has begun."}
 
     @property
     def _house_gate(self) -> Gate:
@@ -96,14 +94,14 @@ class Operations:
             return _working(task_id, body)
         self._seen.pop(task_id, None)
         if view["state"] == "cancelled":
-            ended = _task(task_id, "cancelled", view["startedAt"], view["endedAt"])
+            ended = task(task_id, "cancelled", view["startedAt"], view["endedAt"])
             return {**ended, "statusMessage": f"{_what(view)} was cancelled; everything it had done is undone."}
         answer = await self._answer(task_id, again)
         if answer is None:
             return _working(task_id, body)
         told = self._result(ctx, again, answer if _tells(answer) else _recorded(body))
         said = "failed" if told.get("isError") else "succeeded"
-        ended = _task(task_id, "completed", view["startedAt"], view["endedAt"])
+        ended = task(task_id, "completed", view["startedAt"], view["endedAt"])
         return {**ended, "statusMessage": f"{_what(view)} {said}.", "result": told}
 
     def _result(self, ctx: Context, again: Asked, answer: Answer) -> dict[str, Any]:
@@ -173,13 +171,6 @@ def _refused(answer: Answer) -> MCPError:
     return MCPError(code, f"{body['error']} {body['hint']}".strip(), {"code": body["code"], "details": body["details"]})
 
 
-def _task(task_id: str, status: str, began: str, updated: str) -> dict[str, Any]:
-    return {
-        "taskId": task_id, "status": status, "createdAt": began, "lastUpdatedAt": updated, "ttlMs": KEPT_MS,
-        "pollIntervalMs": POLL_MS,
-    }  # fmt: skip
-
-
 def _what(view: Mapping[str, Any]) -> str:
     """Of names alone that the grammar made: it may be shown to anybody, and read by any model."""
     return f"{view['tool']} of {view['projectName']} {view['environment']}"
@@ -190,7 +181,7 @@ def _working(task_id: str, body: Mapping[str, Any]) -> dict[str, Any]:
     done = sum(each["status"] == "done" for each in body["steps"])
     step = f"step {view['step']}, {done} done" if view["step"] else f"{done} steps done"
     return {
-        **_task(task_id, "working", view["startedAt"], body["timestamp"]), "statusMessage": f"{_what(view)}: {step}.",
+        **task(task_id, "working", view["startedAt"], body["timestamp"]), "statusMessage": f"{_what(view)}: {step}.",
     }  # fmt: skip
 
 

@@ -23,8 +23,20 @@ from codeb.entry.mcp.surroundings import Context
 
 EXTENSION = "io.modelcontextprotocol/tasks"
 
+POLL_MS = 1_000
+KEPT_MS = 24 * 3_600_000
+"""for how long a task can be asked for, from its beginning; its operation is on record for longer"""
+
 Task = Mapping[str, Any]
 """a task's fields by their wire names"""
+
+
+def task(task_id: str, status: str, began: str, updated: str) -> dict[str, Any]:
+    """What every word about a task says. Moments are RFC 3339."""
+    return {
+        "taskId": task_id, "status": status, "createdAt": began, "lastUpdatedAt": updated, "ttlMs": KEPT_MS,
+        "pollIntervalMs": POLL_MS,
+    }  # fmt: skip
 
 
 class TaskParams(RequestParams):

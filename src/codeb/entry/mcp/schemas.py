@@ -35,13 +35,24 @@ def said(tool: Tool[Any]) -> dict[str, Any]:
     must = {tool.params.model_fields[name].alias or name for name in tool.must_say}
     fields = schema.get("properties", {})
     required = [name for name in fields if name in must or name in schema.get("required", ())]
-    fields = {name: _brief(each, shapes) for name, each in fields.items() if name not in HIDDEN or name in required}
+    fields = {
+        name: _brief(each if name in required else _said_at_all(each), shapes)
+        for name, each in fields.items()
+        if name not in HIDDEN or name in required
+    }
     found: dict[str, Any] = {"type": "object", "properties": fields}
     return found | ({"required": required} if required else {})
 
 
+def _said_at_all(schema: dict[str, Any]) -> dict[str, Any]:
+    """Without the null that a field may hold which is left out."""
+    if "anyOf" not in schema:
+        return schema
+    return {**schema, "anyOf": [each for each in schema["anyOf"] if each.get("type") != "null"]}
+
+
 def _brief(schema: Any, shapes: dict[str, Any]) -> Any:
-    """Without titles, grammars, defaults and nulls, and with everything in its place."""
+    """Without titles, grammars and defaults, and with everything in its place."""
     if not isinstance(schema, dict):
         return schema
     if ref := schema.get("$ref"):
@@ -50,7 +61,7 @@ def _brief(schema: Any, shapes: dict[str, Any]) -> Any:
         return {"const": schema["const"]}
     for either in ("anyOf", "oneOf", "allOf"):
         if either in schema:
-            parts = [_brief(each, shapes) for each in schema[either] if each.get("type") != "null"]
+            parts = [_brief(each, shapes) for each in schema[either]]
             if all(set(each) == {"type"} for each in parts) and len(parts) > 1:
                 return {"type": [each["type"] for each in parts]}
             return parts[0] if len(parts) == 1 else {either: parts}

@@ -41,6 +41,7 @@ def _tool(name: str, **params: Any) -> tuple[str, ...]:
 def tries(project: str) -> tuple[Try, ...]:
     where = {"projectName": project, "environment": "production"}
     uri = f"codeb://projects/{project}/production/slots"
+    typo = {"projectName": project, "evironment": "production"}
     prompt = ("--prompt-name", "ship", "--prompt-args", f"projectName={project}", "environment=production")
     return (
         Try("tools/list --strict", ("--method", "tools/list", "--strict"), OK, _has('"deploy"', '"promote"')),
@@ -48,12 +49,12 @@ def tries(project: str) -> tuple[Try, ...]:
         Try("tools/call, a deploy", _tool("deploy", **where, image=f"{IMAGE}:v1"), OK, _has('"previewUrl"')),
         Try("tools/call, an error", _tool("slot_status", projectName="nobody-here", environment="production"), TOOL_ERROR,
             _has("no project nobody-here")),
-        Try("tools/call, a typo", _tool("slot_status", projectName=project, evironment="production"), TOOL_ERROR, _has("evironment")),
+        Try("tools/call, a typo", _tool("slot_status", **typo), TOOL_ERROR, _has("evironment")),
         Try("resources/list", ("--method", "resources/list"), OK, _has("codeb://overview", "codeb://guide")),
         Try("resources/templates/list", ("--method", "resources/templates/list"), OK, _has("codeb://operations/{operationId}")),
         Try("resources/read", ("--method", "resources/read", "--uri", uri), OK, _has("activeSlot", project)),
         Try("prompts/list", ("--method", "prompts/list"), OK, _has("ship", "why_did_it_fail", "roll_back")),
-        Try("prompts/get", ("--method", "prompts/get", *prompt), OK, _has(f"Ship the version that is being worked on of {project}")),
+        Try("prompts/get", ("--method", "prompts/get", *prompt), OK, _has("Ship the version", project)),
     )  # fmt: skip
 
 

@@ -57,9 +57,9 @@ def installed() -> Tools:
         if npm is None:
             raise Missing(f"npm is not there, and {', '.join(wanted)} would have to be installed into {root}.")
         print(f"installing into {root}: {', '.join(wanted)}", flush=True)
-        subprocess.run(
-            [npm, "install", "--no-audit", "--no-fund", "--prefix", str(root), *wanted], check=True, stdout=subprocess.DEVNULL
-        )
+        quietly = ("--no-audit", "--no-fund", "--loglevel=error")
+        command = [npm, "install", *quietly, "--prefix", str(root), *wanted]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         node = next((each for each in _nodes(root) if _fits(each)), None)
     if node is None:
         raise Missing(f"There is no Node {'.'.join(map(str, LEAST))} or newer.")

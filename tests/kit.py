@@ -133,7 +133,7 @@ class Rig:
     def boot(self, change: Callable[[Kit], Kit] = lambda kit: kit, tools: dict[str, Tool[Any]] | None = None) -> Process:
         self.boots += 1
         self.wall.take_back()
-        self.wall.see = self.servers.instances.see = lambda point: self.machine.trap(point) if self.machine.trap else None
+        self.wall.see = self.servers.seen_by(lambda point: self.machine.trap(point) if self.machine.trap else None)
         world, vault, guests = self.world_of(self.clock), unlocked(self.keys), MemoryGuests(self.machine)
         own = MemoryRuntime(self.machine)
         runtime = AdoptingRuntime(own, guests, MemoryLogs(self.machine), lambda: self.store.snapshot)

@@ -33,6 +33,12 @@ class Result(Wire):
     """What a tool answers."""
 
 
+UNTRUSTED: dict[str, Any] = {"x-untrusted": True}
+"""`json_schema_extra` of a field of a result that holds text which others wrote (logs, titles, branch names, commit messages):
+every answer names such fields in `untrusted`, and assistants are shown them as data. Never part of `summary` or `next` (S25)."""
+Untrusted = Annotated[str, Field(json_schema_extra=UNTRUSTED)]
+
+
 MOST_CONTENT = 10 * 2**20
 
 

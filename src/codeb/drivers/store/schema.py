@@ -101,6 +101,7 @@ projects = Table(
     Column("auto_rollback", Boolean, nullable=False, server_default=true()),
     Column("watch_seconds", Integer, nullable=False, server_default="60"),
     Column("deleted_at", Utc),
+    Column("repository", Text, nullable=False, server_default=""),
     PrimaryKeyConstraint("name", name="pk_projects"),
 )  # fmt: skip
 

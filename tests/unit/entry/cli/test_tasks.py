@@ -48,6 +48,14 @@ def test_paths_are_the_repository_own_and_the_branch_is_the_one_checked_out(fake
     assert len(fake.asked("task_create")) == 2
 
 
+def test_a_refusal_says_who_has_which_file(fake: Fake, we: We, repo: Path) -> None:
+    refused = {"success": False, "error": "It is locked.", "code": "files_locked", "hint": "", "details": {"locks": [LOCK]}}
+    fake.says("task_create", refused, 409)
+    said = we("task", "create", "Pay", "pay.py")
+    assert said.code == 1
+    assert f"src/pay.py: {TASK} on feature/pay by main/member, free in " in said.err
+
+
 def test_a_path_by_a_link_into_the_repository(fake: Fake, we: We, repo: Path, tmp_path: Path) -> None:
     fake.says("task_check", DONE | {"free": True, "locked": [], "own": []})
     (tmp_path / "link").symlink_to(repo / "src")

@@ -94,7 +94,7 @@ SHOWN: dict[str, tuple[str, ...]] = {
         "e2e/test_crash_matrix.py",
         "unit/gate/test_consent_once.py",
     ),
-    "P10": ("e2e/test_leftovers.py", "contracts/test_env_files.py"),
+    "P10": ("e2e/test_leftovers.py", "contracts/test_store_work.py", "contracts/test_env_files.py"),
     "P11": ("e2e/test_disk_full.py", "unit/drivers/test_mirror.py"),
     "P12": ("flows/test_cleanup.py", "flows/test_undelete.py", "unit/model/test_deletion.py", "unit/model/test_envs.py"),
     "P13": ("flows/test_engine.py", "e2e/test_stop_under_load.py"),

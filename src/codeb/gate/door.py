@@ -323,8 +323,8 @@ def failed(fault: PublicError) -> dict[str, Any]:
         "success": False, "error": fault.message, "code": fault.code, "hint": fault.hint, "details": fault.details,
         "retryable": fault.retryable, "summary": fault.message, "next": [helps] if helps else [], "warnings": [],
     }  # fmt: skip
-    if EVIDENCE in fault.details:
-        body["untrusted"] = [f"details.{EVIDENCE}"]
+    if theirs := [f"details.{name}" for name in EVIDENCE if name in fault.details]:
+        body["untrusted"] = theirs
     # a refusal names what it refuses, and that may be a key in the wrong place
     return {name: without_keys(each) for name, each in body.items()} if holds_key(body) else body
 

@@ -19,6 +19,7 @@ from codeb.contracts.hosts import Domains, Maintenances
 from codeb.contracts.machines import Rules, Servers
 from codeb.contracts.people import Keys, Members, Teams
 from codeb.contracts.storages import Storages
+from codeb.contracts.work import Tasks
 from codeb.model.access import Key, Member, Team
 from codeb.model.domains import Domain, Maintenance, domains_of
 from codeb.model.events import Event, Unreplayed
@@ -290,6 +291,9 @@ class Registry(Protocol):
 
     @property
     def rules(self) -> Rules: ...
+
+    @property
+    def tasks(self) -> Tasks: ...
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from codeb.tools.call import Call, Replayed
 from codeb.tools.fields import Params
 from codeb.tools.refusals import degraded, unknown_project
 from codeb.tools.tool import USUAL_BYTES, Accepted, Plan, Tool
+from codeb.tools.untrusted import EVIDENCE
 
 log = logging.getLogger("codeb.gate")
 
@@ -39,6 +40,10 @@ class Asked:
     correlation_id: str
     ip: str | None = None
     idempotency_key: str | None = None
+    explicit: bool = False
+    """whether what a tool wants assistants to say has to be said (`Tool.must_say`)"""
+    told: Callable[[str], None] | None = None
+    """told the id of every operation that the call begins or waits for, as soon as it is known"""
 
 
 @dataclass(frozen=True)
@@ -157,7 +162,7 @@ class Gate:
                 f"{actor.lacks(tool.name, tool.role)} Nothing was done.",
                 hint="Ask an admin or owner of your team; whoami shows what this key may use.",
             )
-        params = validate(tool.params, asked.params)
+        params = validate(tool.params, asked.params, tool.must_say if asked.explicit else ())
         said = params.model_dump(by_alias=True, mode="json", exclude_unset=True)
         seen.params = hidden(tool.params, said)
         # what is risky to read is on record before it is shown
@@ -173,7 +178,7 @@ class Gate:
         seen.unsaid = f"{tool.title}: what it showed is not on record." if tool.holds_secret else ""
         call = Call(
             self._kit, self._engine, actor, tool.name, asked.correlation_id, said, key,
-            needs_database=not tool.without_database, holds_secret=tool.holds_secret,
+            needs_database=not tool.without_database, holds_secret=tool.holds_secret, told=asked.told,
         )  # fmt: skip
         return await self._run(tool, call, params)
 
@@ -295,6 +300,8 @@ def failed(fault: PublicError) -> dict[str, Any]:
         "success": False, "error": fault.message, "code": fault.code, "hint": fault.hint, "details": fault.details,
         "retryable": fault.retryable, "summary": fault.message, "next": [helps] if helps else [], "warnings": [],
     }  # fmt: skip
+    if EVIDENCE in fault.details:
+        body["untrusted"] = [f"details.{EVIDENCE}"]
     # a refusal names what it refuses, and that may be a key in the wrong place
     return {name: without_keys(each) for name, each in body.items()} if holds_key(body) else body
 

@@ -23,6 +23,7 @@ FREE = {
     *((tool, name) for tool in ("env_sync", "env_scan") for name in ("envContent", "content")),
     ("token_create", "label"), ("team_create", "displayName"), ("team_settings", "displayName"), ("team_delete", "confirm"),
     *((tool.name, "confirm") for tool in TOOLS if tool.may_be_risky),
+    ("pr_create", "title"), ("pr_create", "text"), ("pr_review", "text"),
 }  # fmt: skip
 """fields that take any words; an idempotency key takes any printable ones"""
 
@@ -97,6 +98,10 @@ ONLY: dict[str, tuple[str, ...]] = {
         "a." * 126 + "example.com", "example.com/x", "http://example.com", "user@example.com", "shop.example.c0m", "a.1",
         "shop.example.com,blog.example.com", "shop.example.com\n", "{env.HOME}.example.com", "a`b.example.com",
     ),
+    "sha": ("HEAD", "main", "0" * 39, "0" * 41, "A" * 40, "g" * 40, "0" * 40 + "\n", "0x" + "0" * 38),
+    "base": ("-x", "a..b", "a//b", "a.lock", "main:x", "refs/heads/\u00e9", "a" * 201),
+    "verdict": ("APPROVE", "approved", "dismiss", "approve,comment"), "method": ("MERGE", "fast-forward", "octopus"),
+    "text": ("a\x1b[2J", "a\r\n", "\u202eflip", "a" * 20_001),
     "planId": ("plan_", "plan_" + "A" * 32, "plan_" + "a" * 31, "plan_" + "a" * 33, "op_0123456789abcdef"),
     "since": ("0m", "10", "m", "10M", "10 m", "1.5h", "-10m", "+10m", "1w", "9999999d", "2026-01-31", "2026-01-31 10:00:00Z",
     "yesterday",

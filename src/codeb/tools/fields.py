@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator
 from pydantic.alias_generators import to_camel
 
-from codeb.model import envs, grammar, source
+from codeb.model import envs, grammar, pulls, source
 
 
 class Wire(BaseModel):
@@ -258,6 +258,7 @@ ServerRoleName = Literal["app", "storage", "dns", "streaming", "backup"]
 TransportName = Literal["tcp", "udp"]
 SlotName = Literal["blue", "green"]
 Port = Annotated[int, Field(ge=1, le=65535, description="a TCP port")]
+PullRequest = Annotated[int, Field(ge=1, le=pulls.MOST_NUMBER, description="the number of a pull request", examples=[12])]
 Limit = Annotated[int, Field(ge=1, le=1000, description="at most this many rows")]
 ProjectType = Literal["nextjs", "remix", "nodejs", "python", "go", "docker"]
 

@@ -27,6 +27,8 @@ CHANGING: dict[str, tuple[str, dict[str, Any]]] = {
     "project_update": ("active", {"projectName": "shop", "watchSeconds": 90}),
     "project_adopt": ("offered", {**WHERE, "container": "web"}),
     "deploy": ("grace", {**WHERE, "image": "shop:3"}),
+    "preview_create": ("active", {"projectName": "shop", "pullRequest": 7, "image": "shop:3"}),
+    "preview_delete": ("previewed", {"projectName": "shop", "pullRequest": 7}),
     "promote": ("ready", WHERE),
     "rollback": ("grace", WHERE),
     "domain_setup": ("active", {**WHERE, "domain": "shop.localhost"}),

@@ -231,9 +231,9 @@ async def test_an_end_that_stops_half_way_is_finished_later_and_nothing_begins_m
         with pytest.MonkeyPatch.context() as patch:
 
             async def refuse(*_: object) -> None:
-                raise Unavailable("The proxy does not answer.", code="proxy_away")
+                raise Unavailable("The files cannot be written.", code="env_files")
 
-            patch.setattr(process.kit.proxy, "remove_site", refuse)
+            patch.setattr(process.kit.env_files, "remove", refuse)
             assert await ended(process, later) == 1
         (row,) = await audited(process)
         assert (row.ok, row.code) == (False, "not_all_gone")
@@ -244,6 +244,21 @@ async def test_an_end_that_stops_half_way_is_finished_later_and_nothing_begins_m
         rig.clock.spent += 601
         assert (await ended(process, later), left_of(rig)) == (1, [])
         assert (await made(process))["created"]
+        assert await rig.faults() == []
+
+
+async def test_an_end_without_a_proxy_is_none_yet() -> None:
+    """Whoever has the traffic keeps it until it can be taken away."""
+    async with begin("previewed") as rig:
+        process, before = rig.boot(), rig.print()
+        with pytest.MonkeyPatch.context() as patch:
+
+            async def refuse(*_: object) -> None:
+                raise Unavailable("The proxy does not answer.", code="proxy_away")
+
+            patch.setattr(process.kit.proxy, "remove_site", refuse)
+            await process.refused("preview_delete", 503, "proxy_away", **WHERE)
+        assert rig.print() == before
         assert await rig.faults() == []
 
 

@@ -1,9 +1,10 @@
-"""Preview delete: nothing is left of the environment of a pull request. From its commit point on, forward only.
+"""Preview delete: nothing is left of the environment of a pull request.
 
-fallback -> RETIRE -> sites -> names -> containers -> network -> env -> storage -> erase
+sites -> RETIRE -> names -> containers -> network -> env -> storage -> erase
 
-Then nothing runs in it by the registry's word, and nothing new may begin on it. A removal whose later
-steps failed leaves it `ending`; the timer, or a call, finishes it. What is done is what a purge does of a whole project.
+It loses its traffic first. From the commit point on, forward only, nothing runs in it by the registry's word, and nothing new
+may begin on it: a removal whose later steps failed leaves it `ending`; the timer, or a call, finishes it. What is done is what
+a purge does of a whole project.
 """
 
 from collections.abc import Sequence
@@ -13,8 +14,9 @@ from typing import Any
 
 from codeb.contracts.store import Registry
 from codeb.errors import Conflict, StepFailed
-from codeb.flows import project_purge
+from codeb.flows import mend, project_purge
 from codeb.flows.domain_delete import release
+from codeb.flows.mend import MendInput
 from codeb.flows.project_purge import PurgeInput
 from codeb.flows.storage import DUMP_SECONDS
 from codeb.flows.storage import release as forget
@@ -24,7 +26,7 @@ from codeb.model.previews import Preview
 from codeb.model.slots import Pair, SlotRow
 from codeb.saga.step import Run, Saga, Step, each
 
-GONE = ("sites", "names", "containers", "network", "env", "storage")
+GONE = ("names", "containers", "network", "env", "storage")
 
 
 @dataclass(frozen=True)
@@ -34,18 +36,22 @@ class PreviewEndInput:
     """what it has, as of a project with this one environment"""
     number: int
     why: str
-    fallback: bool = False
-    """whether a version in grace may stand in until it begins"""
+    before: MendInput | None = None
+    """how its site was; None: it had none"""
 
 
-async def _forbid(run: Run[PreviewEndInput]) -> None:
-    if run.input.fallback:
-        await run.kit.proxy.set_fallback(run.input.place, False)
+async def _sites(run: Run[PreviewEndInput]) -> None:
+    await run.kit.proxy.remove_site(run.input.place)
 
 
-async def _allow(run: Run[PreviewEndInput]) -> None:
-    if run.input.fallback:
-        await run.kit.proxy.set_fallback(run.input.place, True)
+async def _back(run: Run[PreviewEndInput]) -> None:
+    """Site, switch and what may stand in, as the registry still has them."""
+    if run.input.before is None:
+        return
+    for name in ("site", "switch", "stand_in"):
+        act = mend.SAGA.step(name).do
+        assert act is not None
+        await act(run.about(run.input.before))
 
 
 async def _retire(run: Run[PreviewEndInput], registry: Registry) -> None:
@@ -122,9 +128,8 @@ SAGA: Saga[PreviewEndInput] = Saga(
     version=1,
     input=PreviewEndInput,
     steps=(
-        Step("fallback", "the version in grace does not stand in any more", do=_forbid, undo=_allow),
+        Step("sites", "take its site from the proxy", do=_sites, undo=_back, apart=True),
         Step("retire", "nothing runs in it any more, and nothing new may begin", record=_retire, commits=True),
-        _of_purge("sites"),
         _of_purge("names"),
         _of_purge("containers"),
         Step("network", "remove the project's network, where nothing else uses it", do=_network),

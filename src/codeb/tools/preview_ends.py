@@ -3,16 +3,20 @@
 from codeb.contracts.store import Registry
 from codeb.errors import Conflict
 from codeb.flows import preview_delete
+from codeb.flows.mend import MendInput
 from codeb.flows.preview_delete import PreviewEndInput
 from codeb.flows.project_purge import PurgeInput
+from codeb.flows.site import site_of
 from codeb.flows.storage import input_of
 from codeb.flows.storage_delete import EndInput
 from codeb.model import previews
 from codeb.model.access import Approval, Role
+from codeb.model.domains import Domain
 from codeb.model.journal import Operation
 from codeb.model.names import Place
 from codeb.model.previews import Preview
 from codeb.model.slots import Pair
+from codeb.model.specs import Project
 from codeb.model.storage import Kind, Storage
 from codeb.tools import fields
 from codeb.tools.call import Call
@@ -51,6 +55,7 @@ async def begin_end(
 
     Raises `Conflict`: `preview_renewed`, `preview_storage`; and as `Call.ready` and `Call.open` do.
     """
+    sited = place in await call.kit.proxy.sites()
 
     async def decide(registry: Registry) -> PreviewEndInput:
         if (standing := call.kit.store.standing).degraded:
@@ -71,10 +76,20 @@ async def begin_end(
             storage=tuple(EndInput(input_of(each), each.backup) for each in stored),
             adopted=tuple(row.taken_over for row in rows if row.taken_over),
         )  # fmt: skip
-        number, grace = previews.number_of(place.environment), pair is not None and pair.grace is not None
-        return PreviewEndInput(place, rest, number or 0, why, fallback=grace)
+        number, before = previews.number_of(place.environment) or 0, _as_it_is(call, project, pair, named) if sited else None
+        return PreviewEndInput(place, rest, number, why, before)
 
     return await call.open(preview_delete.SAGA, (place,), decide, part=part)
+
+
+def _as_it_is(call: Call, project: Project, pair: Pair | None, named: list[Domain]) -> MendInput | None:
+    """What it takes to have its site again, should the removal not come to pass."""
+    if pair is None:
+        return None
+    return MendInput(
+        place=pair.place, pair=pair, site=site_of(project, pair, call.kit.policy, named), container_port=project.container_port,
+        limits=project.limits, needs_site=True, maintenance=pair.place in call.kit.store.snapshot.maintenances,
+    )  # fmt: skip
 
 
 def _refuse_storage(call: Call, place: Place, stored: list[Storage]) -> None:

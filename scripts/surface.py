@@ -24,7 +24,7 @@ PLUGIN = ROOT / "plugins" / "we" / "hooks" / "tools.json"
 EXAMPLES = {
     "projectName": "shop", "environment": "production", "version": "1.4.2", "operationId": "op_0123456789abcdef", "port": 4100,
     "conflictId": "cf_0123456789abcdef0123456789ab", "approvalId": "ap_0123456789abcdef", "blue": 4100, "green": 4101,
-    "domain": "shop.example.com",
+    "domain": "shop.example.com", "pullRequest": 12,
     "team": "main", "name": "ana@example.com", "keyId": "key_0123456789abcdef0123456789ab",
     "content": '{"projects": {"shop": {"ports": {"production": {"blue": 4100, "green": 4101}}}}}',
     "server": "storage-1", "roles": ["storage"],

@@ -320,6 +320,7 @@ ServerRoleName = Literal["app", "storage", "dns", "streaming", "backup"]
 TransportName = Literal["tcp", "udp"]
 SlotName = Literal["blue", "green"]
 Port = Annotated[int, Field(ge=1, le=65535, description="a TCP port")]
+PullRequest = Annotated[int, Field(ge=1, le=pulls.MOST_NUMBER, description="the number of a pull request", examples=[12])]
 Limit = Annotated[int, Field(ge=1, le=1000, description="at most this many rows")]
 ProjectType = Literal["nextjs", "remix", "nodejs", "python", "go", "docker"]
 

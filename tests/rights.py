@@ -34,6 +34,7 @@ ROLES = {
         "workflow_scan",
     },
     "member": {
+        "workflow_generate",
         "workflow_init",
         "project_update",
         "domain_setup",
@@ -155,6 +156,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "firewall_allow": {"projectName": "shop", "port": 4100, "cidr": "192.0.2.0/24"},
     "firewall_deny": {"projectName": "shop", "port": 4100},
     "registry_tags": {"repository": "shop"},
+    "workflow_generate": {"projectName": "shop"},
     "workflow_scan": {"files": {"go.mod": "module example.com/blog\n", "README.md": None}},
     "registry_delete": {"repository": "shop", "tag": "old"},
     "registry_gc": {"keep": 1, "dryRun": False},

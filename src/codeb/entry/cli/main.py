@@ -15,7 +15,10 @@ DAILY = (
     looks.status, looks.logs, looks.ops, looks.ports, looks.health, doors.cancel, waiting.approvals,
 )  # fmt: skip
 OTHER = (audit.audit, generated.raw, doctor.doctor, machine.configuration, machine.completion)
-BESIDE = {"env_set": env.env_set, "env_sync": env.env_sync, "env_scan": env.env_scan, "workflow_scan": workflow.scan}
+BESIDE = {
+    "env_set": env.env_set, "env_sync": env.env_sync, "env_scan": env.env_scan, "workflow_scan": workflow.scan,
+    "workflow_generate": workflow.init,
+}  # fmt: skip
 EPILOG = "\b\nExit codes:\n" + "\n".join(f"  {code:>3}  {text}" for code, text in exits.WORDS)
 ABOUT = """Deploy, preview, promote and roll back containers, without losing a request.
 

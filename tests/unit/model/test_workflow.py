@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codeb.model import workflow, workflow_steps, workflow_yaml
@@ -159,6 +159,7 @@ NAMES = st.sampled_from(["shop", "my-app", "a", "production", "release/v1", "fix
 FIELDS = ("project", "environment", "branch", "context", "server_url", "s3_endpoint", "s3_bucket", "s3_region")
 
 
+@settings(max_examples=80, deadline=None)
 @given(st.dictionaries(st.sampled_from(FIELDS), ANY | NAMES, max_size=4), st.lists(ANY | NAMES, max_size=3))
 def test_nothing_said_becomes_a_part_of_the_file(said: dict[str, str], labels: list[str]) -> None:
     """Refused, or read back as the very same value, in a file that is otherwise as it is with usual values."""

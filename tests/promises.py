@@ -206,7 +206,7 @@ SHOWN: dict[str, tuple[str, ...]] = {
     "S17": ("e2e/test_doctor.py", "e2e/test_health.py"),
     "S19": ("contracts/test_runtime_docker.py", "unit/drivers/test_instance_form.py", "contracts/test_instances_docker.py"),
     "S20": ("contracts/test_runtime_docker.py", "unit/drivers/test_instance_form.py", "contracts/test_instances_docker.py"),
-    "S21": ("contracts/test_env_files.py", "unit/entry/cli/test_workflow.py"),
+    "S21": ("contracts/test_env_files.py", "unit/entry/cli/test_workflow.py", "unit/entry/cli/test_workflow_files.py"),
     "S24": ("entry/test_threshold.py",),
     "S25": (
         "unit/entry/mcp/test_resources.py",
@@ -222,6 +222,7 @@ SHOWN: dict[str, tuple[str, ...]] = {
         "unit/tools/test_untrusted.py",
         "unit/tools/test_tasks.py",
     ),
+    "S26": ("unit/model/test_workflow.py",),
     "S27": ("flows/test_domains.py", "unit/model/test_domains.py", "e2e/test_domains.py"),
     "S28": ("contracts/test_dns.py", "unit/model/test_domains.py"),
     "S30": (
@@ -253,6 +254,5 @@ PARTLY: dict[str, str] = {
 
 LATER: dict[str, str] = {
     "S22": "later: issue 5",
-    "S26": "later: issue 6",
 }
 """not shown by a test that names it: what brings it"""

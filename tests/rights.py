@@ -39,6 +39,7 @@ ROLES = {
         "preview_list",
     },
     "member": {
+        "workflow_generate",
         "workflow_init",
         "project_update",
         "domain_setup",
@@ -171,6 +172,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "firewall_allow": {"projectName": "shop", "port": 4100, "cidr": "192.0.2.0/24"},
     "firewall_deny": {"projectName": "shop", "port": 4100},
     "registry_tags": {"repository": "shop"},
+    "workflow_generate": {"projectName": "shop"},
     "workflow_scan": {"files": {"go.mod": "module example.com/blog\n", "README.md": None}},
     "registry_delete": {"repository": "shop", "tag": "old"},
     "task_get": {"taskId": "task_" + "0" * 28},

@@ -149,6 +149,15 @@ ONLY: dict[str, tuple[str, ...]] = {
         "tcp://0.0.0.0:2375", "unix://", "unix://a", "unix:///a/../b", "unix:///a//b", "tcp://192.0.2.7:2375/x", "ssh://a@192.0.2.7",
         "tcp://[fe80::1%1]:2375", "tcp://u@192.0.2.7:2375",
     ),
+    "serverUrl": (
+        "codeb.example.com", "ftp://codeb.example.com", "https://", "https://a b", "https://u@codeb.example.com", "https://A.example.com",
+        "https://codeb.example.com/", "https://codeb.example.com/?a=b", "https://codeb.example.com/#a", "http://127.0.0.1:999999",
+        "https://codeb.example.com/' || secrets.A || '", "https://codeb.example.com,name=x", "https://codeb.example.com\n",
+    ),
+    "s3Endpoint": ("s3.example.com", "https://s3.example.com,bucket=x", "https://s3.example.com/", "https://s3.example.com "),
+    "s3Bucket": ("ab", "A" * 5, "a_b", "-ab", "ab-", "a..b", "a,b=c", "a" * 64),
+    "s3Region": ("US", "us_east", "-a", "a-", "a,name=b", "a" * 65),
+    "context": ("../x", "/x", "a//b", "a/./b", "-x", "~x", "a b", "a*", "x\n"),
     "idempotencyKey": ("", " ", "a b", "a\n", "\0", "é", "a" * 129, "\x7f", "\ud800"),
 }  # fmt: skip
 """more that a certain field has to refuse"""

@@ -32,6 +32,7 @@ DAILY = (
 OTHER = (audit.audit, generated.raw, assistant.mcp, doctor.doctor, machine.configuration, machine.completion)
 BESIDE = {
     "env_set": env.env_set, "env_sync": env.env_sync, "env_scan": env.env_scan, "workflow_scan": workflow.scan,
+    "workflow_generate": workflow.init,
     "task_create": tasks.create, "task_check": tasks.check, "task_complete": tasks.complete,
 }  # fmt: skip
 EPILOG = "\b\nExit codes:\n" + "\n".join(f"  {code:>3}  {text}" for code, text in exits.WORDS)

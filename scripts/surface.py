@@ -29,7 +29,8 @@ EXAMPLES = {
     "content": '{"projects": {"shop": {"ports": {"production": {"blue": 4100, "green": 4101}}}}}',
     "server": "storage-1", "roles": ["storage"],
     "addresses": ["192.0.2.7"],
-    "repository": "shop", "container": "web",
+    "repository": "shop", "container": "web", "title": "Pay by invoice", "branch": "feature/pay", "paths": ["src/pay.py"],
+    "taskId": "task_0123456789abcdef0123456789ab",
     "files": {"Dockerfile": "FROM scratch\nEXPOSE 8080\n", "README.md": None},
 }  # fmt: skip
 

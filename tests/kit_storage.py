@@ -1,11 +1,13 @@
 """The storage servers of `tests.kit`: brought to a state, printed, and compared with the registry."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from codeb.contracts.kit import Kit
 from codeb.drivers.databases.memory import MemoryCaches, MemoryDatabases, Part
 from codeb.drivers.instances.memory import MemoryInside, MemoryInstances
+from codeb.drivers.pulls.memory import MemoryPulls
 from codeb.model.instances import spec_of
 from codeb.model.sealed import about_storage
 from codeb.model.storage import Kind, Storage
@@ -18,11 +20,17 @@ class Servers:
     databases: MemoryDatabases = field(default_factory=MemoryDatabases)
     caches: MemoryCaches = field(default_factory=MemoryCaches)
     instances: MemoryInstances = field(default_factory=MemoryInstances)
+    pulls: MemoryPulls = field(default_factory=MemoryPulls)
 
     @property
     def kit(self) -> dict[str, Any]:
         """As a kit has them."""
         return {**vars(self), "inside": MemoryInside(self.instances)}
+
+    def seen_by(self, see: Callable[[str], None]) -> Callable[[str], None]:
+        """Tell it of every instant at which the process could die in the middle."""
+        self.instances.see = self.pulls.see = see
+        return see
 
 
 HOME = {"server": "storage-1", "roles": ["storage"], "addresses": ["198.51.100.9"], "dockerHost": ENGINE}

@@ -65,6 +65,8 @@ SHOWN: dict[str, tuple[str, ...]] = {
         "unit/tools/test_ports.py",
         "flows/test_project_delete.py",
         "contracts/test_store_hosts.py",
+        "contracts/test_store_work.py",
+        "unit/tools/test_tasks.py",
         "unit/tools/test_servers.py",
         "flows/test_instances.py",
     ),
@@ -81,6 +83,7 @@ SHOWN: dict[str, tuple[str, ...]] = {
     "P9": (
         "contracts/test_store_twin.py",
         "unit/tools/test_envs.py",
+        "unit/tools/test_tasks.py",
         "e2e/test_outage.py",
         "contracts/test_store_outages.py",
         "e2e/test_crash_matrix.py",
@@ -191,12 +194,13 @@ SHOWN: dict[str, tuple[str, ...]] = {
     "S14": ("flows/test_domains.py", "unit/model/test_domains.py", "e2e/test_domains.py"),
     "S15": ("unit/drivers/test_caddyfile.py",),
     "S16": ("unit/drivers/test_caddyfile.py",),
-    "S17": ("e2e/test_doctor.py",),
+    "S17": ("e2e/test_doctor.py", "e2e/test_health.py"),
     "S19": ("contracts/test_runtime_docker.py", "unit/drivers/test_instance_form.py", "contracts/test_instances_docker.py"),
     "S20": ("contracts/test_runtime_docker.py", "unit/drivers/test_instance_form.py", "contracts/test_instances_docker.py"),
     "S21": ("contracts/test_env_files.py", "unit/entry/cli/test_workflow.py"),
     "S24": ("entry/test_threshold.py",),
     "S25": (
+        "entry/test_entries_agree.py",
         "flows/test_undelete.py",
         "flows/test_project_delete.py",
         "unit/model/test_deletion.py",
@@ -204,6 +208,8 @@ SHOWN: dict[str, tuple[str, ...]] = {
         "unit/gate/test_consent_once.py",
         "unit/gate/test_asking.py",
         "unit/model/test_approvals.py",
+        "unit/tools/test_untrusted.py",
+        "unit/tools/test_tasks.py",
     ),
     "S27": ("flows/test_domains.py", "unit/model/test_domains.py", "e2e/test_domains.py"),
     "S28": ("contracts/test_dns.py", "unit/model/test_domains.py"),
@@ -220,6 +226,8 @@ SHOWN: dict[str, tuple[str, ...]] = {
         "contracts/test_store_envs.py",
         "contracts/test_store_storages.py",
         "contracts/test_store_machines.py",
+        "contracts/test_store_work.py",
+        "unit/tools/test_tasks.py",
     ),
     "S33": ("unit/model/test_grammar.py", "unit/model/test_source.py", "entry/test_connections.py"),
 }
@@ -227,9 +235,8 @@ SHOWN: dict[str, tuple[str, ...]] = {
 PARTLY: dict[str, str] = {
     "P16": "later: issue 5 (backups themselves)",
     "S12": "later: issue 6 (tickets for browsers' event streams)",
-    "S17": "later: issue 4 (reached for from inside a tenant's container)",
     "S24": "later: issue 6 (the dashboard's session)",
-    "S25": "later: issue 6 (MCP, marked text); later: issue 4 (confirmations that expire)",
+    "S25": "later: issue 6 (MCP, marked text)",
 }
 """what of a promise that is shown is not shown yet"""
 

@@ -64,6 +64,10 @@ class Settings(BaseSettings):
     vultr_api_key: Annotated[Secret, BeforeValidator(settings.secret)] = Secret("")
     vultr_firewall_group: Annotated[str, AfterValidator(settings.group)] = ""
     vultr_url: Annotated[str, AfterValidator(settings.api)] = "https://api.vultr.com/v2"
+    github_token: Annotated[Secret, BeforeValidator(settings.secret)] = Secret("")
+    github_url: Annotated[str, AfterValidator(settings.api)] = "https://api.github.com"
+    github_repositories: Annotated[str, AfterValidator(settings.repositories)] = ""
+    """`team=owner/name` or `team=owner/*`: what teams may use beside the one that runs the installation"""
     image_registry_user: Annotated[str, Field(max_length=255)] = ""
     image_registry_password: Annotated[Secret, BeforeValidator(settings.word)] = Secret("")
     image_history: int = Field(10, ge=1, le=1000)

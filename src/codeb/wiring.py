@@ -32,6 +32,7 @@ from codeb.drivers.outside.network import NetworkOutside
 from codeb.drivers.proxy.caddy import CaddyProxy
 from codeb.drivers.proxy.caddyfile import CaddySettings
 from codeb.drivers.proxy.process import embedded_binary
+from codeb.drivers.pulls.absent import NoPulls
 from codeb.drivers.reach.sockets import SocketReach
 from codeb.drivers.records.files import FileRecords
 from codeb.drivers.records.ledger import FileLedger
@@ -55,12 +56,14 @@ from codeb.flows.catalog import FORMER, SAGAS
 from codeb.gate import AuditLog, Gate
 from codeb.model.access import Key, Role, digest, key_text
 from codeb.model.events import Event, Severity
+from codeb.model.pulls import grants
 from codeb.saga.engine import Engine
 from codeb.tools.catalog import BY_NAME
 from codeb.tools.people import TOKEN_BYTES
 
 if TYPE_CHECKING:
     from codeb.drivers.dns.powerdns import PowerDns
+    from codeb.drivers.pulls.github import GithubPulls
 
 log = logging.getLogger("codeb")
 
@@ -116,6 +119,7 @@ def policy_of(settings: Settings) -> Policy:
         calls=settings.calls, failures=settings.failures, development=settings.development,
         tls=settings.tls_mode, http_port=settings.http_port, https_port=settings.https_port,
         public_addresses=settings.addresses, postgres_image=settings.postgres_image, redis_image=settings.redis_image,
+        repositories=grants(settings.github_repositories),
     )  # fmt: skip
 
 
@@ -130,6 +134,16 @@ def dns_of(settings: Settings, permit: Callable[[], None] = lambda: None) -> "Po
     return PowerDns(
         PowerDnsSettings(settings.pdns_url, settings.pdns_api_key, address, port, settings.nameservers), permit
     )  # fmt: skip
+
+
+def pulls_of(settings: Settings, permit: Callable[[], None] = lambda: None) -> "GithubPulls | None":
+    """Whoever has the source, where a token is set."""
+    if not settings.github_token.reveal():
+        return None
+    # its HTTP client costs start-up time that others do not pay
+    from codeb.drivers.pulls.github import GithubPulls
+
+    return GithubPulls(settings.github_url, settings.github_token, permit)
 
 
 @asynccontextmanager
@@ -189,7 +203,7 @@ async def _kit(
     databases, caches = _storage(settings)
     images, image_registry = _images(settings, docker)
     instances = DockerInstances(docker, instance, lambda address: DockerClient(address, permit), images.signed)
-    firewall = await _firewall(settings, permit)
+    firewall, pulls = await _firewall(settings, permit), pulls_of(settings, permit)
     kit = Kit(
         world=world, store=store, runtime=runtime, restarter=runtime, sight=CachedSight(runtime, world), networks=own,
         upkeep=DockerUpkeep(docker, instance), proxy_upkeep=proxy,
@@ -198,12 +212,13 @@ async def _kit(
         health=health, records=FileRecords(settings.home), ledger=FileLedger(settings.home),
         env_files=FileEnvs(settings.home), databases=databases, caches=caches, instances=instances,
         inside=StorageInside(settings.home), vault=vault, keyring=vault,
-        firewall=firewall, reach=SocketReach(),
+        firewall=firewall, reach=SocketReach(), pulls=pulls or NoPulls(),
         policy=policy_of(settings), checks=_checked(
-            store=store, docker=own, proxy=proxy, vault=vault, clock=world, dns=dns, storage=databases, redis=caches
+            store=store, docker=own, proxy=proxy, vault=vault, clock=world, dns=dns, storage=databases, redis=caches,
+            github=pulls,
         ) | _guarding(firewall),
     )  # fmt: skip
-    closing: list[Closes | None] = [health, image_registry, proxy, instances, docker, dns]
+    closing: list[Closes | None] = [health, image_registry, proxy, instances, docker, dns, pulls]
     return kit, proxy, [each for each in closing if each is not None]
 
 

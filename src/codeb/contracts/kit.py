@@ -16,6 +16,7 @@ from codeb.contracts.ledger import Ledger
 from codeb.contracts.machines import Reach
 from codeb.contracts.outside import Outside
 from codeb.contracts.proxy import Curtain, Proxy, ProxyUpkeep
+from codeb.contracts.pulls import Pulls
 from codeb.contracts.records import Records
 from codeb.contracts.runtime import Checked, Images, Logs, Networks, Ports, Restarter, Runtime, Upkeep
 from codeb.contracts.sight import Sight
@@ -68,6 +69,8 @@ class Policy:
     """what containers of storage are made from"""
     public_addresses: tuple[str, ...] = ()
     """where visitors reach the proxy"""
+    repositories: tuple[tuple[str, str], ...] = ()
+    """team and repository (owner/name or owner/*): what teams may use beside the one that runs the installation"""
 
     def url(self, host: str) -> str:
         return self.public_url.replace("{host}", host)
@@ -103,6 +106,7 @@ class Kit:
     ledger: Ledger
     firewall: Firewall
     reach: Reach
+    pulls: Pulls
     policy: Policy
     dns: Dns | None = None
     """None: DNS is not managed here"""

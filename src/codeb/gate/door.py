@@ -24,6 +24,7 @@ from codeb.tools.call import Call, Replayed
 from codeb.tools.fields import Params
 from codeb.tools.refusals import degraded, unknown_project
 from codeb.tools.tool import USUAL_BYTES, Accepted, Plan, Tool
+from codeb.tools.untrusted import EVIDENCE
 
 log = logging.getLogger("codeb.gate")
 
@@ -39,6 +40,10 @@ class Asked:
     correlation_id: str
     ip: str | None = None
     idempotency_key: str | None = None
+    explicit: bool = False
+    """whether what a tool wants assistants to say has to be said (`Tool.must_say`)"""
+    told: Callable[[str], None] | None = None
+    """told the id of every operation that the call begins or waits for, as soon as it is known"""
 
 
 @dataclass(frozen=True)
@@ -142,6 +147,10 @@ class Gate:
         """The tools this caller may use."""
         return [tool for tool in self._tools.values() if _may(actor, tool)]
 
+    def named(self, name: str) -> Tool[Any] | None:
+        """The tool of that name, whoever may use it."""
+        return self._called.get(name)
+
     def most_bytes(self, tool: str, token: Secret | None) -> int:
         """How large the body of a call may be, by its tool's own path. For who has no valid key as large as any: to read
         and look at more would cost us more than it costs them."""
@@ -157,7 +166,7 @@ class Gate:
                 f"{actor.lacks(tool.name, tool.role)} Nothing was done.",
                 hint="Ask an admin or owner of your team; whoami shows what this key may use.",
             )
-        params = validate(tool.params, asked.params)
+        params = validate(tool.params, asked.params, tool.must_say if asked.explicit else ())
         said = params.model_dump(by_alias=True, mode="json", exclude_unset=True)
         seen.params = hidden(tool.params, said)
         # what is risky to read is on record before it is shown
@@ -173,7 +182,7 @@ class Gate:
         seen.unsaid = f"{tool.title}: what it showed is not on record." if tool.holds_secret else ""
         call = Call(
             self._kit, self._engine, actor, tool.name, asked.correlation_id, said, key,
-            needs_database=not tool.without_database, holds_secret=tool.holds_secret,
+            needs_database=not tool.without_database, holds_secret=tool.holds_secret, told=asked.told,
         )  # fmt: skip
         return await self._run(tool, call, params)
 
@@ -295,6 +304,8 @@ def failed(fault: PublicError) -> dict[str, Any]:
         "success": False, "error": fault.message, "code": fault.code, "hint": fault.hint, "details": fault.details,
         "retryable": fault.retryable, "summary": fault.message, "next": [helps] if helps else [], "warnings": [],
     }  # fmt: skip
+    if EVIDENCE in fault.details:
+        body["untrusted"] = [f"details.{EVIDENCE}"]
     # a refusal names what it refuses, and that may be a key in the wrong place
     return {name: without_keys(each) for name, each in body.items()} if holds_key(body) else body
 

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from codeb.model import grammar, limits
+from codeb.model import grammar, limits, pulls
 from codeb.model.endpoints import each_of
 from codeb.model.secret import Secret
 
@@ -86,6 +86,11 @@ def api(text: str) -> str:
         r"https://[A-Za-z0-9.-]{1,253}(:[0-9]{1,5})?(/[A-Za-z0-9._-]+)*|http://127\.0\.0\.1:[0-9]{1,5}(/[A-Za-z0-9._-]+)*", text
     ):
         raise ValueError("it is https://host/path; plain http only on 127.0.0.1")
+    return text
+
+
+def repositories(text: str) -> str:
+    pulls.grants(text)
     return text
 
 

@@ -213,3 +213,5 @@ class Project:
     """how long after a promote the active slot is followed closely"""
     deleted_at: datetime | None = None
     """since when it is deleted, and may still be brought back"""
+    repository: str = ""
+    """where its source is, `owner/name`; empty: nobody said"""

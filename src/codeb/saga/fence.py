@@ -17,6 +17,7 @@ CHANGING = frozenset({
     "run", "keep", "shelve", "unshelve", "remove", "remove_network", "restart", "name_back", "stop", "start", "rename",
     "prepare", "put_site", "remove_site", "set_live", "set_fallback", "draw",
     "make_zone", "drop_zone", "change", "admit", "make", "allow", "dump", "drop", "erase",
+    "propose", "review", "merge",
 })  # fmt: skip
 
 
@@ -85,4 +86,5 @@ def fence_kit(kit: Kit, operation_id: str, fence: int) -> Kit:
         instances=_fenced(kit.instances, check),
         inside=_FencedInside(kit.inside, check),
         firewall=_fenced(kit.firewall, check),
+        pulls=_fenced(kit.pulls, check),
     )

@@ -60,6 +60,8 @@ class Call:
     """whether its answer is kept sealed only"""
     approval: str | None = None
     """the approval this call is made by: used up in the transaction that does what was approved"""
+    told: Callable[[str], None] | None = None
+    """told the id of every operation that it begins or waits for"""
 
     # what it may see
 
@@ -323,7 +325,12 @@ class Call:
         upkeep = () if self.tool in UPKEEP else UPKEEP
         opened = await self.patiently(lambda: self.engine.open(saga, request, decided, claim), (*upkeep, *patient))
         self.approval = None
+        self._tell(opened.id)
         return opened
+
+    def _tell(self, operation_id: str) -> None:
+        if self.told is not None:
+            self.told(operation_id)
 
     async def patiently(self, act: Callable[[], Awaitable[T]], tools: Collection[str]) -> T:
         """Do it, once what holds its place has ended, where that is one of these tools."""
@@ -343,6 +350,7 @@ class Call:
         Raises `OperationFailed` with its steps when it did not succeed, `Unavailable` (`stopping`, `still_running`) when
         it goes on without this call.
         """
+        self._tell(operation_id)
         await self.engine.wait(operation_id, seconds)
 
         async def look(registry: Registry) -> tuple[Operation | None, list[StepRow]]:

@@ -29,7 +29,7 @@ class OperationView(fields.Result):
     resumed: int
     cancel_requested: bool
     follows: str | None
-    error: dict[str, Any] | None = None
+    error: dict[str, Any] | None = Field(None, json_schema_extra=fields.UNTRUSTED)
     warnings: list[str] = []
 
 

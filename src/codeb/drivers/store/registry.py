@@ -73,6 +73,12 @@ class SqlProjects:
         if not await self._tx.write(update(projects).where(projects.c.name == name).values(**values)):
             raise NotFound(f"There is no project {name}.", code="project_not_found", hint="Call project_list.")
 
+    async def set_repository(self, name: str, repository: str) -> None:
+        """Raises `NotFound` when there is no such project."""
+        self._tx.touch(name)
+        if not await self._tx.write(update(projects).where(projects.c.name == name).values(repository=repository)):
+            raise NotFound(f"There is no project {name}.", code="project_not_found", hint="Call project_list.")
+
     async def remove(self, name: str) -> None:
         """Slots and leases go with it by their foreign keys. Safe to repeat."""
         self._tx.touch(name)

@@ -22,7 +22,8 @@ from sqlalchemy import (
 )  # fmt: skip
 
 import codeb.drivers.store.schema_names
-import codeb.drivers.store.schema_storage  # noqa: F401  its tables are of the same schema
+import codeb.drivers.store.schema_storage
+import codeb.drivers.store.schema_work  # noqa: F401  their tables are of the same schema
 from codeb.drivers.store.columns import Id, Number, Plain, Prose, Utc
 from codeb.drivers.store.columns import metadata as metadata
 
@@ -100,6 +101,7 @@ projects = Table(
     Column("auto_rollback", Boolean, nullable=False, server_default=true()),
     Column("watch_seconds", Integer, nullable=False, server_default="60"),
     Column("deleted_at", Utc),
+    Column("repository", Text, nullable=False, server_default=""),
     PrimaryKeyConstraint("name", name="pk_projects"),
 )  # fmt: skip
 

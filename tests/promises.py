@@ -168,6 +168,7 @@ SHOWN: dict[str, tuple[str, ...]] = {
         "unit/tools/test_workflows.py",
         "unit/model/test_manifest.py",
         "contracts/test_store_envs.py",
+        "unit/entry/cli/test_claude.py",
         "unit/entry/cli/test_tree.py",
         "unit/model/test_plans_and_secret.py",
         "unit/gate/test_door.py",

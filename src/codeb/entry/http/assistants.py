@@ -108,7 +108,7 @@ class Assistants:
         await manager.handle_request(scope, receive, told)
         if state == "begun":
             await send({"type": "http.response.body", "body": b"", "more_body": False})
-        elif not state:
+        elif not state and self._leave.is_set():
             await self._around.failure(Request(scope), STOPPING)(scope, receive, send)
 
     def _heard(self, body: bytes, receive: Receive) -> Receive:

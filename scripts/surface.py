@@ -32,7 +32,7 @@ EXAMPLES = {
     "repository": "shop", "container": "web", "title": "Pay by invoice", "branch": "feature/pay", "paths": ["src/pay.py"],
     "taskId": "task_0123456789abcdef0123456789ab",
     "files": {"Dockerfile": "FROM scratch\nEXPOSE 8080\n", "README.md": None},
-    "pullRequest": 12, "sha": "0123456789abcdef0123456789abcdef01234567", "verdict": "approve",
+    "sha": "0123456789abcdef0123456789abcdef01234567", "verdict": "approve",
 }  # fmt: skip
 
 ENVELOPE = (

@@ -94,7 +94,7 @@ SHOWN: dict[str, tuple[str, ...]] = {
         "e2e/test_crash_matrix.py",
         "unit/gate/test_consent_once.py",
     ),
-    "P10": ("e2e/test_leftovers.py", "contracts/test_env_files.py"),
+    "P10": ("e2e/test_leftovers.py", "contracts/test_store_work.py", "contracts/test_env_files.py"),
     "P11": ("e2e/test_disk_full.py", "unit/drivers/test_mirror.py"),
     "P12": ("flows/test_cleanup.py", "flows/test_undelete.py", "unit/model/test_deletion.py", "unit/model/test_envs.py"),
     "P13": ("flows/test_engine.py", "e2e/test_stop_under_load.py"),
@@ -168,6 +168,7 @@ SHOWN: dict[str, tuple[str, ...]] = {
         "unit/tools/test_workflows.py",
         "unit/model/test_manifest.py",
         "contracts/test_store_envs.py",
+        "unit/entry/cli/test_claude.py",
         "unit/entry/cli/test_tree.py",
         "unit/model/test_plans_and_secret.py",
         "unit/gate/test_door.py",
@@ -206,7 +207,7 @@ SHOWN: dict[str, tuple[str, ...]] = {
     "S17": ("e2e/test_doctor.py", "e2e/test_health.py"),
     "S19": ("contracts/test_runtime_docker.py", "unit/drivers/test_instance_form.py", "contracts/test_instances_docker.py"),
     "S20": ("contracts/test_runtime_docker.py", "unit/drivers/test_instance_form.py", "contracts/test_instances_docker.py"),
-    "S21": ("contracts/test_env_files.py", "unit/entry/cli/test_workflow.py"),
+    "S21": ("contracts/test_env_files.py", "unit/entry/cli/test_workflow.py", "unit/entry/cli/test_workflow_files.py"),
     "S24": ("entry/test_threshold.py",),
     "S25": (
         "unit/entry/mcp/test_resources.py",
@@ -222,6 +223,7 @@ SHOWN: dict[str, tuple[str, ...]] = {
         "unit/tools/test_untrusted.py",
         "unit/tools/test_tasks.py",
     ),
+    "S26": ("unit/model/test_workflow.py",),
     "S27": ("flows/test_domains.py", "unit/model/test_domains.py", "e2e/test_domains.py"),
     "S28": ("contracts/test_dns.py", "unit/model/test_domains.py"),
     "S30": (
@@ -253,6 +255,5 @@ PARTLY: dict[str, str] = {
 
 LATER: dict[str, str] = {
     "S22": "later: issue 5",
-    "S26": "later: issue 6",
 }
 """not shown by a test that names it: what brings it"""

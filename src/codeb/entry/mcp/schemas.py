@@ -9,8 +9,15 @@ from codeb.entry.surface import ENVELOPE
 from codeb.tools.fields import Params, Result
 from codeb.tools.tool import Accepted, Plan, Tool
 
-HIDDEN = frozenset({"idempotencyKey", "planId", "wait", "timeout", "confirm"})
-"""accepted, and not worth their characters in every list: answers name them where they are needed"""
+HIDDEN = frozenset(
+    {
+        # answers name them where they are needed
+        "idempotencyKey", "planId", "wait", "timeout", "confirm",
+        # seldom said: `tool_find` shows them
+        "limit", "seen", "content", "memoryMb", "cpus", "redirect", "lockTtl", "s3Endpoint", "s3Bucket", "s3Region",
+    }
+)  # fmt: skip
+"""accepted, and not worth their characters in every list"""
 KEPT = frozenset({"type", "enum", "items", "additionalProperties", "properties", "required"})
 """of a field's schema; the grammar is the server's, and a refusal says it in words"""
 WAIT = "waitSeconds"
@@ -27,9 +34,9 @@ FAILURE: dict[str, Any] = {
 
 
 @cache
-def said(tool: Tool[Any]) -> dict[str, Any]:
-    """The input schema; what an assistant has to say is required. That unknown fields are refused is not said in it, since
-    hidden ones are not."""
+def said(tool: Tool[Any], *, whole: bool = False) -> dict[str, Any]:
+    """The input schema; what an assistant has to say is required. Without `whole` hidden fields are left out, and so is that
+    unknown ones are refused."""
     schema = tool.params.model_json_schema(by_alias=True)
     shapes = schema.get("$defs", {})
     must = {tool.params.model_fields[name].alias or name for name in tool.must_say}
@@ -38,10 +45,10 @@ def said(tool: Tool[Any]) -> dict[str, Any]:
     fields = {
         name: _brief(each if name in required else _said_at_all(each), shapes)
         for name, each in fields.items()
-        if name not in HIDDEN or name in required
+        if whole or name not in HIDDEN or name in required
     }
-    found: dict[str, Any] = {"type": "object", "properties": fields}
-    return found | ({"required": required} if required else {})
+    found: dict[str, Any] = {"type": "object", "properties": fields, **({"required": required} if required else {})}
+    return found | ({"additionalProperties": False} if whole else {})
 
 
 def _said_at_all(schema: dict[str, Any]) -> dict[str, Any]:

@@ -51,6 +51,8 @@ async def test_every_unlisted_tool_is_found_by_its_name_and_title() -> None:
                 assert tool.name in [each["name"] for each in found["tools"]], (words, found["tools"])
         first = (await one.ok("tool_find", words="port_list"))["tools"][0]
         assert first["name"] == "port_list" and first["door"] == "tool_read" and first["inputSchema"]["type"] == "object"
+        deploy = (await one.ok("tool_find", words="deploy"))["tools"][0]["inputSchema"]
+        assert {"timeout", "planId"} <= set(deploy["properties"]) and deploy["additionalProperties"] is False
         assert (await one.ok("tool_find", words="qqq"))["tools"] == []
 
 

@@ -36,10 +36,11 @@ class WatchedEnvFiles(MemoryEnvFiles):
         await super().keep(place, copy)
         self._see(f"after env files of {place.key}")
 
-    async def remove(self, project: str) -> None:
-        self._see(f"before removing env files of {project}")
-        await super().remove(project)
-        self._see(f"after removing env files of {project}")
+    async def remove(self, project: str, environment: str | None = None) -> None:
+        what = f"{project}-{environment}" if environment else project
+        self._see(f"before removing env files of {what}")
+        await super().remove(project, environment)
+        self._see(f"after removing env files of {what}")
 
     def _see(self, point: str) -> None:
         if self.machine.trap:

@@ -66,6 +66,7 @@ SHOWN: dict[str, tuple[str, ...]] = {
         "flows/test_project_delete.py",
         "contracts/test_store_hosts.py",
         "contracts/test_store_work.py",
+        "unit/tools/test_tasks.py",
         "unit/tools/test_servers.py",
         "flows/test_instances.py",
     ),
@@ -82,6 +83,7 @@ SHOWN: dict[str, tuple[str, ...]] = {
     "P9": (
         "contracts/test_store_twin.py",
         "unit/tools/test_envs.py",
+        "unit/tools/test_tasks.py",
         "e2e/test_outage.py",
         "contracts/test_store_outages.py",
         "e2e/test_crash_matrix.py",
@@ -206,6 +208,7 @@ SHOWN: dict[str, tuple[str, ...]] = {
         "unit/gate/test_asking.py",
         "unit/model/test_approvals.py",
         "unit/tools/test_untrusted.py",
+        "unit/tools/test_tasks.py",
     ),
     "S27": ("flows/test_domains.py", "unit/model/test_domains.py", "e2e/test_domains.py"),
     "S28": ("contracts/test_dns.py", "unit/model/test_domains.py"),
@@ -223,6 +226,7 @@ SHOWN: dict[str, tuple[str, ...]] = {
         "contracts/test_store_storages.py",
         "contracts/test_store_machines.py",
         "contracts/test_store_work.py",
+        "unit/tools/test_tasks.py",
     ),
     "S33": ("unit/model/test_grammar.py", "unit/model/test_source.py", "entry/test_connections.py"),
 }

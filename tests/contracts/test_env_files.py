@@ -66,6 +66,20 @@ async def test_nothing_is_left_of_a_project_that_is_removed(driver: EnvFiles, tm
     assert {path.split("/")[1] for path in files_of(driver, tmp_path)} == {"blog"}
 
 
+async def test_an_environment_that_is_removed_takes_its_files_and_no_others(driver: EnvFiles, tmp_path: Path) -> None:
+    one, ten = Place("shop", "pr-1"), Place("shop", "pr-10")
+    for place in (PROD, one, ten):
+        await driver.keep(place, copy(1, place))
+    if isinstance(driver, FileEnvs):
+        (tmp_path / "env/shop/.env.pr-1").write_text("somebody's")
+        assert await driver.current(one) is None, "so it is set aside"
+    for _ in range(2):
+        await driver.remove("shop", "pr-1")
+    assert [await driver.current(place) is None for place in (PROD, one, ten)] == [False, True, False]
+    left = {path.split("/")[-1] if path.startswith("env/") else path.split("/")[2] for path in files_of(driver, tmp_path)}
+    assert left == {".env.production", "production", ".env.pr-10", "pr-10"}
+
+
 # real files
 
 

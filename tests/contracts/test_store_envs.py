@@ -78,6 +78,18 @@ async def test_they_go_with_their_project(store: SqlStore) -> None:
         assert set(await registry.envs.heads()) == {other.place}
 
 
+async def test_they_go_with_their_environment(store: SqlStore) -> None:
+    await two_projects(store)
+    async with store.write() as registry:
+        for each in (version(1), version(2), version(1, STAGE)):
+            await registry.envs.add(each)
+    for _ in range(2):
+        async with store.write() as registry:
+            await registry.envs.remove(PROD)
+    async with store.read() as registry:
+        assert set(await registry.envs.heads()) == {STAGE}
+
+
 async def test_what_is_sealed_in_them_is_counted_and_sealed_anew(store: SqlStore) -> None:
     one, two = vault(), vault()
     await two_projects(store)

@@ -1,8 +1,8 @@
-"""P7: a name is held once, whichever team asks; domains and pages survive restarts, files and copies like the rest."""
+"""P7: a name is held once, whichever team asks; domains, pages and previews survive restarts, files and copies like the rest."""
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,7 @@ from codeb.drivers.store.sql import SqlStore, open_store
 from codeb.errors import Conflict
 from codeb.model.domains import Domain, DomainState, Maintenance
 from codeb.model.names import Place
+from codeb.model.previews import Preview
 from codeb.model.specs import Project
 from tests.postgres import postgres  # noqa: F401 - a fixture
 
@@ -23,6 +24,7 @@ HELD = Domain("shop.example.com", "main", "shop", "production", DomainState.ACTI
 BESIDE = replace(HELD, host="www.shop.example.com", redirect_to="shop.example.com")
 GONE = replace(HELD, host="old.example.com", state=DomainState.RELEASED, zone="")
 PAGE = Maintenance(Place("shop", "production"), NOW, "me")
+KEPT = Preview(Place("shop", "pr-7"), 72, NOW + timedelta(hours=72), NOW, "me")
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
@@ -42,23 +44,28 @@ async def filled(store: SqlStore) -> None:
         await registry.projects.add(Project("shop", "main"))
         await registry.domains.claim(HELD, BESIDE, GONE)
         await registry.maintenances.put(PAGE)
+        await registry.previews.put(replace(KEPT, ttl_hours=1))
+        await registry.previews.put(KEPT)
 
 
 async def test_what_was_put_is_there_and_in_the_snapshot(store: SqlStore) -> None:
     for _ in range(2):
         assert dict(store.snapshot.domains) == {each.host: each for each in (GONE, HELD, BESIDE)}
         assert dict(store.snapshot.maintenances) == {PAGE.place: PAGE}
+        assert dict(store.snapshot.previews) == {KEPT.place: KEPT}
         assert store.snapshot.domains_of(PAGE.place) == [HELD, BESIDE]
         async with store.read() as registry:
             assert list(await registry.domains.all()) == [GONE, HELD, BESIDE]
             assert await registry.maintenances.get(PAGE.place) == PAGE
+            assert (await registry.previews.get(KEPT.place), await registry.previews.get(PAGE.place)) == (KEPT, None)
         await store.refresh()
     async with store.write() as registry:
         await registry.domains.remove(BESIDE.host)
         await registry.domains.put(replace(HELD, zone=""))
         await registry.maintenances.remove(PAGE.place)
+        await registry.previews.remove(KEPT.place)
     assert (set(store.snapshot.domains), store.snapshot.domains[HELD.host].zone) == ({GONE.host, HELD.host}, "")
-    assert dict(store.snapshot.maintenances) == {}
+    assert (dict(store.snapshot.maintenances), dict(store.snapshot.previews)) == ({}, {})
 
 
 @pytest.mark.parametrize("team", ["main", "rivals"])
@@ -79,6 +86,7 @@ async def test_a_project_that_goes_takes_its_page_and_not_the_memory_of_its_name
     async with store.write() as registry:
         await registry.projects.remove("shop")
     assert (set(store.snapshot.domains), dict(store.snapshot.maintenances)) == ({GONE.host, HELD.host, BESIDE.host}, {})
+    assert dict(store.snapshot.previews) == {}
 
 
 async def test_a_registry_that_is_lost_is_rebuilt_with_them_from_the_files(tmp_path: Path) -> None:
@@ -99,6 +107,7 @@ async def test_a_registry_that_is_lost_is_rebuilt_with_them_from_the_files(tmp_p
     again = await open_store(f"sqlite:///{home}/codeb.db", mirror=None, now=lambda: NOW)
     assert dict(again.snapshot.domains) == {each.host: each for each in (GONE, HELD, BESIDE)}
     assert dict(again.snapshot.maintenances) == {PAGE.place: PAGE}
+    assert dict(again.snapshot.previews) == {KEPT.place: KEPT}
     await again.close()
     (home / "registry" / "domains" / "shop.json").unlink()
     assert Mirror(home).read().registry is not None, "what is for people alone is not needed"

@@ -55,7 +55,19 @@ async def by_we(doors: Doors, name: str, said: dict[str, Any], key: Secret) -> d
     return dict(json.loads(printed))
 
 
-ENTRIES = {"http": by_http, "we": by_we}
+async def by_mcp(doors: Doors, name: str, said: dict[str, Any], key: Secret) -> dict[str, Any]:
+    """What a model reads is one of two: the data, or the text. Both have to say it."""
+    answer = await doors.message("tools/call", {"name": name, "arguments": said}, key)
+    told = answer.json()["result"]
+    (content,) = told["content"]
+    data = dict(told["structuredContent"])
+    sentence = data["summary"] if data["success"] else data["error"]
+    assert " ".join(sentence.split()) in content["text"]
+    assert told["isError"] is not data["success"]
+    return data
+
+
+ENTRIES = {"http": by_http, "we": by_we, "mcp": by_mcp}
 
 
 async def asked(name: str, said: dict[str, Any]) -> dict[str, dict[str, Any]]:

@@ -11,9 +11,9 @@ from codeb.model.secret import Secret
 
 
 class Envs(Protocol):
-    """Versions by place and number, only ever added; all of a project's go with it. What is in them is sealed.
+    """Versions by place and number, only ever added; all of a project's go with it, a preview's with the preview.
 
-    To read and write them use `flows/envs.py`, which seals, opens and numbers.
+    What is in them is sealed. To read and write them use `flows/envs.py`, which seals, opens and numbers.
     """
 
     async def add(self, version: EnvVersion) -> None:
@@ -29,6 +29,9 @@ class Envs(Protocol):
 
     async def history(self, place: Place, limit: int, before: int | None = None) -> Sequence[EnvVersion]:
         """Newest first, without what is sealed; `before` is a number."""
+
+    async def remove(self, place: Place) -> None:
+        """All versions of one environment that is no more. Safe to repeat."""
 
     async def heads(self) -> Mapping[Place, datetime]:
         """When the newest version of every place was written."""
@@ -58,5 +61,5 @@ class EnvFiles(Protocol):
         """Have the files of this version, which is then the current one. Safe to repeat; an older one than the files have
         changes nothing, and `master.env` is written once."""
 
-    async def remove(self, project: str) -> None:
-        """Have no file of it. Safe to repeat."""
+    async def remove(self, project: str, environment: str | None = None) -> None:
+        """Have no file of it, or of one environment of it. Safe to repeat."""

@@ -18,6 +18,7 @@ from codeb.contracts.envs import Envs
 from codeb.contracts.hosts import Domains, Maintenances
 from codeb.contracts.machines import Rules, Servers
 from codeb.contracts.people import Keys, Members, Teams
+from codeb.contracts.previews import Previews
 from codeb.contracts.storages import Storages
 from codeb.contracts.work import Tasks
 from codeb.model.access import Key, Member, Team
@@ -26,6 +27,7 @@ from codeb.model.events import Event, Unreplayed
 from codeb.model.journal import Operation, OpState, StepRow
 from codeb.model.names import Place, Slot
 from codeb.model.ports import Lease
+from codeb.model.previews import Preview
 from codeb.model.slots import Pair, SlotRow
 from codeb.model.specs import Deployment, Finding, Project
 
@@ -284,6 +286,9 @@ class Registry(Protocol):
     def maintenances(self) -> Maintenances: ...
 
     @property
+    def previews(self) -> Previews: ...
+
+    @property
     def storages(self) -> Storages: ...
 
     @property
@@ -317,6 +322,7 @@ class Snapshot:
     domains: Mapping[str, Domain] = field(default_factory=dict)
     """by name; released ones too"""
     maintenances: Mapping[Place, Maintenance] = field(default_factory=dict)
+    previews: Mapping[Place, Preview] = field(default_factory=dict)
 
     def domains_of(self, place: Place) -> list[Domain]:
         """Those in force that lead to this place, by name."""

@@ -147,6 +147,10 @@ class Gate:
         """The tools this caller may use."""
         return [tool for tool in self._tools.values() if _may(actor, tool)]
 
+    def named(self, name: str) -> Tool[Any] | None:
+        """The tool of that name, whoever may use it."""
+        return self._called.get(name)
+
     def most_bytes(self, tool: str, token: Secret | None) -> int:
         """How large the body of a call may be, by its tool's own path. For who has no valid key as large as any: to read
         and look at more would cost us more than it costs them."""

@@ -8,6 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from codeb.model.grammar import PULL_REQUEST
 from codeb.model.secret import Secret
 
 
@@ -135,7 +136,7 @@ class Actor:
         return f"This key is narrowed to other tools than {tool}."
 
     def may_touch(self, environment: str) -> bool:
-        return not self.environments or environment in self.environments
+        return not self.environments or _reached(environment, self.environments)
 
     @property
     def whole(self) -> bool:
@@ -224,12 +225,19 @@ def _within(inner: frozenset[str], outer: frozenset[str]) -> bool:
     return not outer or (bool(inner) and inner <= outer)
 
 
+def _reached(environment: str, environments: frozenset[str]) -> bool:
+    """`preview` stands for its class: the environments of pull requests are in it."""
+    return environment in environments or ("preview" in environments and PULL_REQUEST.fullmatch(environment) is not None)
+
+
 def beyond(key: Key, actor: Actor) -> tuple[str, ...]:
     """In what a key reaches beyond this caller, by the names of its fields: what the caller has no say over."""
-    reach = ("tools", "projects", "environments")
+    known = {each for each in key.environments if _reached(each, actor.environments)}
     found = [] if key.team == actor.team else ["team"]
     found += [] if actor.role.covers(key.role) else ["role"]
-    return (*found, *(name for name in reach if not _within(getattr(key, name), getattr(actor, name))))
+    reach = ("tools", "projects")
+    found += [name for name in reach if not _within(getattr(key, name), getattr(actor, name))]
+    return (*found, *(() if _within(key.environments, actor.environments | known) else ("environments",)))
 
 
 def wider(key: Key, actor: Actor) -> tuple[str, ...]:

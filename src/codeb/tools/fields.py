@@ -71,6 +71,11 @@ def _which(said: Any) -> str:
     return text
 
 
+def _lock_span(text: str) -> str:
+    work.lock_span(text)
+    return text
+
+
 ProjectName = Annotated[
     str,
     AfterValidator(grammar.project_name),
@@ -297,7 +302,7 @@ TaskText = Annotated[
 ]
 LockSpan = Annotated[
     str,
-    AfterValidator(lambda text: work.lock_span(text) and text),
+    AfterValidator(_lock_span),
     Field(description="how long its files are held, from now: 1m to 7d", max_length=16, examples=["8h"]),
 ]
 CommitMessage = Annotated[

@@ -46,7 +46,7 @@ class CreateParams(fields.Changing):
     tools: list[fields.ToolName] | None = Field(None, min_length=1, max_length=100, description="only these tools")
     projects: list[fields.ProjectName] | None = Field(None, min_length=1, max_length=100, description="only these projects")
     environments: list[fields.Environment] | None = Field(
-        None, min_length=1, max_length=10, description="only these environments"
+        None, min_length=1, max_length=10, description="only these; preview has those of pull requests in it"
     )
     approval: fields.ApprovalName | None = Field(None, description="what a risky call with it needs; at least what yours needs")
     expires: fields.Expiry | None = Field(None, description="when it ends: RFC 3339, or a span from now: 12h, 90d")

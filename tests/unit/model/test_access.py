@@ -43,6 +43,14 @@ def test_may_touch(reach: tuple[str, ...], may: bool) -> None:
     assert Actor("k", "main", Role.OWNER, environments=frozenset(reach)).may_touch("staging") is may
 
 
+@pytest.mark.parametrize(("reach", "may"), [("preview", True), ("pr-12", True), ("pr-1", False), ("staging", False)])
+def test_preview_stands_for_the_environments_of_pull_requests(reach: str, may: bool) -> None:
+    """S9: and the other way round it does not."""
+    assert Actor("k", "main", Role.OWNER, environments=frozenset({reach})).may_touch("pr-12") is may
+    for other in ("preview", "production"):
+        assert Actor("k", "main", Role.OWNER, environments=frozenset({reach})).may_touch(other) is (reach == other)
+
+
 @pytest.mark.parametrize(
     ("expires", "revoked", "usable"),
     [(None, None, True), (1, None, True), (0, None, False), (-1, None, False), (1, -1, False), (None, 1, False)],
@@ -91,7 +99,8 @@ def test_the_stricter_policy_binds() -> None:
         assert actor is not None and actor.approval is order[max(order.index(mine), order.index(ours))]
 
 
-NAMES = st.frozensets(st.sampled_from(["a", "b", "c"]))
+NAMES = st.frozensets(st.sampled_from(["a", "b", "preview", "pr-1"]))
+EVERY = ("a", "b", "preview", "pr-1", "pr-2", "d")
 KEYS = st.builds(
     Key, id=st.just("k"), sha256=st.just("0" * 64), team=st.sampled_from(["t", "u"]), role=st.sampled_from(Role), tools=NAMES,
     projects=NAMES, environments=NAMES, approval=st.sampled_from(Approval),
@@ -109,9 +118,9 @@ def test_a_key_that_may_be_made_can_do_nothing_its_maker_cannot(maker: Key, made
     def acts(actor: Actor) -> set[tuple[object, ...]]:
         return {
             (tool, role, team, project, environment, hour)
-            for tool, role in product("abcd", Role) if actor.may_use(tool, role)
-            for team, project in product("tu", "abcd") if actor.sees_project(project, team)
-            for environment in "abcd" if actor.may_touch(environment)
+            for tool, role in product(EVERY, Role) if actor.may_use(tool, role)
+            for team, project in product("tu", EVERY) if actor.sees_project(project, team)
+            for environment in EVERY if actor.may_touch(environment)
             for hour in (0, 1, 2) if actor.expires_at is None or NOW + timedelta(hours=hour) < actor.expires_at
         }  # fmt: skip
 

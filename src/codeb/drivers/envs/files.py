@@ -5,6 +5,7 @@ import contextlib
 import hashlib
 import json
 import logging
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -65,8 +66,11 @@ class FileEnvs:
     async def keep(self, place: Place, copy: EnvCopy) -> None:
         await self._do(place.key, lambda: self._keep(place, copy))
 
-    async def remove(self, project: str) -> None:
-        await self._do(project, lambda: self._remove(project))
+    async def remove(self, project: str, environment: str | None = None) -> None:
+        if environment is None:
+            await self._do(project, lambda: self._remove(project))
+        else:
+            await self._do(Place(project, environment).key, lambda: self._remove_one(project, environment))
 
     async def _do(self, about: str, act: Callable[[], T]) -> T:
         async with self._turn:
@@ -77,6 +81,15 @@ class FileEnvs:
         for name in (RUNTIME, BACKUP):
             with contextlib.suppress(FileNotFoundError), beneath.folder(self._home, name) as at:
                 beneath.remove(at, project)
+
+    def _remove_one(self, project: str, environment: str) -> None:
+        with contextlib.suppress(FileNotFoundError), beneath.folder(self._home, RUNTIME, project) as at:
+            beneath.sweep(at)
+            ours = f".env.{environment}"
+            for name in [each for each in os.listdir(at) if each == ours or each.startswith(f"{ours}.damaged")]:  # noqa: PTH208
+                beneath.remove(at, name)
+        with contextlib.suppress(FileNotFoundError), beneath.folder(self._home, BACKUP, project) as at:
+            beneath.remove(at, environment)
 
     # looking
 

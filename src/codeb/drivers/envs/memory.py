@@ -31,6 +31,11 @@ class MemoryEnvFiles:
             self.files[runtime] = self.files[f"{backup}current.env"] = text
             self.at[place] = copy.version.created_at
 
-    async def remove(self, project: str) -> None:
-        self.files = {path: text for path, text in self.files.items() if path.split("/")[1] != project}
-        self.at = {place: at for place, at in self.at.items() if place.project != project}
+    async def remove(self, project: str, environment: str | None = None) -> None:
+        def gone(place: Place) -> bool:
+            return place.project == project and environment in (None, place.environment)
+
+        for place in [each for each in self.at if gone(each)]:
+            runtime, backup = self._paths(place)
+            self.files = {path: text for path, text in self.files.items() if path != runtime and not path.startswith(backup)}
+            del self.at[place]

@@ -1,10 +1,10 @@
-"""Versions of environment variables: only ever added, and gone with their project."""
+"""Versions of environment variables: only ever added, and gone with their project or their preview."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, func, insert, select
+from sqlalchemy import ColumnElement, Select, delete, func, insert, select
 
 from codeb.drivers.store import rows
 from codeb.drivers.store.schema import project_envs
@@ -44,6 +44,9 @@ class SqlEnvs:
         if before is not None:
             some = some.where(_ALL.number < before)
         return [rows.env_of(row) for row in (await self._tx.read(some.order_by(_ALL.number.desc()).limit(limit))).all]
+
+    async def remove(self, place: Place) -> None:
+        await self._tx.write(delete(project_envs).where(*_at(place)))
 
     async def heads(self) -> Mapping[Place, datetime]:
         newest = select(_ALL.project, _ALL.environment, func.max(_ALL.created_at).label("at"))

@@ -22,14 +22,14 @@ FED: tuple[Table, ...] = tuple(
     metadata.tables[name]
     for name in (
         "meta", "teams", "members", "api_keys", "projects", "port_leases", "project_slots", "project_envs", "domains",
-        "maintenances", "deployments", "operations", "operation_steps", "operation_locks", "answers", "approvals", "events",
-        "conflicts", "audit_pruned", "project_storage", "storage_passwords", "servers", "firewall_rules", "work_tasks",
-        "work_task_files",
+        "maintenances", "previews", "deployments", "operations", "operation_steps", "operation_locks", "answers", "approvals",
+        "events", "conflicts", "audit_pruned", "project_storage", "storage_passwords", "servers", "firewall_rules",
+        "work_tasks", "work_task_files",
     )
 )  # fmt: skip
 """in an order in which their foreign keys allow to fill them"""
 
-REGISTERED = ("projects", "port_leases", "project_slots", "domains", "maintenances")
+REGISTERED = ("projects", "port_leases", "project_slots", "domains", "maintenances", "previews")
 """what of a project is held in memory and mirrored"""
 
 NOTED = (*FED, audit_logs)

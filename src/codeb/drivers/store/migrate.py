@@ -12,7 +12,7 @@ from codeb.errors import InternalFault, Unavailable
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD = "0011"
+HEAD = "0012"
 """the newest revision in `migrations/versions`; a test compares"""
 
 FOLDER = Path(__file__).with_name("migrations")

@@ -16,6 +16,7 @@ from codeb.model.access import Approval, Key, Member, Role, Team
 from codeb.model.domains import Domain, DomainState, Maintenance
 from codeb.model.names import Place, Slot
 from codeb.model.ports import Lease
+from codeb.model.previews import Preview
 from codeb.model.slots import Pair, SlotRow, State
 from codeb.model.specs import Limits, Project
 
@@ -46,10 +47,11 @@ class Registered:
     instance: str | None = None
     domains: tuple[Domain, ...] = ()
     maintenances: tuple[Maintenance, ...] = ()
+    previews: tuple[Preview, ...] = ()
 
     def says_the_same(self, other: "Registered") -> bool:
-        """Whether teams, members, keys, projects, slots, leases, domains and maintenance pages are equal."""
-        parts = ("teams", "members", "keys", "projects", "pairs", "leases", "domains", "maintenances")
+        """Whether teams, members, keys, projects, slots, leases, domains, maintenance pages and previews are equal."""
+        parts = ("teams", "members", "keys", "projects", "pairs", "leases", "domains", "maintenances", "previews")
         return all(getattr(self, name) == getattr(other, name) for name in parts)
 
 
@@ -145,6 +147,7 @@ def documents(snapshot: Snapshot) -> dict[str, Document]:
             "leases": [_plain(asdict(lease)) for lease in snapshot.leases],
             "domains": [_plain(asdict(domain)) for domain in snapshot.domains.values()],
             "maintenances": [_plain(asdict(page)) for _, page in sorted(snapshot.maintenances.items())],
+            "previews": [_plain(asdict(each)) for _, each in sorted(snapshot.previews.items())],
         },
         **{f"domains/{name}.json": {"project": name, "domains": held} for name, held in sorted(names.items())},
         **{f"slots/{place.key}.json": _slots(pair) for place, pair in snapshot.pairs.items()},
@@ -194,6 +197,10 @@ def _domain(document: Document) -> Domain:
 
 def _maintenance(document: Document) -> Maintenance:
     return Maintenance(Place(**document["place"]), datetime.fromisoformat(document["since"]), document["by"])
+
+
+def _preview(document: Document) -> Preview:
+    return Preview(**{**_said(Preview, document), "place": Place(**document["place"])})
 
 
 def keys_of(document: Document) -> dict[str, Key]:
@@ -261,6 +268,7 @@ def registered(files: Mapping[str, Document], generation: int) -> Registered:
             _by_id(members_of(files[TEAMS])),
             domains=tuple(sorted(map(_domain, ssot.get("domains", [])), key=lambda domain: domain.host)),
             maintenances=tuple(sorted(map(_maintenance, ssot.get("maintenances", [])), key=lambda page: page.place)),
+            previews=tuple(sorted(map(_preview, ssot.get("previews", [])), key=lambda each: each.place)),
         )  # fmt: skip
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise Damaged(f"the files do not hold a registry: {error}") from error

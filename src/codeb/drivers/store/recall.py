@@ -10,12 +10,13 @@ from codeb.drivers.store import rows
 from codeb.drivers.store.journal import SqlJournal
 from codeb.drivers.store.people import SqlKeys, SqlMembers, SqlTeams
 from codeb.drivers.store.schema import meta, port_leases, project_slots, projects
-from codeb.drivers.store.schema_names import domains, maintenances
+from codeb.drivers.store.schema_names import domains, maintenances, previews
 from codeb.drivers.store.transaction import Transaction
 from codeb.model.domains import Domain, Maintenance
 from codeb.model.journal import Operation
 from codeb.model.names import Place
 from codeb.model.ports import Lease
+from codeb.model.previews import Preview
 from codeb.model.slots import Pair
 from codeb.model.specs import Project
 
@@ -39,6 +40,13 @@ async def _hosts(tx: Transaction, names: Sequence[str] | None) -> tuple[dict[str
     found = [rows.maintenance_of(row) for row in (await tx.read(pages)).all]
     held = [rows.domain_of(row) for row in (await tx.read(some)).all]
     return {each.host: each for each in held}, {each.place: each for each in found}
+
+
+async def _previews(tx: Transaction, names: Sequence[str] | None) -> dict[Place, Preview]:
+    """Until when previews are kept: of these projects, or of all."""
+    some = select(previews) if names is None else select(previews).where(previews.c.project.in_(names))
+    found = [rows.preview_of(row) for row in (await tx.read(some)).all]
+    return {each.place: each for each in found}
 
 
 async def _part(tx: Transaction, names: Sequence[str] | None) -> tuple[dict[str, Project], dict[Place, Pair], list[Lease]]:
@@ -96,8 +104,9 @@ async def whole(tx: Transaction) -> Recalled:
     bare = await _with_people(tx, bare)
     held, pages = await _hosts(tx, None)
     filled = replace(
-        bare, projects=found, pairs=pairs, running=_running(operations), leases=_ordered(leases), domains=held, maintenances=pages
-    )
+        bare, projects=found, pairs=pairs, running=_running(operations), leases=_ordered(leases), domains=held,
+        maintenances=pages, previews=await _previews(tx, None),
+    )  # fmt: skip
     return Recalled(filled, operations)
 
 
@@ -129,6 +138,7 @@ async def _with_projects(tx: Transaction, former: Snapshot) -> Snapshot:
     touched = tx.projects
     found, pairs, leases = await _part(tx, sorted(touched))
     held, pages = await _hosts(tx, sorted(touched))
+    kept = await _previews(tx, sorted(touched))
     return replace(
         former,
         projects=dict(sorted({**{k: v for k, v in former.projects.items() if k not in touched}, **found}.items())),
@@ -136,4 +146,5 @@ async def _with_projects(tx: Transaction, former: Snapshot) -> Snapshot:
         leases=_ordered([*(each for each in former.leases if each.project not in touched), *leases]),
         domains=dict(sorted({**{k: v for k, v in former.domains.items() if v.project not in touched}, **held}.items())),
         maintenances={**{k: v for k, v in former.maintenances.items() if k.project not in touched}, **pages},
+        previews={**{k: v for k, v in former.previews.items() if k.project not in touched}, **kept},
     )

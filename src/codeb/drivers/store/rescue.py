@@ -36,7 +36,7 @@ from codeb.drivers.store.schema import (
     projects,
     teams,
 )  # fmt: skip
-from codeb.drivers.store.schema_names import domains, maintenances
+from codeb.drivers.store.schema_names import domains, maintenances, previews
 from codeb.drivers.store.shelf import Reading, earlier
 from codeb.drivers.store.sqlite import engine
 from codeb.drivers.store.trust import SIDES, Distrusted, compare, examine
@@ -299,6 +299,7 @@ def _fill(connection: Connection, registry: Registered, now: datetime) -> None:
     put(port_leases, [vars(lease) for lease in registry.leases])
     put(domains, [rows.domain_values(domain) for domain in registry.domains])
     put(maintenances, [rows.maintenance_values(page) for page in registry.maintenances])
+    put(previews, [rows.preview_values(each) for each in registry.previews])
 
 
 def _remember_deployed(connection: Connection, registry: Registered, now: datetime) -> None:

@@ -16,6 +16,7 @@ from codeb.model.events import Event, Severity, Unreplayed
 from codeb.model.journal import Operation, OpState, StepRow, StepState
 from codeb.model.names import Place, Slot
 from codeb.model.ports import Lease
+from codeb.model.previews import Preview
 from codeb.model.slots import Pair, SlotRow, State
 from codeb.model.specs import Deployment, Limits, Project
 from codeb.model.storage import Kind, Password, Stage, Storage
@@ -94,6 +95,15 @@ def maintenance_values(maintenance: Maintenance) -> Values:
 
 def maintenance_of(row: RowMapping) -> Maintenance:
     return Maintenance(Place(row["project"], row["environment"]), row["since"], row["by"])
+
+
+def preview_values(preview: Preview) -> Values:
+    return _flat(preview, preview.place)
+
+
+def preview_of(row: RowMapping) -> Preview:
+    values: Values = dict(row)
+    return Preview(Place(values.pop("project"), values.pop("environment")), **values)
 
 
 def deployment_values(deployment: Deployment) -> Values:

@@ -1,6 +1,6 @@
-"""The tables of public names: who holds which domain, and where a maintenance page stands. The rest is in `schema`."""
+"""The tables of public names: who holds which domain, where a maintenance page stands, until when a preview is kept."""
 
-from sqlalchemy import Column, ForeignKeyConstraint, Index, PrimaryKeyConstraint, Table, Text
+from sqlalchemy import Boolean, Column, ForeignKeyConstraint, Index, Integer, PrimaryKeyConstraint, Table, Text
 
 from codeb.drivers.store.columns import Prose, Utc, metadata
 
@@ -29,4 +29,17 @@ maintenances = Table(
     Column("by", Prose, nullable=False),
     PrimaryKeyConstraint("project", "environment", name="pk_maintenances"),
     ForeignKeyConstraint(["project"], ["projects.name"], name="fk_maintenances_project", ondelete="CASCADE"),
+)  # fmt: skip
+
+previews = Table(
+    "previews", metadata,
+    Column("project", Text, nullable=False),
+    Column("environment", Text, nullable=False),
+    Column("ttl_hours", Integer, nullable=False),
+    Column("expires_at", Utc, nullable=False),
+    Column("created_at", Utc, nullable=False),
+    Column("created_by", Prose, nullable=False),
+    Column("ending", Boolean, nullable=False),
+    PrimaryKeyConstraint("project", "environment", name="pk_previews"),
+    ForeignKeyConstraint(["project"], ["projects.name"], name="fk_previews_project", ondelete="CASCADE"),
 )  # fmt: skip

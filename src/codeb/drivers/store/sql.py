@@ -24,6 +24,7 @@ from codeb.drivers.store.journal import SqlJournal
 from codeb.drivers.store.machines import SqlRules, SqlServers
 from codeb.drivers.store.mirror import Mirror
 from codeb.drivers.store.people import SqlAnswers, SqlKeys, SqlMembers, SqlTeams
+from codeb.drivers.store.previews import SqlPreviews
 from codeb.drivers.store.registry import SqlDeployments, SqlLeases, SqlProjects, SqlSlots
 from codeb.drivers.store.schema import meta
 from codeb.drivers.store.seals import SqlSeals
@@ -61,6 +62,7 @@ class SqlRegistry:
         self.envs = SqlEnvs(tx)
         self.domains = SqlDomains(tx)
         self.maintenances = SqlMaintenances(tx)
+        self.previews = SqlPreviews(tx)
         self.storages = SqlStorages(tx)
         self.servers = SqlServers(tx)
         self.rules = SqlRules(tx)

@@ -29,7 +29,7 @@ from codeb.drivers.store.schema import (
     projects,
     teams,
 )  # fmt: skip
-from codeb.drivers.store.schema_names import domains, maintenances
+from codeb.drivers.store.schema_names import domains, maintenances, previews
 from codeb.drivers.store.shelf import Reading
 
 SIDES = ("-wal", "-shm")
@@ -132,12 +132,13 @@ def registry_in(connection: Connection) -> Registered | None:
     people = [rows.member_of(row) for row in connection.execute(select(members)).mappings()]
     held = [rows.domain_of(row) for row in connection.execute(select(domains).order_by(domains.c.host)).mappings()]
     pages = [rows.maintenance_of(row) for row in connection.execute(select(maintenances)).mappings()]
+    kept = [rows.preview_of(row) for row in connection.execute(select(previews)).mappings()]
     return Registered(
         int(about[0]["generation"]), tuple(sorted(owners, key=lambda team: team.id)), tuple(keys),
         tuple(sorted(found, key=lambda project: project.name)), tuple(pairs.values()),
         tuple(sorted(leases, key=lambda lease: (lease.server, lease.port))),
         tuple(sorted(people, key=lambda member: member.id)), about[0]["registry_id"], about[0]["instance"],
-        tuple(held), tuple(sorted(pages, key=lambda page: page.place)),
+        tuple(held), tuple(sorted(pages, key=lambda page: page.place)), tuple(sorted(kept, key=lambda each: each.place)),
     )  # fmt: skip
 
 

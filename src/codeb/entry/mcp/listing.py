@@ -7,6 +7,7 @@ from mcp_types import ListToolsResult, PaginatedRequestParams, ToolAnnotations
 from mcp_types import Tool as Shown
 
 from codeb.entry.mcp import schemas
+from codeb.entry.mcp.doors import Doors
 from codeb.entry.mcp.surroundings import Context, Surroundings
 from codeb.tools.tool import Risk, Tool
 
@@ -37,10 +38,12 @@ def listed(tools: Iterable[Tool[Any]]) -> list[Shown]:
 class Listing:
     """`tools/list`: it counts as a call of the key, and is on record like one."""
 
-    def __init__(self, around: Surroundings) -> None:
+    def __init__(self, around: Surroundings, doors: Doors) -> None:
         self._around = around
+        self._doors = doors
 
     async def __call__(self, ctx: Context, params: PaginatedRequestParams | None) -> ListToolsResult:
         actor = self._around.enter(ctx, "get_tools")
-        tools = listed(self._around.house.gate.offered(actor))
+        first, doors = self._doors.shown(self._around.house.gate.offered(actor))
+        tools = [*listed(first), *doors]
         return ListToolsResult(tools=tools, ttl_ms=FRESH_MS, cache_scope="private")

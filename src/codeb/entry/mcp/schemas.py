@@ -9,8 +9,8 @@ from codeb.entry.surface import ENVELOPE
 from codeb.tools.fields import Params, Result
 from codeb.tools.tool import Accepted, Plan, Tool
 
-HIDDEN = frozenset({"idempotencyKey", "wait", "timeout", "confirm"})
-"""accepted, and not worth their characters in every list"""
+HIDDEN = frozenset({"idempotencyKey", "planId", "wait", "timeout", "confirm"})
+"""accepted, and not worth their characters in every list: answers name them where they are needed"""
 KEPT = frozenset({"type", "enum", "items", "additionalProperties", "properties", "required"})
 """of a field's schema; the grammar is the server's, and a refusal says it in words"""
 WAIT = "waitSeconds"
@@ -28,14 +28,15 @@ FAILURE: dict[str, Any] = {
 
 @cache
 def said(tool: Tool[Any]) -> dict[str, Any]:
-    """The input schema: unknown fields are refused, and what an assistant has to say is required."""
+    """The input schema; what an assistant has to say is required. That unknown fields are refused is not said in it, since
+    hidden ones are not."""
     schema = tool.params.model_json_schema(by_alias=True)
     shapes = schema.get("$defs", {})
     must = {tool.params.model_fields[name].alias or name for name in tool.must_say}
     fields = schema.get("properties", {})
     required = [name for name in fields if name in must or name in schema.get("required", ())]
     fields = {name: _brief(each, shapes) for name, each in fields.items() if name not in HIDDEN or name in required}
-    found: dict[str, Any] = {"type": "object", "properties": fields, "additionalProperties": False}
+    found: dict[str, Any] = {"type": "object", "properties": fields}
     return found | ({"required": required} if required else {})
 
 
@@ -50,6 +51,8 @@ def _brief(schema: Any, shapes: dict[str, Any]) -> Any:
     for either in ("anyOf", "oneOf", "allOf"):
         if either in schema:
             parts = [_brief(each, shapes) for each in schema[either] if each.get("type") != "null"]
+            if all(set(each) == {"type"} for each in parts) and len(parts) > 1:
+                return {"type": [each["type"] for each in parts]}
             return parts[0] if len(parts) == 1 else {either: parts}
     found = {name: value for name, value in schema.items() if name in KEPT}
     if "enum" in found:

@@ -7,6 +7,8 @@ from mcp.server.lowlevel import Server
 
 from codeb.entry.mcp.caller import Caller, of_request
 from codeb.entry.mcp.calls import Calls
+from codeb.entry.mcp.core import CORE
+from codeb.entry.mcp.doors import Doors
 from codeb.entry.mcp.listing import Listing
 from codeb.entry.mcp.surroundings import Context, Surroundings
 from codeb.entry.version import VERSION
@@ -25,12 +27,20 @@ INSTRUCTIONS = (
 )
 
 
-def build(house: House, *, caller: Callable[[Context], Caller] = of_request, parts: Sequence[Part] = ()) -> Server[Any]:
-    """The server. `caller` says who speaks in a request; `parts` are what it does beside tools."""
+def build(
+    house: House,
+    *,
+    caller: Callable[[Context], Caller] = of_request,
+    listed: Sequence[str] | None = CORE,
+    parts: Sequence[Part] = (),
+) -> Server[Any]:
+    """The server. `caller` says who speaks in a request; `listed` are the tools that are listed one by one, None for all;
+    `parts` are what it does beside tools."""
     around = Surroundings(house, caller)
-    calls = Calls(around)
+    doors = Doors(around, listed)
+    calls = Calls(around, doors)
     server: Server[Any] = Server(
-        NAME, version=VERSION, title="CodeB", instructions=INSTRUCTIONS, on_list_tools=Listing(around), on_call_tool=calls,
+        NAME, version=VERSION, title="CodeB", instructions=INSTRUCTIONS, on_list_tools=Listing(around, doors), on_call_tool=calls,
         # nothing of ours is mirrored into headers; without this every call would list all tools to find that out
         get_tool_input_schema=lambda name: None,
     )  # fmt: skip

@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-from tests.mutants import of_assistants, of_consent, of_edges, of_envs, of_gate, of_model, of_tools
-from tests.mutants import of_consent, of_edges, of_envs, of_gate, of_model, of_tools, of_work
+from tests.mutants import of_assistants, of_consent, of_edges, of_envs, of_gate, of_model, of_tools, of_work
 from tests.mutants.guard import Guard
 
 SOURCE = Path(__file__).resolve().parents[2] / "src/codeb"

@@ -24,7 +24,7 @@ class Preset:
 
 
 PRESETS: Mapping[str, Preset] = MappingProxyType({
-    "ci": Preset(Role.MEMBER, "deploys named projects", LOOKS | SWITCHES, needs_projects=True),
+    "ci": Preset(Role.MEMBER, "deploys named projects", LOOKS | SWITCHES | {"task_complete"}, needs_projects=True),
     "agent": Preset(
         Role.MEMBER, "deploys and previews; what is risky is approved by somebody else",
         LOOKS | SWITCHES | {"project_list", "slot_list", "port_get", "port_list", "port_check", "event_list"}, Approval.HUMAN,

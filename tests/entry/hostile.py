@@ -25,6 +25,7 @@ FREE = {
     *((tool.name, "confirm") for tool in TOOLS if tool.may_be_risky),
     *((tool, name) for tool in ("task_create", "task_update") for name in ("title", "description")),
     ("task_complete", "commitMessage"),
+    ("pr_create", "title"), ("pr_create", "text"), ("pr_review", "text"),
 }  # fmt: skip
 """fields that take any words; an idempotency key takes any printable ones"""
 
@@ -107,6 +108,10 @@ ONLY: dict[str, tuple[str, ...]] = {
     "description": ("a\x1b[2J", "a\r\n", "\u202eflip", "a" * 4001),
     "commitMessage": ("a\0b", "\ud800", "a" * 65_537),
     "lockTtl": ("0m", "59s", "8d", "1w", "-1h", "1.5h", "2026-12-31T00:00:00Z", "h", "8 h", "999999d"),
+    "sha": ("HEAD", "main", "0" * 39, "0" * 41, "A" * 40, "g" * 40, "0" * 40 + "\n", "0x" + "0" * 38),
+    "base": ("-x", "a..b", "a//b", "a.lock", "main:x", "refs/heads/\u00e9", "a" * 201),
+    "verdict": ("APPROVE", "approved", "dismiss", "approve,comment"), "method": ("MERGE", "fast-forward", "octopus"),
+    "text": ("a\x1b[2J", "a\r\n", "\u202eflip", "a" * 20_001),
     "planId": ("plan_", "plan_" + "A" * 32, "plan_" + "a" * 31, "plan_" + "a" * 33, "op_0123456789abcdef"),
     "since": ("0m", "10", "m", "10M", "10 m", "1.5h", "-10m", "+10m", "1w", "9999999d", "2026-01-31", "2026-01-31 10:00:00Z",
     "yesterday",

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator
 from pydantic.alias_generators import to_camel
 
-from codeb.model import envs, grammar, refs, source, work, workflow
+from codeb.model import envs, grammar, pulls, refs, source, work, workflow
 
 
 class Wire(BaseModel):
@@ -40,6 +40,8 @@ Untrusted = Annotated[str, Field(json_schema_extra=UNTRUSTED)]
 
 
 MOST_CONTENT = 10 * 2**20
+NOWHERE = "none"
+"""in place of a repository: there is none"""
 
 
 def _little(files: dict[str, str | None]) -> dict[str, str | None]:
@@ -265,6 +267,22 @@ Purpose = Annotated[
 
 Branch = Annotated[
     str, AfterValidator(refs.branch), Field(description="a branch of the repository", max_length=200, examples=["feature/pay"])
+]
+GitRepository = Annotated[
+    str,
+    AfterValidator(lambda text: text if text == NOWHERE else pulls.repository(text)),
+    Field(description="a repository at GitHub, owner/name; none: there is none", max_length=140, examples=["acme/shop"]),
+]
+PullRequest = Annotated[int, Field(ge=1, le=pulls.MOST_NUMBER, description="a pull request, by its number", examples=[12])]
+PullText = Annotated[
+    str,
+    AfterValidator(lambda text: refs.prose(text, 20_000)),
+    Field(description="more about it, in Markdown", max_length=20_000),
+]
+Commit = Annotated[
+    str,
+    AfterValidator(pulls.commit),
+    Field(description="the commit that you saw its branch at: sha of pr_list", max_length=64, examples=["0" * 40]),
 ]
 FilePath = Annotated[str, AfterValidator(refs.file_path), Field(max_length=refs.MOST_BYTES)]
 TaskId = Annotated[

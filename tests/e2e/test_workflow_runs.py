@@ -57,8 +57,8 @@ class Hub:
             "environment": self.environment,
         }  # fmt: skip
         ran = self.actions.run(self.developer.tree / ".github/workflows" / file, self.developer.tree, context)
-        for secret in self.secrets.values():
-            assert secret not in json.dumps(ran.jobs)
+        for name in ("CODEB_API_KEY", "IMAGE_REGISTRY_PASSWORD"):
+            assert self.secrets[name] not in json.dumps(ran.jobs)
         return ran
 
     def push(self, message: str = "a change", **more: Any) -> Ran:

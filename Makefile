@@ -1,7 +1,7 @@
 # `make` alone lists the commands. On a fresh Debian or Ubuntu machine `make demo` and `make test` are all it takes.
 
 .DEFAULT_GOAL := help
-.PHONY: help init lint fix lock test test-full unit mutants e2e workflows crash zeroloss outages bench docs check-docs plugin-check run demo demo-clean clean
+.PHONY: help init lint fix lock test test-full unit mutants e2e workflows crash zeroloss outages mcp-conformance bench docs check-docs plugin-check run demo demo-clean clean
 SHELL := /bin/bash
 
 PYTHON := .venv/bin/python
@@ -78,6 +78,11 @@ outages: ## a database that is stopped, silenced and cut off at random, under lo
 	@$(BOOTSTRAP) docker .docker-run/tests
 	@trap '$(BOOTSTRAP) docker-stop .docker-run/tests' EXIT; $(BOOTSTRAP) with-docker $(PYTHON) -m tests.e2e.outages \
 		--minutes $(MINUTES)
+
+mcp-conformance: ## the official suite and Inspector of assistants' protocol (PART=suite|inspector; its tools are installed beside)
+	@$(BOOTSTRAP) parts
+	@$(BOOTSTRAP) docker .docker-run/tests
+	@trap '$(BOOTSTRAP) docker-stop .docker-run/tests' EXIT; $(BOOTSTRAP) with-docker $(PYTHON) -m tests.conformance $(PART)
 
 bench: init ## measure what docs/measured.md says
 	@$(BOOTSTRAP) docker .docker-run/tests

@@ -24,7 +24,7 @@ PLUGIN = ROOT / "plugins" / "we" / "hooks" / "tools.json"
 EXAMPLES = {
     "projectName": "shop", "environment": "production", "version": "1.4.2", "operationId": "op_0123456789abcdef", "port": 4100,
     "conflictId": "cf_0123456789abcdef0123456789ab", "approvalId": "ap_0123456789abcdef", "blue": 4100, "green": 4101,
-    "domain": "shop.example.com",
+    "domain": "shop.example.com", "pullRequest": 12,
     "team": "main", "name": "ana@example.com", "keyId": "key_0123456789abcdef0123456789ab",
     "content": '{"projects": {"shop": {"ports": {"production": {"blue": 4100, "green": 4101}}}}}',
     "server": "storage-1", "roles": ["storage"],
@@ -32,6 +32,7 @@ EXAMPLES = {
     "repository": "shop", "container": "web", "title": "Pay by invoice", "branch": "feature/pay", "paths": ["src/pay.py"],
     "taskId": "task_0123456789abcdef0123456789ab",
     "files": {"Dockerfile": "FROM scratch\nEXPOSE 8080\n", "README.md": None},
+    "sha": "0123456789abcdef0123456789abcdef01234567", "verdict": "approve",
 }  # fmt: skip
 
 ENVELOPE = (

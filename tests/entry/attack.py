@@ -156,7 +156,7 @@ class Attack:
         """A call of this tool that would be taken."""
         known = {
             "projectName": self.stage.project, "operationId": self.operation, "conflictId": "cf_" + "0" * 28,
-            "port": 4100, "blue": 20000, "green": 20001,
+            "port": 4100, "blue": 20000, "green": 20001, "pullRequest": 7,
             "version": "v1", "image": "codebtest-app:v1", "environment": "production", "confirm": self.stage.project,
             "team": "main", "name": "nobody", "role": "viewer", "keyId": "key_" + "0" * 28,
             "approvalId": "ap_" + "0" * 26, "server": "local", "cidr": "192.0.2.0/24",
@@ -169,6 +169,10 @@ class Attack:
             known |= {"files": {"Dockerfile": "FROM scratch\n"}}
         if tool == "port_import":
             known |= {"content": OLD_FILE}
+        if tool == "project_update":
+            known["repository"] = "acme/shop"
+        if tool.startswith("pr_"):
+            known |= {"pullRequest": 1, "sha": "0" * 40, "verdict": "approve", "title": "Pay", "branch": "feature"}
         if tool == "server_add":
             known |= {"server": "storage-1", "roles": ["storage"], "addresses": ["192.0.2.7"]}
         if tool == "task_complete":

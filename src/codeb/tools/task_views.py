@@ -2,9 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Annotated, Any
-
-from pydantic import Field
+from typing import Any
 
 from codeb.contracts.store import Registry
 from codeb.errors import Conflict, NotFound
@@ -14,17 +12,14 @@ from codeb.tools import fields
 from codeb.tools.call import Call
 from codeb.tools.refusals import gone, not_ready
 
-Told = Annotated[str, Field(json_schema_extra={"x-untrusted": True})]
-"""text that somebody else wrote: data, never part of `summary` or `next` (S25)"""
-
 
 class TaskView(fields.Result):
     task_id: str
     project_name: str
-    title: Told
-    branch: Told
+    title: fields.Untrusted
+    branch: fields.Untrusted
     status: str
-    author: Told
+    author: fields.Untrusted
     created_at: str
     updated_at: str
     done_at: str | None
@@ -34,7 +29,7 @@ class TaskView(fields.Result):
 
 
 class FileView(fields.Result):
-    path: Told
+    path: fields.Untrusted
     locked: bool
     until: str | None
 
@@ -42,13 +37,13 @@ class FileView(fields.Result):
 class LockView(fields.Result):
     """A path that was asked about, and who holds it or something that overlaps it."""
 
-    path: Told
-    locked_path: Told
+    path: fields.Untrusted
+    locked_path: fields.Untrusted
     task_id: str
-    title: Told
+    title: fields.Untrusted
     status: str
-    branch: Told
-    author: Told
+    branch: fields.Untrusted
+    author: fields.Untrusted
     until: str
 
 

@@ -21,7 +21,7 @@ SKILLS = {"init", "quick", "deploy", "promote", "rollback", "domain", "health", 
 LOOKS = {"tool_find", "tool_read"}
 """of the assistants' door itself"""
 DOOR = LOOKS | {"tool_change"}
-ELSEWHERE = {"workflow_generate"}
+ELSEWHERE: set[str] = set()
 """tools that other rooms are about to bring"""
 MANIFEST = json.loads((PLUGIN / ".claude-plugin" / "plugin.json").read_text())
 MARKET = json.loads((ROOT / ".claude-plugin" / "marketplace.json").read_text())

@@ -15,6 +15,9 @@ from codeb.drivers.store.transaction import Transaction, upsert
 from codeb.errors import NotFound
 from codeb.model.work import FileLock, Status, Task
 
+Holders = dict[tuple[str, str], tuple[str, str]]
+"""task and branch, by project and path"""
+
 _TASKS, _FILES = work_tasks.c, work_task_files.c
 _BESIDE, _OLDER = work_task_files.alias("beside"), work_task_files.alias("older")
 
@@ -66,12 +69,13 @@ class SqlTasks:
         these = select(_TASKS.id).where(_TASKS.id.in_(sorted(task_ids)))
         return {row["id"] for row in (await self._tx.read(these)).all}
 
-    async def _holders(self, locks: Sequence[FileLock]) -> dict[tuple[str, str], RowMapping]:
+    async def _holders(self, locks: Sequence[FileLock]) -> Holders:
         """Who stands for each of these paths, by project and path."""
         these = (
             _FILES.first & _FILES.project.in_({each.project for each in locks}) & _FILES.path.in_({each.path for each in locks})
         )
-        return {(row["project"], row["path"]): row for row in (await self._tx.read(select(work_task_files).where(these))).all}
+        found = (await self._tx.read(select(work_task_files).where(these))).all
+        return {(row["project"], row["path"]): (row["task"], row["branch"]) for row in found}
 
     async def release(self, now: datetime, task_id: str, paths: Collection[str] | None = None) -> None:
         its = (_FILES.task == task_id) & _FILES.until.is_not(None)
@@ -104,10 +108,10 @@ class SqlTasks:
         return [_lock(row) for row in (await self._tx.read(some)).all]
 
 
-def _stands(lock: FileLock, holders: dict[tuple[str, str], RowMapping]) -> bool:
+def _stands(lock: FileLock, holders: Holders) -> bool:
     """Whether it is to stand for its path: unless another task of its own branch does. Of another branch the index refuses it."""
-    former = holders.get((lock.project, lock.path))
-    return former is None or former["task"] == lock.task or former["branch"] != lock.branch
+    task, branch = holders.setdefault((lock.project, lock.path), (lock.task, lock.branch))
+    return task == lock.task or branch != lock.branch
 
 
 def _task(row: RowMapping) -> Task:

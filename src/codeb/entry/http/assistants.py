@@ -19,7 +19,10 @@ PATH = "/mcp"
 SERVING = "codeb.entry.mcp.serving"
 """imported for the first assistant, off the loop: the protocol's library takes half a second"""
 MOST_BYTES = 4 * 2**20
-COUNTED = frozenset({"tools/list", "tools/call"})
+COUNTED = frozenset(
+    {"tools/list", "tools/call", "resources/list", "resources/templates/list", "resources/read", "prompts/list", "prompts/get",
+     "tasks/get", "tasks/cancel"}
+)  # fmt: skip
 """methods that the gate counts and records by itself"""
 LISTENS = "subscriptions/listen"
 ANSWERS_SECONDS = 2.0

@@ -38,9 +38,9 @@ def _door(name: str, about: str, says: dict[str, Any], *, reads: bool) -> Shown:
     return Shown(name=name, description=about, input_schema=says, output_schema=ANSWER, annotations=hints)
 
 
+LOOK = "Find tools, unlisted ones too (teams, keys, ports, servers, firewall, images, audit), by words; shows all fields."
 DOORS = (
-    _door(FIND, "Find tools that are not listed here, by words or name (teams, keys, ports, servers, firewall, images, audit …).",
-          WORDS, reads=True),
+    _door(FIND, LOOK, WORDS, reads=True),
     _door(READ, "Call a tool that only reads, found by tool_find.", ANY, reads=True),
     _door(CHANGE, "Call a tool that changes or destroys something, found by tool_find.", ANY, reads=False),
 )  # fmt: skip
@@ -118,5 +118,5 @@ def _described(tool: Tool[Any]) -> dict[str, Any]:
     door = CHANGE if tool.changes else READ
     return {
         "name": tool.name, "about": tool.about, "role": Role(tool.role).value, "risk": tool.risk.value, "door": door,
-        "inputSchema": schemas.said(tool),
+        "inputSchema": schemas.said(tool, whole=True),
     }  # fmt: skip

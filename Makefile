@@ -1,7 +1,7 @@
 # `make` alone lists the commands. On a fresh Debian or Ubuntu machine `make demo` and `make test` are all it takes.
 
 .DEFAULT_GOAL := help
-.PHONY: help init lint fix lock test test-full unit mutants e2e crash zeroloss outages bench docs check-docs run demo demo-clean clean
+.PHONY: help init lint fix lock test test-full unit mutants e2e workflows crash zeroloss outages mcp-conformance bench docs check-docs run demo demo-clean clean
 SHELL := /bin/bash
 
 PYTHON := .venv/bin/python
@@ -61,6 +61,9 @@ mutants: init ## take out each guard of who may do what, one at a time: a test h
 e2e: ## the tests with all parts real
 	@CODEB_TEST_SIZE=$(SIZE) scripts/test.sh tests/e2e
 
+workflows: ## builds with a cache in the image registry, by a newer Docker of its own (root; makes a Debian of 550 MB in .test-run)
+	@CODEB_RELEASE_TESTS=1 scripts/test.sh -s tests/e2e/test_registry_cache.py
+
 crash: ## kill -9 at every journal point (SIZE=small|full)
 	@CODEB_TEST_SIZE=$(SIZE) scripts/test.sh -s tests/e2e/test_crash_matrix.py
 
@@ -75,6 +78,11 @@ outages: ## a database that is stopped, silenced and cut off at random, under lo
 	@$(BOOTSTRAP) docker .docker-run/tests
 	@trap '$(BOOTSTRAP) docker-stop .docker-run/tests' EXIT; $(BOOTSTRAP) with-docker $(PYTHON) -m tests.e2e.outages \
 		--minutes $(MINUTES)
+
+mcp-conformance: ## the official suite and Inspector of assistants' protocol (PART=suite|inspector; its tools are installed beside)
+	@$(BOOTSTRAP) parts
+	@$(BOOTSTRAP) docker .docker-run/tests
+	@trap '$(BOOTSTRAP) docker-stop .docker-run/tests' EXIT; $(BOOTSTRAP) with-docker $(PYTHON) -m tests.conformance $(PART)
 
 bench: init ## measure what docs/measured.md says
 	@$(BOOTSTRAP) docker .docker-run/tests

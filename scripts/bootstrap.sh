@@ -8,7 +8,7 @@
 #   scripts/bootstrap.sh docker-stop FOLDER   stop the Engine remembered in FOLDER, never another one
 #   scripts/bootstrap.sh with-docker CMD...   run CMD as this user, with the right to use Docker's socket
 #   scripts/bootstrap.sh parts                what else the tests use: Debian's Caddy, programs of PostgreSQL and PowerDNS, Redis, busybox,
-#                                             nftables, iproute2 and iptables
+#                                             nftables, iproute2 and iptables; with CODEB_RELEASE_TESTS=1 mmdebstrap, shellcheck, npm too
 #
 # CODEB_PYTHON: the interpreter to use. CODEB_DOCKER_HOST, DOCKER_HOST: unix:///path of the Engine's socket.
 # CODEB_DOCKERD_ARGS: more arguments for a dockerd that we start (then also without systemd, where systemd runs).
@@ -338,17 +338,14 @@ with_docker() { # CMD...
 is_static() { [[ -x $1 ]] && ! ldd "$1" >/dev/null 2>&1; }
 
 missing_parts() {
+    local each programs=(pdns_server:pdns-server redis-server:redis-server ldd:libc-bin nft:nftables ip:iproute2 iptables:iptables)
+    [[ -z ${CODEB_RELEASE_TESTS:-} ]] || programs+=(mmdebstrap:mmdebstrap shellcheck:shellcheck npm:npm)
     [[ -x /usr/bin/caddy ]] || echo caddy
     compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || echo postgresql
-    command -v pdns_server >/dev/null || echo pdns-server
     [[ -e /usr/share/pdns-backend-sqlite3/schema/schema.sqlite3.sql ]] || echo pdns-backend-sqlite3
-    command -v redis-server >/dev/null || echo redis-server
     is_static /bin/busybox || echo busybox-static
     [[ -x /usr/bin/docker-registry ]] || echo docker-registry
-    command -v ldd >/dev/null || echo libc-bin
-    command -v nft >/dev/null || echo nftables
-    command -v ip >/dev/null || echo iproute2
-    command -v iptables >/dev/null || echo iptables
+    for each in "${programs[@]}"; do command -v "${each%:*}" >/dev/null || echo "${each#*:}"; done
 }
 
 # Prints which tests cannot pass without this package.
@@ -359,6 +356,7 @@ tests_with() { # PACKAGE
     postgresql) echo "those of the store on PostgreSQL (marker: postgres)" ;;
     pdns-server | pdns-backend-sqlite3) echo "those of domains on a real PowerDNS (marker: dns)" ;;
     redis-server) echo "those of Redis users (marker: redis)" ;;
+    mmdebstrap | shellcheck | npm) echo "those of a builder with a cache in the image registry, and of workflows (make workflows)" ;;
     nftables | iproute2 | iptables) echo "those of the firewall on real nftables (marker: netns)" ;;
     *) echo "those that make images and run containers (marker: docker)" ;;
     esac

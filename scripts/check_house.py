@@ -36,6 +36,7 @@ SQL_NAMES = {
     f"{STORE}/migrations/versions/0006_domains.py": {"table"},
     f"{STORE}/migrations/versions/0005_storage.py": {"table"},
     f"{STORE}/migrations/versions/0007_servers.py": {"table"},
+    f"{STORE}/migrations/versions/0010_work.py": {"table"},
     f"{STORE}/schema.py": {"_state"},
     f"{STORE}/sqlite.py": {"pragma"},
     "src/codeb/entry/doctor/database.py": {"wrong"},

@@ -1,6 +1,6 @@
-"""Writes what is read off the catalogue: the frozen public surface, its page for people, and the command line's copy.
+"""Writes what is read off the catalogue: the frozen public surface, its page for people, the copies of command line and plugin.
 
-`--write` writes the three files; `--check` says how they differ from the catalogue and ends with 1 when they do.
+`--write` writes the four files; `--check` says how they differ from the catalogue and ends with 1 when they do.
 """
 
 import argparse
@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LOCK = ROOT / "docs" / "tools.lock.json"
 PAGE = ROOT / "docs" / "tools.md"
 CLI = ROOT / "src" / "codeb" / "entry" / "cli" / "surface.json"
+PLUGIN = ROOT / "plugins" / "we" / "hooks" / "tools.json"
 
 EXAMPLES = {
     "projectName": "shop", "environment": "production", "version": "1.4.2", "operationId": "op_0123456789abcdef", "port": 4100,
@@ -28,7 +29,8 @@ EXAMPLES = {
     "content": '{"projects": {"shop": {"ports": {"production": {"blue": 4100, "green": 4101}}}}}',
     "server": "storage-1", "roles": ["storage"],
     "addresses": ["192.0.2.7"],
-    "repository": "shop", "container": "web",
+    "repository": "shop", "container": "web", "title": "Pay by invoice", "branch": "feature/pay", "paths": ["src/pay.py"],
+    "taskId": "task_0123456789abcdef0123456789ab",
     "files": {"Dockerfile": "FROM scratch\nEXPOSE 8080\n", "README.md": None},
 }  # fmt: skip
 
@@ -88,6 +90,19 @@ def compact() -> dict[str, Any]:
     }  # fmt: skip
 
 
+def guarded() -> dict[str, Any]:
+    """What the plugin's guards need to know of every tool, by each of its names."""
+    found: dict[str, Any] = {}
+    for tool in TOOLS:
+        defaults = {each["name"]: each.get("default") for each in params_of(tool)}
+        one = {
+            "name": tool.name, "title": tool.title, "risk": tool.risk.value, "role": tool.role.value,
+            "environment": "environment" in defaults, "dryRun": defaults.get("dryRun") is True,
+        }  # fmt: skip
+        found |= dict.fromkeys((tool.name, *tool.aliases), one)
+    return found
+
+
 def _example(params: list[dict[str, Any]]) -> dict[str, Any]:
     wanted = [each for each in params if each.get("required") or each["name"] in ("version", "environment")]
     return {each["name"]: EXAMPLES[each["name"]] for each in wanted}
@@ -143,15 +158,20 @@ def _rows(value: dict[str, Any]) -> str:
     return f'{{"tools":[\n{rows}\n]}}\n'
 
 
+def _by_name(value: dict[str, Any]) -> str:
+    rows = ",\n".join(f"{json.dumps(name)}: {json.dumps(one, ensure_ascii=False)}" for name, one in value.items())
+    return f"{{\n{rows}\n}}\n"
+
+
 def files() -> dict[Path, str]:
     """The files that are plain data, with what they have to contain."""
-    return {CLI: _rows(compact()), LOCK: _json(surface(), 1)}
+    return {CLI: _rows(compact()), LOCK: _json(surface(), 1), PLUGIN: _by_name(guarded())}
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     doing = parser.add_mutually_exclusive_group(required=True)
-    doing.add_argument("--write", action="store_true", help="write the three files")
+    doing.add_argument("--write", action="store_true", help="write the four files")
     doing.add_argument("--check", action="store_true", help="end with 1 and a diff when one of them is stale")
     write = parser.parse_args().write
     stale = [path for path, wanted in files().items() if settled(path, wanted, write=write)]

@@ -19,9 +19,13 @@ def anyio_backend() -> str:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Tests marked `long` run in the full size only (`make test-full`); pytest says how many were left out."""
-    if os.environ.get("CODEB_TEST_SIZE") != "full" and (left_out := [each for each in items if each.get_closest_marker("long")]):
-        items[:] = [each for each in items if not each.get_closest_marker("long")]
+    """Tests marked `long` run in the full size only (`make test-full`), those marked `release` when a target of their own asks
+    for them; pytest says how many were left out.
+    """
+    asked = {"long": os.environ.get("CODEB_TEST_SIZE") == "full", "release": "CODEB_RELEASE_TESTS" in os.environ}
+    without = [name for name, wanted in asked.items() if not wanted]
+    if left_out := [each for each in items if any(map(each.get_closest_marker, without))]:
+        items[:] = [each for each in items if each not in left_out]
         config.hook.pytest_deselected(items=left_out)
     quiet = {each.path for each in items if each.get_closest_marker("quiet")}
     items.sort(key=lambda each: (each.path in quiet, _room_of(each)))

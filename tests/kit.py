@@ -60,6 +60,7 @@ from tests.kit_parts import (
     unlocked,
 )  # fmt: skip
 from tests.kit_storage import Servers, storage_faults, storage_print
+from tests.kit_work import work
 
 __all__ = ["OWNER", "PROD", "STAGE", "START", "Clock", "Died", "Process", "Rig", "Still", "World"]
 
@@ -188,7 +189,7 @@ class Rig:
             "env": env_print(self.machine, self.env_files),
             "switch": dict(self.proxy.switch), "held": set(self.proxy.held), "sites": dict(self.proxy.loaded),
             "spoilt": self.proxy.spoilt(), "curtains": set(self.proxy.curtains),
-            **names_of(found, self.dns), "storage": storage_print(self),
+            **names_of(found, self.dns), "storage": storage_print(self), **work(self.store),
             "wall": (sorted(map(str, self.wall.ours)), self.wall.unproven is None), **machines(self.store),
             "pushed": {name: (dict(tags), sorted(manifests)) for name, (tags, manifests) in self.machine.pushed.items()},
             # a project's own may stay when its first deploy failed: the next one uses it

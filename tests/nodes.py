@@ -127,7 +127,7 @@ class Nodes:
         for node in self.every:
             node.end()
         subprocess.run(["ip", "netns", "del", self.wire], capture_output=True, check=False)
-        _without_groups(self.folder.name)
+        without_groups(self.folder.name)
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
@@ -148,13 +148,14 @@ def _carry(near: socket.socket, space: str, port: int) -> None:
             far = socket.create_connection(("127.0.0.1", port), 5)
         far.settimeout(None)
         with far:
-            back = threading.Thread(target=_pass, args=(far, near), daemon=True)
+            back = threading.Thread(target=pass_on, args=(far, near), daemon=True)
             back.start()
-            _pass(near, far)
+            pass_on(near, far)
             back.join()
 
 
-def _pass(one: socket.socket, other: socket.socket) -> None:
+def pass_on(one: socket.socket, other: socket.socket) -> None:
+    """Until the one has said everything."""
     with contextlib.suppress(OSError):
         while said := one.recv(65536):
             other.sendall(said)
@@ -162,7 +163,7 @@ def _pass(one: socket.socket, other: socket.socket) -> None:
         other.shutdown(socket.SHUT_WR)
 
 
-def _without_groups(stem: str) -> None:
+def without_groups(stem: str) -> None:
     """The empty control groups that the containers of our daemons leave."""
     for root in Path("/sys/fs/cgroup").glob(f"**/{stem}-*"):
         for path in sorted((each for each in root.rglob("*") if each.is_dir()), key=lambda each: -len(each.parts)):

@@ -17,6 +17,7 @@ SHOWN: dict[str, tuple[str, ...]] = {
         "e2e/test_domains.py",
     ),
     "P2": (
+        "e2e/test_assistants_long.py",
         "e2e/test_adopt.py",
         "flows/test_domains.py",
         "e2e/test_domains.py",
@@ -50,6 +51,7 @@ SHOWN: dict[str, tuple[str, ...]] = {
     ),
     "P5": ("flows/test_rollback.py", "e2e/test_outage.py"),
     "P6": (
+        "e2e/test_assistants_long.py",
         "flows/test_engine.py",
         "contracts/test_leader.py",
         "e2e/test_two_processes.py",
@@ -65,10 +67,15 @@ SHOWN: dict[str, tuple[str, ...]] = {
         "unit/tools/test_ports.py",
         "flows/test_project_delete.py",
         "contracts/test_store_hosts.py",
+        "contracts/test_store_work.py",
+        "unit/tools/test_tasks.py",
         "unit/tools/test_servers.py",
         "flows/test_instances.py",
     ),
     "P8": (
+        "e2e/test_assistants_long.py",
+        "flows/test_called_again.py",
+        "unit/entry/mcp/test_tasks.py",
         "unit/gate/test_door.py",
         "flows/test_engine.py",
         "flows/test_answers_lost.py",
@@ -81,6 +88,7 @@ SHOWN: dict[str, tuple[str, ...]] = {
     "P9": (
         "contracts/test_store_twin.py",
         "unit/tools/test_envs.py",
+        "unit/tools/test_tasks.py",
         "e2e/test_outage.py",
         "contracts/test_store_outages.py",
         "e2e/test_crash_matrix.py",
@@ -91,6 +99,8 @@ SHOWN: dict[str, tuple[str, ...]] = {
     "P12": ("flows/test_cleanup.py", "flows/test_undelete.py", "unit/model/test_deletion.py", "unit/model/test_envs.py"),
     "P13": ("flows/test_engine.py", "e2e/test_stop_under_load.py"),
     "P14": (
+        "unit/entry/mcp/test_tasks.py",
+        "unit/entry/mcp/test_resources.py",
         "unit/gate/test_door.py",
         "unit/gate/test_audit.py",
         "unit/gate/test_flood.py",
@@ -133,6 +143,8 @@ SHOWN: dict[str, tuple[str, ...]] = {
         "unit/tools/test_servers.py",
     ),
     "S5": (
+        "unit/entry/mcp/test_tasks.py",
+        "unit/entry/mcp/test_resources.py",
         "unit/gate/test_rights.py",
         "unit/tools/test_people.py",
         "unit/tools/test_handing_on.py",
@@ -151,6 +163,7 @@ SHOWN: dict[str, tuple[str, ...]] = {
         "entry/test_authorisation.py",
     ),
     "S11": (
+        "flows/test_called_again.py",
         "unit/tools/test_envs.py",
         "unit/tools/test_workflows.py",
         "unit/model/test_manifest.py",
@@ -190,12 +203,15 @@ SHOWN: dict[str, tuple[str, ...]] = {
     "S14": ("flows/test_domains.py", "unit/model/test_domains.py", "e2e/test_domains.py"),
     "S15": ("unit/drivers/test_caddyfile.py",),
     "S16": ("unit/drivers/test_caddyfile.py",),
-    "S17": ("e2e/test_doctor.py",),
+    "S17": ("e2e/test_doctor.py", "e2e/test_health.py"),
     "S19": ("contracts/test_runtime_docker.py", "unit/drivers/test_instance_form.py", "contracts/test_instances_docker.py"),
     "S20": ("contracts/test_runtime_docker.py", "unit/drivers/test_instance_form.py", "contracts/test_instances_docker.py"),
     "S21": ("contracts/test_env_files.py", "unit/entry/cli/test_workflow.py"),
     "S24": ("entry/test_threshold.py",),
     "S25": (
+        "unit/entry/mcp/test_resources.py",
+        "unit/entry/mcp/test_prompts.py",
+        "entry/test_entries_agree.py",
         "flows/test_undelete.py",
         "flows/test_project_delete.py",
         "unit/model/test_deletion.py",
@@ -203,6 +219,8 @@ SHOWN: dict[str, tuple[str, ...]] = {
         "unit/gate/test_consent_once.py",
         "unit/gate/test_asking.py",
         "unit/model/test_approvals.py",
+        "unit/tools/test_untrusted.py",
+        "unit/tools/test_tasks.py",
     ),
     "S27": ("flows/test_domains.py", "unit/model/test_domains.py", "e2e/test_domains.py"),
     "S28": ("contracts/test_dns.py", "unit/model/test_domains.py"),
@@ -219,6 +237,8 @@ SHOWN: dict[str, tuple[str, ...]] = {
         "contracts/test_store_envs.py",
         "contracts/test_store_storages.py",
         "contracts/test_store_machines.py",
+        "contracts/test_store_work.py",
+        "unit/tools/test_tasks.py",
     ),
     "S33": ("unit/model/test_grammar.py", "unit/model/test_source.py", "entry/test_connections.py"),
 }
@@ -226,9 +246,8 @@ SHOWN: dict[str, tuple[str, ...]] = {
 PARTLY: dict[str, str] = {
     "P16": "later: issue 5 (backups themselves)",
     "S12": "later: issue 6 (tickets for browsers' event streams)",
-    "S17": "later: issue 4 (reached for from inside a tenant's container)",
     "S24": "later: issue 6 (the dashboard's session)",
-    "S25": "later: issue 6 (MCP, marked text); later: issue 4 (confirmations that expire)",
+    "S25": "later: issue 6 (MCP, marked text)",
 }
 """what of a promise that is shown is not shown yet"""
 

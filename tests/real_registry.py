@@ -48,6 +48,13 @@ class RealRegistry:
             "IMAGE_REGISTRY": self.address, "IMAGE_REGISTRY_USER": user, "IMAGE_REGISTRY_PASSWORD": password.reveal(),
         }  # fmt: skip
 
+    @property
+    def auth(self) -> str:
+        """What an Engine that pushes is shown."""
+        user, password = self.sign_in
+        said = {"username": user, "password": password.reveal(), "serveraddress": self.address}
+        return base64.urlsafe_b64encode(json.dumps(said).encode()).decode()
+
     def start(self) -> None:
         (self.folder / "htpasswd").write_text(ENTRY)
         lines = [

@@ -11,6 +11,7 @@
     │   │   ├── StalePlan           the state moved since the plan was made
     │   │   └── StepFailed          a step of an operation failed and what was done is undone
     │   ├── TooLarge           413
+    │   ├── Misdirected        421  the request is for a server of another name (assistants; elsewhere it is a 400)
     │   ├── RateLimited        429  too many calls in too short a time; nothing was done
     │   ├── Unavailable        503  Docker, the proxy or the store does not answer, or CodeB is stopping
     │   └── OperationFailed    as its cause: the operation ended without success
@@ -90,6 +91,11 @@ class StepFailed(Conflict):
 class TooLarge(PublicError):
     status = 413
     default_code = "too_large"
+
+
+class Misdirected(PublicError):
+    status = 421
+    default_code = "host_not_allowed"
 
 
 class RateLimited(PublicError):

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -177,6 +178,29 @@ def inside(stage: Stage, container: str, program: str) -> str:
 TRY = """import socket
 try: print('open', socket.create_connection(('{address}', 3000), 2).close())
 except OSError as fault: print('shut', fault)"""
+
+
+REACH = """import os, socket
+for port in {ports}:
+    try: print(port, 'open', socket.create_connection(('{gateway}', port), 2).close())
+    except OSError as fault: print(port, 'shut', fault)
+print('sockets', [path for path in {paths} if os.path.exists(path)])"""
+
+
+def test_nothing_of_the_house_is_within_a_tenants_reach(house: Stage, images: dict[str, str]) -> None:
+    """S17: neither the API, nor Caddy's admin interface, nor Docker, nor another project's port, from inside a container."""
+    with project(house, "reach-a") as one, project(house, "reach-b") as other, socket.create_server(("0.0.0.0", 0)) as control:
+        unit, neighbour = (walls(house, where, images["v1"]) for where in (one, other))
+        gateway = next(iter(unit["NetworkSettings"]["Networks"].values()))["Gateway"]
+        published = [int(each["HostPort"]) for each in neighbour["HostConfig"]["PortBindings"]["3000/tcp"]]
+        open_port = control.getsockname()[1]
+        ports = [open_port, int(house.settings["PORT"]), 2019, 2375, 2376, *published]
+        paths = ["/var/run/docker.sock", "/run/docker.sock", str(house.home), str(house.home / "caddy" / "admin.sock")]
+        said = inside(house, unit["Id"], REACH.format(ports=ports, gateway=gateway, paths=paths))
+        answers = {int(line.split()[0]): line.split()[1] for line in said.splitlines() if line[:1].isdigit()}
+        assert answers.pop(open_port) == "open", f"the check itself has to work: {said}"
+        assert answers == dict.fromkeys(ports[1:], "shut"), said
+        assert "sockets []" in said
 
 
 def test_hardening_and_limits_as_docker_itself_tells_them(house: Stage, images: dict[str, str]) -> None:

@@ -3,18 +3,13 @@ behind Caddy by the digest that was pushed; then the image registry is cleaned u
 """
 
 import json
-import os
-import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
-from demo.images import APP, HEALTH_PROBE, Builder
 
+from tests.e2e.developer import Developer, forget
 from tests.e2e.nursery import QuickStage
 from tests.ports import free_block
 from tests.real_registry import PASSWORD, USER, RealRegistry, serving
@@ -34,62 +29,7 @@ def stage(registry: RealRegistry) -> Iterator[Stage]:
     sign_in = {"IMAGE_REGISTRY": registry.address, "IMAGE_REGISTRY_USER": USER, "IMAGE_REGISTRY_PASSWORD": PASSWORD}
     with QuickStage(**sign_in) as found:
         yield found
-        engine = found.engine
-        _, said = engine.call("GET", "/images/json")
-        for image in json.loads(said):
-            for name in [*(image["RepoTags"] or []), *(image["RepoDigests"] or [])]:
-                if name.startswith(f"{registry.address}/"):
-                    engine.call("DELETE", f"/images/{name}?force=true")
-
-
-class Developer:
-    """Somebody with a source tree, a `docker login` and the command line, somewhere else on this machine."""
-
-    def __init__(self, stage: Stage, registry: RealRegistry, folder: Path) -> None:
-        self.stage, self.registry, self.home = stage, registry, folder
-        self.tree = folder / "shop"
-        self.tree.mkdir()
-        shutil.copy(APP, self.tree)
-        shutil.copy(HEALTH_PROBE, self.tree)
-        (self.tree / "Dockerfile").write_text(f"FROM {Builder().base()}\nCOPY app.py probe.py /app/\nCOPY note* /app/\n")
-        (self.tree / ".dockerignore").write_text("secret*\n.git\n")
-        (self.tree / "secret.txt").write_text("never sent")
-        (self.tree / "codeb.toml").write_text(f'project = "{stage.project}"\nenvironment = "production"\n')
-        (folder / ".docker").mkdir()
-        auth = {"auths": {registry.address: {"auth": "Y29kZWJ0ZXN0OmNvZGVidGVzdC1wYXNz"}}}
-        (folder / ".docker/config.json").write_text(json.dumps(auth))
-        for words in (["init", "-q"], ["add", "."], self._commit("first")):
-            self.git(*words)
-
-    def _commit(self, text: str) -> list[str]:
-        return ["-c", "user.name=codebtest", "-c", "user.email=codebtest@example.com", "commit", "-q", "-m", text]
-
-    def git(self, *words: str) -> str:
-        said = subprocess.run(["git", "-C", self.tree, *words], check=True, capture_output=True, text=True, env=self.environment)
-        return said.stdout.strip()
-
-    @property
-    def environment(self) -> dict[str, str]:
-        mine = {
-            name: os.environ[name] for name in ("PATH", "PYTHONPATH", "DOCKER_HOST", "CODEB_DOCKER_HOST") if name in os.environ
-        }
-        return {
-            **mine, "HOME": str(self.home), "CODEB_API_URL": f"http://127.0.0.1:{self.stage.api_port}",
-            "CODEB_API_KEY": self.stage.key,
-        }  # fmt: skip
-
-    def change(self, text: str) -> str:
-        """Another commit; gives its short name."""
-        (self.tree / "note.txt").write_text(text)
-        self.git("add", ".")
-        self.git(*self._commit(text))
-        return self.git("rev-parse", "--short=12", "HEAD")
-
-    def we(self, *words: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "codeb.entry.cli.main", *words], cwd=self.tree, env=self.environment, capture_output=True,
-            text=True, timeout=240,
-        )  # fmt: skip
+        forget(found, registry)
 
 
 @pytest.fixture(scope="module")

@@ -160,6 +160,7 @@ class Attack:
             "version": "v1", "image": "codebtest-app:v1", "environment": "production", "confirm": self.stage.project,
             "team": "main", "name": "nobody", "role": "viewer", "keyId": "key_" + "0" * 28,
             "approvalId": "ap_" + "0" * 26, "server": "local", "cidr": "192.0.2.0/24",
+            "taskId": "task_" + "0" * 28, "title": "Pay", "branch": "main", "paths": ["src"],
             "repository": self.stage.project, "tag": "v1", "domain": "www.example.com", "container": "codebtest-nobodys",
         }  # fmt: skip
         if tool.startswith("env_"):
@@ -170,6 +171,9 @@ class Attack:
             known |= {"content": OLD_FILE}
         if tool == "server_add":
             known |= {"server": "storage-1", "roles": ["storage"], "addresses": ["192.0.2.7"]}
+        if tool == "task_complete":
+            # it takes that or a message
+            del known["taskId"]
         names = BY_NAME[tool].params.model_json_schema(by_alias=True)["properties"]
         return {name: value for name, value in known.items() if name in names}
 

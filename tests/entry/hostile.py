@@ -23,6 +23,8 @@ FREE = {
     *((tool, name) for tool in ("env_sync", "env_scan") for name in ("envContent", "content")),
     ("token_create", "label"), ("team_create", "displayName"), ("team_settings", "displayName"), ("team_delete", "confirm"),
     *((tool.name, "confirm") for tool in TOOLS if tool.may_be_risky),
+    *((tool, name) for tool in ("task_create", "task_update") for name in ("title", "description")),
+    ("task_complete", "commitMessage"),
 }  # fmt: skip
 """fields that take any words; an idempotency key takes any printable ones"""
 
@@ -97,6 +99,14 @@ ONLY: dict[str, tuple[str, ...]] = {
         "a." * 126 + "example.com", "example.com/x", "http://example.com", "user@example.com", "shop.example.c0m", "a.1",
         "shop.example.com,blog.example.com", "shop.example.com\n", "{env.HOME}.example.com", "a`b.example.com",
     ),
+    "taskId": (
+        "task_", "task_complete", "TASK_" + "0" * 28, "task_" + "A" * 28, "task_" + "0" * 41, "op_0123456789abcdef", "task_../x",
+    ),
+    "branch": ("-x", "a..b", "a//b", "a.lock", ".a", "a/.b", "a/", "a.", "a@{1}", "a~1", "a^", "refs/heads/é", "a" * 201),
+    "title": ("", " ", "a\nb", "a\x1b[2J", "\u202eflip", "a" * 201),
+    "description": ("a\x1b[2J", "a\r\n", "\u202eflip", "a" * 4001),
+    "commitMessage": ("a\0b", "\ud800", "a" * 65_537),
+    "lockTtl": ("0m", "59s", "8d", "1w", "-1h", "1.5h", "2026-12-31T00:00:00Z", "h", "8 h", "999999d"),
     "planId": ("plan_", "plan_" + "A" * 32, "plan_" + "a" * 31, "plan_" + "a" * 33, "op_0123456789abcdef"),
     "since": ("0m", "10", "m", "10M", "10 m", "1.5h", "-10m", "+10m", "1w", "9999999d", "2026-01-31", "2026-01-31 10:00:00Z",
     "yesterday",
@@ -184,6 +194,13 @@ NOT_VARIABLES: tuple[Any, ...] = (
 )  # fmt: skip
 
 
+PATHS = ("paths", "files", "addFiles", "removeFiles")
+NOT_PATHS: tuple[Any, ...] = (
+    [""], ["."], ["/"], ["/etc/passwd"], [".."], ["a/../b"], ["-v"], ["a\0"], ["a\x1b[2J"], ["a\u202eb"], ["\u2028"],
+    ["a" * 1025], ["src", "../x"], [f"f{number}" for number in range(201)],
+)  # fmt: skip
+LITERAL: tuple[Any, ...] = (["prod"], ["production"] * 11, [STRINGS[0]])
+"""lists of which each part is a path that could be"""
 NOT_FILES: tuple[Any, ...] = (
     "Dockerfile", "", 1, True, [], ["Dockerfile"], {}, {"Dockerfile": 1}, {"Dockerfile": True}, {"Dockerfile": ["x"]},
     {"Dockerfile": {}}, {"": None}, {"/etc/passwd": None}, {"../x": None}, {"a/../b": None}, {"a//b": None}, {"a/": None},
@@ -234,6 +251,11 @@ class Field:
             case "boolean":
                 yield from self._but_null(NOT_BOOLS)
             case "array":
+                if self.name in PATHS:
+                    fits = (*LITERAL, *(() if self.required else ([],)))
+                    yield from NOT_PATHS
+                    yield from (each for each in self._but_null(NOT_LISTS) if each not in fits)
+                    return
                 names = self.name in ("tools", "projects", "keys", "unset")
                 yield from NOT_NAMES if self.name in ("keys", "unset") else ()
                 # what is no environment may be a name, and of names there may be more

@@ -6,36 +6,24 @@ not by the gate. A call that is denied changes nothing: not the registry, not th
 Shows S5, S6, S8, S9, S13.
 """
 
-import contextlib
-import io
 import json
 import os
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import anyio.from_thread
-import anyio.to_thread
-import httpx2
 import pytest
 
 from codeb.contracts.store import Standing
 from codeb.drivers.store.sql import SqlStore
-from codeb.entry.cli.client import Answer, Client
-from codeb.entry.cli.main import main
-from codeb.entry.http import Http, Rules
-from codeb.entry.surface import path_of
 from codeb.model.access import Member, Role
 from codeb.model.secret import Secret
 from codeb.tools.catalog import BY_NAME, TOOLS
 from codeb.tools.tool import Tool
-from codeb.wiring import House
-from tests.kit import START, Process, Rig, Still, add_key, begin, still
-from tests.rights import EXAMPLES, OPERATORS, ROLES
+from tests.entry.doors import DOORS, opened, params
+from tests.kit import START, Still, add_key, begin, still
+from tests.rights import OPERATORS, ROLES
 
 pytestmark = pytest.mark.anyio
 
@@ -44,7 +32,6 @@ NEEDED = {name: Role(role) for role, names in ROLES.items() for name in names}
 STRANGERS = ("none", "malformed", "revoked", "expired", "removed")
 SCOPED = ("other tools", "other project", "other environment")
 CALLERS = (*STRANGERS, *(role.value for role in Role), "rival", *SCOPED)
-DOORS = ("tool", "short", "cli")
 STANDS = ("normal", "degraded")
 
 WHOLE = {"team_create", "team_settings", "team_delete", "keys_rotate"}
@@ -61,16 +48,6 @@ SAYS_BACK = {"port_import"}
 READS_IT_ALL = {"audit_verify"}
 """what changes nothing, and has no answer without the database"""
 CHANGES = {tool.name: "idempotencyKey" in tool.params.model_json_schema(by_alias=True)["properties"] for tool in TOOLS}
-EXIT = {200: {0}, 400: {1}, 401: {3}, 403: {3}, 404: {4}, 409: {1, 6}, 503: {7}}
-"""exit codes of `we` by the HTTP number"""
-
-
-def params(tool: Tool[Any]) -> dict[str, Any]:
-    """A call on production, wherever a tool knows environments."""
-    said = dict(EXAMPLES.get(tool.name, {}))
-    if "environment" in tool.params.model_fields:
-        said["environment"] = "production"
-    return said | ({"blue": 4300, "green": 4301} if tool.name == "port_register" else {})
 
 
 def expected(tool: Tool[Any], caller: str, stand: str) -> tuple[int, str] | None:
@@ -107,61 +84,6 @@ CELLS = [(tool.name, caller, door, stand) for tool in TOOLS for caller in CALLER
 SEEN: Counter[str] = Counter()
 SUCCEEDED: set[str] = set()
 DONE: set[tuple[str, str]] = set()
-
-
-@dataclass
-class Doors:
-    """One CodeB, and the three ways in."""
-
-    rig: Rig
-    process: Process
-    client: httpx2.AsyncClient
-
-    async def ask(self, door: str, tool: Tool[Any], key: Secret | None) -> tuple[int, dict[str, Any]]:
-        headers = {"X-API-Key": key.reveal()} if key else {}
-        if door == "cli":
-            return await self._by_command(tool, key)
-        path, body = (
-            ("/api/tool", {"tool": tool.name, "params": params(tool)}) if door == "tool" else (path_of(tool), params(tool))
-        )
-        said = await self.client.post(path, json=body, headers=headers)
-        return said.status_code, said.json()
-
-    async def _by_command(self, tool: Tool[Any], key: Secret | None) -> tuple[int, dict[str, Any]]:
-        """`we tool NAME JSON`, in a thread, whose one line to the server leads back into this loop."""
-        heard: list[Answer] = []
-
-        async def post(method: str, path: str, headers: dict[str, str], body: bytes) -> Answer:
-            said = await self.client.request(method, path, content=body, headers=headers)
-            return Answer(said.status_code, said.json(), said.text)
-
-        def exchange(_: Client, method: str, path: str, headers: dict[str, str], body: bytes, seconds: float) -> Answer:
-            heard.append(anyio.from_thread.run(post, method, path, headers, body))
-            return heard[-1]
-
-        def run() -> int:
-            with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-                return main(["tool", tool.name, json.dumps(params(tool))])
-
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(Client, "_exchange", exchange)
-            patch.setenv("CODEB_API_URL", "http://codeb")
-            patch.setenv("CODEB_API_KEY", key.reveal()) if key else patch.delenv("CODEB_API_KEY", raising=False)
-            code = await anyio.to_thread.run_sync(run)
-        assert len(heard) == 1
-        assert code in EXIT[heard[0].status], (code, heard[0])
-        return heard[0].status, heard[0].body
-
-
-@asynccontextmanager
-async def opened(state: Still) -> AsyncIterator[Doors]:
-    async with state.again() as rig:
-        process, http = rig.boot(), Http(Rules(frozenset({"codeb"})))
-        http.bind(House(process.kit, process.engine, process.gate, process.audit, Path("owner.key")))
-        transport = httpx2.ASGITransport(app=http.app(), raise_app_exceptions=False)
-        async with httpx2.AsyncClient(transport=transport, base_url="http://codeb") as client:
-            yield Doors(rig, process, client)
-        await process.settle()
 
 
 MADE: list[tuple[Still, dict[str, Secret | None]]] = []

@@ -45,7 +45,7 @@ FIELDS = hostile.fields()
 ABSENT = (
     "registry_delete", "domain_delete", "conflict_settle", "token_revoke", "token_rotate", "member_remove", "approve", "reject",
     "db_rotate", "db_delete", "project_adopt",
-    "redis_rotate", "redis_delete",
+    "redis_rotate", "redis_delete", "task_get", "task_update",
 )  # fmt: skip
 """what they are about is not there"""
 

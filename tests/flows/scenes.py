@@ -123,6 +123,16 @@ def _wall(rig: Rig) -> None:
     rig.wall.ours[stranger], rig.wall.edited = stranger, "by hand"
 
 
+TASK = {"projectName": "shop", "title": "Pay", "branch": "feature/pay", "files": ["src/pay", "README.md"]}
+
+
+async def _task(process: Process, rig: Rig) -> dict[str, Any]:
+    """One with files, which another task of its branch shares in part."""
+    made = await process.ok("task_create", **TASK)
+    await process.ok("task_create", **{**TASK, "files": ["README.md"]})
+    return {"taskId": made["task"]["taskId"]}
+
+
 STAGING = {"projectName": "shop", "environment": "staging"}
 CREATE = {"projectName": "shop", "containerPort": 8080, "environments": ["production", "staging"]}
 
@@ -176,6 +186,10 @@ MORE: dict[str, Scene] = {
         "grace", "project_delete", GONE, spoil=_open, parts=({**GONE, "dryRun": True},)
     ),
     "undelete, with what was open for it": Scene("gone", "undelete", {"projectName": "shop"}, spoil=_closed),
+    "task_create": Scene("active", "task_create", TASK),
+    "task_update": Led("active", "task_update", {"status": "in-progress", "addFiles": ["docs"], "lockTtl": "2h"}, lead=_task),
+    "task_update, another branch": Led("active", "task_update", {"branch": "fix", "removeFiles": ["README.md"]}, lead=_task),
+    "task_complete": Led("active", "task_complete", {}, lead=_task),
     "team_create": Scene("active", "team_create", {"team": "other", "displayName": "Other"}),
     "team_settings": Scene("active", "team_settings", {"displayName": "Main", "approval": "name"}),
     # the key that asks ends with its team, so asked again it is refused

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -167,3 +168,23 @@ async def test_an_environment_made_meanwhile_is_not_forgotten() -> None:
         await process.ok("port_allocate", projectName="shop", environment="staging")
         await process.refused("project_delete", 409, "stale_plan", **CALL, planId=plan["planId"])
         assert rig.store.snapshot.pair_of(replace(PROD, environment="staging")) is not None
+
+
+async def test_an_environment_that_comes_meanwhile_is_not_left_behind() -> None:
+    """The deletion does not hold its lock: it gives up before anything goes, and the next one takes it along."""
+    async with begin("grace") as rig:
+        process = rig.boot()
+        keep = rig.records.keep
+
+        async def while_staging_comes(name: str, document: Any) -> str:
+            await process.ok("workflow_init", projectName="shop", environments=["staging"])
+            return await keep(name, document)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(rig.records, "keep", while_staging_comes)
+            body = await process.refused("project_delete", 409, "state_moved", **CALL)
+        assert "staging" in body["error"]
+        assert rig.store.snapshot.projects["shop"].state == "ready"
+        assert await rig.faults() == []
+        assert (await process.ok("project_delete", **CALL))["deleted"] is True
+        assert not any("shop" in each and ".kept" not in each for each in rig.machine.boxes)

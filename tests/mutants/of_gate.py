@@ -45,7 +45,10 @@ DOOR = (
     door("params=seen.params, summary=summary[:500]", "params=seen.params, summary=summary"),
     door("beyond=seen.allowance is not None and not seen.allowance.granted", "beyond=False"),
     door("if _may(actor, tool)]", "]", RIGHTS),
-    door("params = validate(tool.params, asked.params)", "params = tool.params.model_construct(**asked.params)"),
+    door(
+        "params = validate(tool.params, asked.params, tool.must_say if asked.explicit else ())",
+        "params = tool.params.model_construct(**asked.params)",
+    ),
     door("seen.params = hidden(tool.params, said)", "seen.params = said"),
     door(
         "        if tool.changes:\n            # of",

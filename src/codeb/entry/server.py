@@ -6,7 +6,7 @@ import gc
 import logging
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from types import FrameType
 from typing import Any
 
@@ -43,6 +43,8 @@ class Server(uvicorn.Server):
     refused: PublicError | None = None
     """why it could not start"""
     loop: asyncio.AbstractEventLoop | None = None
+    leave: Callable[[], Awaitable[None]] | None = None
+    """ends the streams that would never end by themselves"""
     _leaving: asyncio.Task[None] | None = None
 
     def serves(self, house: House) -> None:
@@ -62,6 +64,8 @@ class Server(uvicorn.Server):
     def _leave(self, house: House) -> None:
         async def in_order() -> None:
             await house.engine.drain(OPERATIONS_SECONDS)
+            if self.leave is not None:
+                await self.leave()
             self.should_exit = True
 
         self._leaving = asyncio.create_task(in_order())
@@ -98,6 +102,7 @@ def application(settings: Settings, http: Http, server: Server | None = None) ->
         async with built() as house:
             if server is not None:
                 server.serves(house)
+                server.leave = http.assistants.leave
             http.bind(house)
             if house.kit.store.standing.leads:
                 await house.engine.resume(lease_seconds=0)
@@ -112,6 +117,7 @@ def application(settings: Settings, http: Http, server: Server | None = None) ->
                     log.warning(DEVELOPMENT)
                 yield
                 await house.engine.drain(0)
+                await http.assistants.leave()
             await house.audit.close()
 
     return http.app(lifespan)

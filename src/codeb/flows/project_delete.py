@@ -37,6 +37,14 @@ async def _backup(run: Run[DeleteInput]) -> dict[str, Any]:
 
 
 async def _retire(run: Run[DeleteInput], registry: Registry) -> None:
+    """Raises `StepFailed` (`state_moved`) when an environment came meanwhile: this operation does not hold its lock."""
+    found = await registry.projects.get(run.input.project)
+    fresh = set(found.environments if found else ()) - {place.environment for place in run.input.places}
+    if fresh:
+        raise StepFailed(
+            f"{run.input.project} got another environment meanwhile ({', '.join(sorted(fresh))})", code="state_moved",
+            hint="Nothing was deleted. Call it again.",
+        )  # fmt: skip
     await registry.projects.set_state(run.input.project, deletion.DELETING)
 
 

@@ -1,6 +1,6 @@
 """From a caller's words to params: every fault at once, by field, nothing coerced, nothing ignored."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -22,21 +22,33 @@ def wire_names(model: type[Params]) -> list[str]:
     return [field.alias or name for name, field in model.model_fields.items()]
 
 
-def validate(model: type[P], params: Any) -> P:
-    """Raises `InvalidParams` with `details.fields`: `{field, problem, near?}` each."""
+def validate(model: type[P], params: Any, must_say: Collection[str] = ()) -> P:
+    """Raises `InvalidParams` with `details.fields`: `{field, problem, near?}` each. What `must_say` names may not be left to
+    its default."""
     if not isinstance(params, dict):
         raise InvalidParams("params has to be a JSON object; nothing was done.", code="malformed")
+    faults = [] if not must_say else _unsaid(model, params, must_say)
+    number = len(faults)
     try:
-        return model.model_validate(dict(islice(params.items(), MOST_LOOKED_AT)), by_alias=True, by_name=False)
+        found = model.model_validate(dict(islice(params.items(), MOST_LOOKED_AT)), by_alias=True, by_name=False)
     except ValidationError as fault:
         errors = fault.errors(include_url=False, include_input=False)
-    faults = [_fault(model, error) for error in errors[:MOST_SHOWN]]
+        number += len(errors)
+        faults += [_fault(model, error) for error in errors[:MOST_SHOWN]]
+    else:
+        if not faults:
+            return found
     words = "; ".join(f"{each['field']}: {each['problem']}" for each in faults[:5])
     raise InvalidParams(
-        f"{len(errors)} field{'' if len(errors) == 1 else 's'} cannot be taken ({words}); nothing was done.",
+        f"{number} field{'' if number == 1 else 's'} cannot be taken ({words}); nothing was done.",
         hint=f"Known fields: {', '.join(wire_names(model)) or 'none'}.",
         details={"fields": faults},
     )
+
+
+def _unsaid(model: type[Params], params: dict[str, Any], must_say: Collection[str]) -> list[dict[str, Any]]:
+    left = [(field.alias or name) for name, field in model.model_fields.items() if name in must_say and not field.is_required()]
+    return [{"field": name, "problem": "has to be said, since this changes it"} for name in left if name not in params]
 
 
 def refuse_keys(said: Mapping[str, Any]) -> None:

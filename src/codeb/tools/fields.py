@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator
 from pydantic.alias_generators import to_camel
 
-from codeb.model import envs, grammar, pulls, source
+from codeb.model import envs, grammar, pulls, refs, source, work
 
 
 class Wire(BaseModel):
@@ -31,6 +31,12 @@ SECRET: dict[str, Any] = {"writeOnly": True}
 
 class Result(Wire):
     """What a tool answers."""
+
+
+UNTRUSTED: dict[str, Any] = {"x-untrusted": True}
+"""`json_schema_extra` of a field of a result that holds text which others wrote (logs, titles, branch names, commit messages):
+every answer names such fields in `untrusted`, and assistants are shown them as data. Never part of `summary` or `next` (S25)."""
+Untrusted = Annotated[str, Field(json_schema_extra=UNTRUSTED)]
 
 
 MOST_CONTENT = 10 * 2**20
@@ -60,6 +66,11 @@ def _which(said: Any) -> str:
     """A number may be said as one. One fault for whatever else it is."""
     text = str(said) if type(said) in (int, str) else ""
     envs.which(text)
+    return text
+
+
+def _lock_span(text: str) -> str:
+    work.lock_span(text)
     return text
 
 
@@ -251,6 +262,39 @@ Purpose = Annotated[
     AfterValidator(grammar.purpose),
     Field(description="what it is for, in a word: lower-case letters, digits, hyphens", max_length=64, examples=["database"]),
 ]
+
+Branch = Annotated[
+    str, AfterValidator(refs.branch), Field(description="a branch of the repository", max_length=200, examples=["feature/pay"])
+]
+FilePath = Annotated[str, AfterValidator(refs.file_path), Field(max_length=refs.MOST_BYTES)]
+TaskId = Annotated[
+    str,
+    AfterValidator(refs.task_id),
+    Field(description="a task, as task_list names it", max_length=64, examples=["task_0123456789abcdef0123456789ab"]),
+]
+TaskTitle = Annotated[
+    str,
+    AfterValidator(lambda text: refs.heading(text, 200)),
+    Field(description="what is to be done, in one line", max_length=200, examples=["Pay by invoice"]),
+]
+TaskText = Annotated[
+    str,
+    AfterValidator(lambda text: refs.prose(text, 4000)),
+    Field(description="more about it", max_length=4000),
+]
+LockSpan = Annotated[
+    str,
+    AfterValidator(_lock_span),
+    Field(description="how long its files are held, from now: 1m to 7d", max_length=16, examples=["8h"]),
+]
+CommitMessage = Annotated[
+    str,
+    AfterValidator(lambda text: grammar.free_text(text, 65_536)),
+    Field(
+        description="a commit message: every task_… id in it is meant", max_length=65_536,
+        json_schema_extra={"contentMediaType": "text/plain"},
+    ),
+]  # fmt: skip
 
 RoleName = Literal["viewer", "member", "admin", "owner"]
 ApprovalName = Literal["none", "name", "human"]

@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar
 from codeb.model.access import Role
 from codeb.tools.call import Call
 from codeb.tools.fields import Changing, Confirmed, Guarded, Long, Params, Result
+from codeb.tools.untrusted import paths
 
 P = TypeVar("P", bound=Params)
 
@@ -44,11 +45,13 @@ class Outcome:
     @cached_property
     def wire(self) -> Mapping[str, Any]:
         """As it crosses the wire, without the envelope. Made once: some outcomes answer many calls."""
+        others = paths(type(self.result))
         return {
             **self.result.model_dump(by_alias=True),
             "summary": self.summary,
             "next": [{"tool": each.tool, "params": each.params, "why": each.why} for each in self.next],
             "warnings": list(self.warnings),
+            **({"untrusted": list(others)} if others else {}),
         }
 
 
@@ -123,6 +126,12 @@ class Tool(Generic[P]):
             raise TypeError(f"tool {self.name}: its params must say dryRun and idempotencyKey exactly when it changes something")
         if self.may_be_risky and not (issubclass(self.params, Confirmed | Guarded) and self.acts_on in self.params.model_fields):
             raise TypeError(f"tool {self.name}: a risky call needs confirm, and the field that names what it acts on")
+
+    @cached_property
+    def must_say(self) -> tuple[str, ...]:
+        """What an assistant has to give: `agents_must_say`, and which environment is changed, where there are several."""
+        more = ("environment",) if self.changes and "environment" in self.params.model_fields else ()
+        return tuple(dict.fromkeys((*self.agents_must_say, *more)))
 
     @property
     def may_be_risky(self) -> bool:

@@ -62,6 +62,7 @@ CHANGING: dict[str, tuple[str, dict[str, Any]]] = {
     "firewall_deny": ("active", {"projectName": "shop", "port": 4100}),
     "firewall_sync": ("active", {"fix": True}),
     "registry_delete": ("active", {"repository": "shop", "tag": "old"}),
+    "task_create": ("active", {"projectName": "shop", "title": "Pay", "branch": "feature/pay", "files": ["src"]}),
 }
 
 
@@ -100,7 +101,7 @@ async def test_nothing_is_coerced(port: Any) -> None:
 
 def test_every_changing_tool_is_rehearsed_here() -> None:
     # these need something to cancel, to settle, to end, and keys: test_operations_logs_health, test_unreplayed, test_people and
-    # test_master_key, test_envs, test_consent and test_servers rehearse them; registry_gc is a plan unless it is told
+    # test_master_key, test_envs, test_consent, test_servers and test_tasks rehearse them; registry_gc is a plan unless it is told
     # otherwise: test_image_cleanup
     elsewhere = {
         "operation_cancel",
@@ -114,6 +115,8 @@ def test_every_changing_tool_is_rehearsed_here() -> None:
         "env_restore",
         "server_remove",
         "registry_gc",
+        "task_update",
+        "task_complete",
     }
     assert set(CHANGING) | elsewhere == {tool.name for tool in TOOLS if tool.changes}
 

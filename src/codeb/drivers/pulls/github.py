@@ -78,7 +78,7 @@ class GithubPulls:
         if branch is not None:
             params["head"] = f"{repository.partition('/')[0]}:{branch}"
         found = [pull_of(each, repository) for each in await self._pages(repository, "/pulls", params, limit)]
-        # an unknown branch makes GitHub forget the filter
+        # a filter that GitHub does not understand it passes over
         return [each for each in found if branch is None or (each.branch == branch and not each.fork)]
 
     async def get(self, repository: str, number: int) -> Pull:

@@ -54,6 +54,9 @@ TAKEN: dict[Columns, tuple[str, str]] = {
     frozenset({"storage_passwords.storage_id", "storage_passwords.generation"}): (
         "rotation_pending", "A new password is being made already.",
     ),
+    frozenset({"work_task_files.project", "work_task_files.path"}): (
+        "file_locked", "Another branch holds one of the files.",
+    ),
     frozenset({"operations.id"}): ("operation_exists", "The operation is on record already."),
 }  # fmt: skip
 

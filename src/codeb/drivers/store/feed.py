@@ -24,6 +24,7 @@ FED: tuple[Table, ...] = tuple(
         "meta", "teams", "members", "api_keys", "projects", "port_leases", "project_slots", "project_envs", "domains",
         "maintenances", "previews", "deployments", "operations", "operation_steps", "operation_locks", "answers", "approvals",
         "events", "conflicts", "audit_pruned", "project_storage", "storage_passwords", "servers", "firewall_rules",
+        "work_tasks", "work_task_files",
     )
 )  # fmt: skip
 """in an order in which their foreign keys allow to fill them"""

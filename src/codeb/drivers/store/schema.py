@@ -22,7 +22,8 @@ from sqlalchemy import (
 )  # fmt: skip
 
 import codeb.drivers.store.schema_names
-import codeb.drivers.store.schema_storage  # noqa: F401  its tables are of the same schema
+import codeb.drivers.store.schema_storage
+import codeb.drivers.store.schema_work  # noqa: F401  their tables are of the same schema
 from codeb.drivers.store.columns import Id, Number, Plain, Prose, Utc
 from codeb.drivers.store.columns import metadata as metadata
 
@@ -258,7 +259,9 @@ answers = Table(
     Column("operation_id", Id),
     Column("answer", Plain),
     Column("sealed", Text),
+    Column("params", Plain),
     PrimaryKeyConstraint("key_id", "key", name="pk_answers"),
+    Index("ix_answers_operation", "operation_id"),
 )  # fmt: skip
 """`sealed`: an answer that holds a secret, encrypted; never beside a plain one."""
 

@@ -32,6 +32,7 @@ from codeb.drivers.store.session import Database, through
 from codeb.drivers.store.sqlite import open_sqlite
 from codeb.drivers.store.storages import SqlStorages
 from codeb.drivers.store.transaction import Transaction
+from codeb.drivers.store.work import SqlTasks
 from codeb.errors import InternalFault, InvalidParams, PublicError, Unavailable
 from codeb.model.specs import Finding
 
@@ -65,6 +66,7 @@ class SqlRegistry:
         self.storages = SqlStorages(tx)
         self.servers = SqlServers(tx)
         self.rules = SqlRules(tx)
+        self.tasks = SqlTasks(tx)
 
 
 class SqlStore:

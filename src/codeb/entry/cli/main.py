@@ -4,7 +4,21 @@ import sys
 
 import click
 
-from codeb.entry.cli import audit, codeb_toml, doctor, doors, env, exits, generated, looks, machine, show, waiting, workflow
+from codeb.entry.cli import (
+    assistant,
+    audit,
+    codeb_toml,
+    doctor,
+    doors,
+    env,
+    exits,
+    generated,
+    looks,
+    machine,
+    show,
+    waiting,
+    workflow,
+)
 from codeb.entry.cli.client import Unreachable
 from codeb.entry.cli.session import Ended, Session, unreachable
 from codeb.entry.cli.settings import BadSetting
@@ -14,7 +28,7 @@ DAILY = (
     machine.up, machine.down, codeb_toml.init, codeb_toml.plan, codeb_toml.apply, doors.deploy, doors.promote, doors.rollback,
     looks.status, looks.logs, looks.ops, looks.ports, looks.health, doors.cancel, waiting.approvals,
 )  # fmt: skip
-OTHER = (audit.audit, generated.raw, doctor.doctor, machine.configuration, machine.completion)
+OTHER = (audit.audit, generated.raw, assistant.mcp, doctor.doctor, machine.configuration, machine.completion)
 BESIDE = {"env_set": env.env_set, "env_sync": env.env_sync, "env_scan": env.env_scan, "workflow_scan": workflow.scan}
 EPILOG = "\b\nExit codes:\n" + "\n".join(f"  {code:>3}  {text}" for code, text in exits.WORDS)
 ABOUT = """Deploy, preview, promote and roll back containers, without losing a request.

@@ -11,7 +11,19 @@ import click
 from codeb.entry.cli.surface import suggestion
 
 ENVELOPE = frozenset(
-    ("success", "summary", "next", "warnings", "duration", "timestamp", "correlationId", "versionWarning", "error", "code")
+    (
+        "success",
+        "summary",
+        "next",
+        "warnings",
+        "duration",
+        "timestamp",
+        "correlationId",
+        "versionWarning",
+        "error",
+        "code",
+        "untrusted",
+    )
 )
 COLOURS = {
     "waiting": "yellow", "approved": "green", "rejected": "red",

@@ -13,14 +13,17 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Lifespan
 
 from codeb.entry import export, strict_json
+from codeb.entry.http.assistants import PATH, Assistants, demands
 from codeb.entry.http.threshold import ALWAYS, Rules, Threshold
 from codeb.entry.http.wire import CLOSE, LARGEST_BODY, answered, body_of, budget, header, token
+from codeb.entry.mcp.caller import ENTRY
 from codeb.entry.metrics import CONTENT_TYPE, Counted, Metrics
 from codeb.entry.surface import described, openapi
 from codeb.entry.version import VERSION, older
 from codeb.errors import InvalidParams, NotFound, PublicError
 from codeb.gate import Asked, Entered, Gate
 from codeb.gate.door import failed, internal
+from codeb.gate.entrance import too_often
 from codeb.gate.validate import validate
 from codeb.model import grammar
 from codeb.model.access import Actor, holds_key
@@ -39,6 +42,7 @@ class Http:
         self._rules = rules or Rules()
         self._openapi: bytes | None = None
         self._numbers = Metrics()
+        self.assistants = Assistants(self, lambda: self._house)
 
     def bind(self, house: House) -> None:
         self._house = house
@@ -55,6 +59,7 @@ class Http:
             Route("/api/tools", self._tools, methods=["GET"]),
             Route("/api/audit", self._audit, methods=["GET"]),
             Route("/openapi.json", self._document, methods=["GET"]),
+            Route(PATH, self.assistants),
             Route("/api/{name}", self._short, methods=["POST"]),
             Route("/api/{family}/{verb}", self._short, methods=["POST"]),
         ]
@@ -65,7 +70,7 @@ class Http:
         app = Starlette(routes=routes, lifespan=lifespan, exception_handlers=handlers)
         # a redirect would repeat whatever Host the caller claims, without our headers
         app.router.redirect_slashes = False
-        return Counted(Threshold(app, self._rules, self._failure), self._numbers)
+        return Counted(Threshold(app, self._rules, self.failure), self._numbers)
 
     # calls of tools
 
@@ -119,8 +124,9 @@ class Http:
         return answered(answer.status, answer.body, asked.correlation_id, said)
 
     def _asked(self, request: Request, tool: str, params: Any = None) -> Asked:
+        entry = ENTRY if request.scope.get("path") == PATH else "http"
         return Asked(
-            tool=tool, params=params, token=token(request), entry="http", correlation_id=self._correlation(request),
+            tool=tool, params=params, token=token(request), entry=entry, correlation_id=self.correlation(request),
             ip=request.scope["codeb.client"].ip, idempotency_key=header(request, b"idempotency-key"),
         )  # fmt: skip
 
@@ -144,7 +150,7 @@ class Http:
         client = request.query_params.get("v")
         if client is not None and older(client):
             body["versionWarning"] = f"This client is {client[:20]}, the server {VERSION}: update it."
-        return answered(200, body, self._correlation(request))
+        return answered(200, body, self.correlation(request))
 
     async def _metrics(self, request: Request) -> Response:
         """They name projects, so they need a key, and show what that key may see."""
@@ -168,7 +174,7 @@ class Http:
         entered = self._gate.enter(self._asked(request, name))
         if entered.actor is None:
             return self._turned_away(request, entered)
-        return answered(200, body(entered.actor), self._correlation(request), budget(entered.allowance))
+        return answered(200, body(entered.actor), self.correlation(request), budget(entered.allowance))
 
     def _turned_away(self, request: Request, entered: Entered) -> Response:
         fault = entered.fault
@@ -180,25 +186,35 @@ class Http:
             self._openapi = json.dumps(openapi(VERSION)).encode()
         return Response(self._openapi, media_type="application/json")
 
+    def let_in(self, request: Request, *, counted: bool) -> None:
+        """Whether somebody may speak to a path that is no tool's. Raises `Unauthenticated`, `RateLimited`."""
+        asked = self._asked(request, "")
+        actor = self._gate.entrance.know(asked.token, asked.ip)
+        left = self._gate.entrance.count(actor) if counted else None
+        if left is not None and not left.granted:
+            raise too_often(left)
+
     # what goes wrong before the gate
 
     async def _guard(self, request: Request, answer: Callable[[Request], Awaitable[Response]]) -> Response:
         try:
             return await answer(request)
         except PublicError as fault:
-            return self._failure(request, fault)
+            return self.failure(request, fault)
         except ClientDisconnect:
             self._note(request, 400, "client_gone", "The caller hung up within its body; nothing was done.")
             return Response(status_code=400)
 
-    def _failure(self, request: Request, fault: PublicError) -> Response:
+    def failure(self, request: Request, fault: PublicError) -> Response:
         slow = CLOSE if fault.code == "too_slow" else {}
+        if request.scope.get("path") == PATH:
+            slow |= demands(fault)
         self._note(request, fault.status, fault.code, fault.message)
         return self._before_gate(request, fault.status, failed(fault), **slow)
 
     def _before_gate(self, request: Request, status: int, body: dict[str, Any], **headers: str) -> Response:
         """The same envelope as the gate's, for what never came to it."""
-        correlation, now = self._correlation(request), self._house.kit.world.now()
+        correlation, now = self.correlation(request), self._house.kit.world.now()
         body = {**body, "duration": 0.0, "timestamp": now.isoformat(), "correlationId": correlation}
         return answered(status, body, correlation, headers)
 
@@ -212,7 +228,7 @@ class Http:
 
     def _note(self, request: Request, status: int, code: str, summary: str) -> None:
         """The audit row of what was refused before it came to the gate."""
-        if request.scope.get("path", "").startswith(("/api", "/metrics")):
+        if request.scope.get("path", "").startswith(("/api", "/metrics", PATH)):
             self._gate.refused(self._asked(request, request.scope.get("codeb.tool", "")), status, code, summary)
 
     async def _no_route(self, request: Request, fault: HTTPException) -> Response:
@@ -222,16 +238,16 @@ class Http:
             )
             self._note(request, 405, wrong.code, wrong.message)
             return self._before_gate(request, 405, failed(wrong), **(fault.headers or {}))
-        return self._failure(
+        return self.failure(
             request, NotFound("There is nothing at this path.", hint="POST /api/tool, GET /api, GET /openapi.json.")
         )
 
     async def _fault(self, request: Request, fault: Exception) -> Response:
-        body = internal(self._correlation(request))
+        body = internal(self.correlation(request))
         self._note(request, 500, body["code"], body["summary"])
         return self._before_gate(request, 500, body)
 
-    def _correlation(self, request: Request) -> str:
+    def correlation(self, request: Request) -> str:
         """Taken from the request when it is a sane one; the same one for the whole request."""
         known: str | None = request.scope.get("codeb.correlation")
         if known is None:

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from codeb.entry.http.peers import Client, Network, client_of
 from codeb.entry.http.wire import HEADERS, table
-from codeb.errors import Forbidden, InvalidParams, PublicError, Unavailable
+from codeb.errors import Forbidden, InvalidParams, Misdirected, PublicError, Unavailable
 
 MOST_INSIDE = 512
 """requests under way at once: callers who wait for their operations among them"""
@@ -28,7 +28,8 @@ ALWAYS = [(name.lower().encode(), value.encode()) for name, value in HEADERS.ite
 HSTS = (b"strict-transport-security", b"max-age=31536000")
 PREFLIGHT = {
     "Access-Control-Allow-Methods": "GET, POST",
-    "Access-Control-Allow-Headers": "Authorization, Content-Type, Idempotency-Key, X-API-Key, X-Client-Version, X-Correlation-ID",
+    "Access-Control-Allow-Headers": "Authorization, Content-Type, Idempotency-Key, Mcp-Method, Mcp-Name, "
+    "Mcp-Protocol-Version, X-API-Key, X-Client-Version, X-Correlation-ID",
     "Access-Control-Max-Age": "600",
 }
 EXPOSED = b"Retry-After, X-Correlation-ID, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset"
@@ -112,7 +113,8 @@ class Threshold:
             text = f"{MOST_INSIDE} requests are under way; this one was not begun."
             return Unavailable(text, code="busy", hint="Repeat it in a few seconds.")
         if not self._ours(scope):
-            return InvalidParams(
+            kind = Misdirected if scope["path"] == "/mcp" else InvalidParams
+            return kind(
                 "This server does not go by that name; nothing was done.", code="host_not_allowed",
                 hint="Call it by its address, or have its owner name the host in CODEB_ALLOWED_HOSTS.",
             )  # fmt: skip

@@ -69,6 +69,7 @@ SHOWN: dict[str, tuple[str, ...]] = {
         "contracts/test_store_hosts.py",
         "contracts/test_store_work.py",
         "unit/tools/test_tasks.py",
+        "unit/tools/test_task_locks.py",
         "unit/tools/test_servers.py",
         "flows/test_instances.py",
     ),

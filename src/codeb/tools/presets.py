@@ -10,6 +10,7 @@ LOOKS = frozenset({
     "whoami", "project_get", "slot_status", "scan", "logs", "operation_get", "operation_list", "health_check",
     "approval_get", "approval_list",
 })  # fmt: skip
+PULLS = frozenset({"pr_list", "pr_create", "pr_review", "pr_merge", "git_sync"})
 SWITCHES = frozenset({"deploy", "promote", "rollback", "operation_cancel"})
 
 
@@ -27,7 +28,8 @@ PRESETS: Mapping[str, Preset] = MappingProxyType({
     "ci": Preset(Role.MEMBER, "deploys named projects", LOOKS | SWITCHES, needs_projects=True),
     "agent": Preset(
         Role.MEMBER, "deploys and previews; what is risky is approved by somebody else",
-        LOOKS | SWITCHES | {"project_list", "slot_list", "port_get", "port_list", "port_check", "event_list"}, Approval.HUMAN,
+        LOOKS | SWITCHES | PULLS | {"project_list", "slot_list", "port_get", "port_list", "port_check", "event_list"},
+        Approval.HUMAN,
     ),
     "viewer": Preset(Role.VIEWER, "looks"),
 })  # fmt: skip

@@ -262,6 +262,7 @@ def names_of(found: Snapshot, dns: MemoryDns) -> dict[str, Any]:
             host: (each.team, each.place, each.state, each.redirect_to, each.zone) for host, each in found.domains.items()
         },
         "maintenances": sorted(found.maintenances),
+        "previews": {place: (each.ttl_hours, each.ending) for place, each in found.previews.items()},
         "zones": {name: (zone.ours, dict(zone.sets)) for name, zone in dns.zones.items()},
     }  # fmt: skip
 
@@ -279,6 +280,7 @@ def names_at_odds(snapshot: Snapshot, proxy: MemoryProxy, dns: MemoryDns, foreig
     there = {(name, zone) for zone, held in dns.zones.items() for name, kind in held.sets if kind in ("A", "AAAA")} - foreign
     found += [f"{name} has a record of nobody in {zone}" for name, zone in sorted(there - ours)]
     found += [f"{name} has no record in {zone}" for name, zone in sorted(ours - there)]
+    found += [f"the preview {place.key} has no slots" for place in snapshot.previews if place not in snapshot.pairs]
     shown = {page for page in snapshot.maintenances if snapshot.projects[page.project].state == "ready"}
     return found + [f"the page before {place.key} differs" for place in sorted(shown ^ proxy.curtains)]
 
@@ -292,6 +294,7 @@ async def shop(process: Any, at: Any, state: str) -> None:
     stored: active, with a database and a Redis user. rotated: each with a new password. left: these, deleted.
     varied: as grace, with one more version of the variables before each of these steps.
     named: active, with www.example.com and example.com that leads to it. closed: named, in maintenance.
+    previewed: active; pull request 7 with 2 live and 1 in grace, and the variables of the environment preview.
     offered, promised, taken, outgrown, abandoned: see `kit_guests.hand_over`.
     """
     for number in ("1", "2", "3", "4", "5"):
@@ -317,12 +320,21 @@ async def shop(process: Any, at: Any, state: str) -> None:
         if name == "active" and state in ("named", "closed"):
             await _name(process, at, closed=state == "closed")
             name = state
+        if name == "active" and state == "previewed":
+            await _preview(process)
+            name = state
         if name == "active" and await hold(process, state):
             name = state
         if name == state:
             at.machine.effects.clear()
             return
     raise ValueError(state)
+
+
+async def _preview(process: Any) -> None:
+    await process.ok("env_set", projectName="shop", environment="preview", values={"A": "1"})
+    for number in ("1", "2"):
+        await process.ok("preview_create", projectName="shop", pullRequest=7, image=f"shop:{number}")
 
 
 async def _name(process: Any, at: Any, *, closed: bool) -> None:

@@ -17,6 +17,7 @@ SHOWN: dict[str, tuple[str, ...]] = {
         "e2e/test_domains.py",
     ),
     "P2": (
+        "e2e/test_assistants_long.py",
         "e2e/test_adopt.py",
         "flows/test_domains.py",
         "e2e/test_domains.py",
@@ -50,6 +51,7 @@ SHOWN: dict[str, tuple[str, ...]] = {
     ),
     "P5": ("flows/test_rollback.py", "e2e/test_outage.py"),
     "P6": (
+        "e2e/test_assistants_long.py",
         "flows/test_engine.py",
         "contracts/test_leader.py",
         "e2e/test_two_processes.py",
@@ -67,10 +69,15 @@ SHOWN: dict[str, tuple[str, ...]] = {
         "contracts/test_store_hosts.py",
         "contracts/test_store_work.py",
         "unit/tools/test_tasks.py",
+        "unit/tools/test_task_locks.py",
         "unit/tools/test_servers.py",
         "flows/test_instances.py",
     ),
     "P8": (
+        "contracts/test_pulls_github.py",
+        "e2e/test_assistants_long.py",
+        "flows/test_called_again.py",
+        "unit/entry/mcp/test_tasks.py",
         "unit/gate/test_door.py",
         "flows/test_engine.py",
         "flows/test_answers_lost.py",
@@ -89,11 +96,13 @@ SHOWN: dict[str, tuple[str, ...]] = {
         "e2e/test_crash_matrix.py",
         "unit/gate/test_consent_once.py",
     ),
-    "P10": ("e2e/test_leftovers.py", "contracts/test_env_files.py"),
+    "P10": ("e2e/test_leftovers.py", "contracts/test_store_work.py", "contracts/test_env_files.py"),
     "P11": ("e2e/test_disk_full.py", "unit/drivers/test_mirror.py"),
     "P12": ("flows/test_cleanup.py", "flows/test_undelete.py", "unit/model/test_deletion.py", "unit/model/test_envs.py"),
     "P13": ("flows/test_engine.py", "e2e/test_stop_under_load.py"),
     "P14": (
+        "unit/entry/mcp/test_tasks.py",
+        "unit/entry/mcp/test_resources.py",
         "unit/gate/test_door.py",
         "unit/gate/test_audit.py",
         "unit/gate/test_flood.py",
@@ -136,6 +145,9 @@ SHOWN: dict[str, tuple[str, ...]] = {
         "unit/tools/test_servers.py",
     ),
     "S5": (
+        "flows/test_pulls.py",
+        "unit/entry/mcp/test_tasks.py",
+        "unit/entry/mcp/test_resources.py",
         "unit/gate/test_rights.py",
         "unit/tools/test_people.py",
         "unit/tools/test_handing_on.py",
@@ -154,10 +166,14 @@ SHOWN: dict[str, tuple[str, ...]] = {
         "entry/test_authorisation.py",
     ),
     "S11": (
+        "unit/test_config_github.py",
+        "e2e/test_pulls.py",
+        "flows/test_called_again.py",
         "unit/tools/test_envs.py",
         "unit/tools/test_workflows.py",
         "unit/model/test_manifest.py",
         "contracts/test_store_envs.py",
+        "unit/entry/cli/test_claude.py",
         "unit/entry/cli/test_tree.py",
         "unit/model/test_plans_and_secret.py",
         "unit/gate/test_door.py",
@@ -196,9 +212,15 @@ SHOWN: dict[str, tuple[str, ...]] = {
     "S17": ("e2e/test_doctor.py", "e2e/test_health.py"),
     "S19": ("contracts/test_runtime_docker.py", "unit/drivers/test_instance_form.py", "contracts/test_instances_docker.py"),
     "S20": ("contracts/test_runtime_docker.py", "unit/drivers/test_instance_form.py", "contracts/test_instances_docker.py"),
-    "S21": ("contracts/test_env_files.py", "unit/entry/cli/test_workflow.py"),
+    "S21": ("contracts/test_env_files.py", "unit/entry/cli/test_workflow.py", "unit/entry/cli/test_workflow_files.py"),
     "S24": ("entry/test_threshold.py",),
     "S25": (
+        "flows/test_pulls.py",
+        "unit/model/test_pulls.py",
+        "unit/entry/mcp/test_asking.py",
+        "unit/entry/mcp/test_shown.py",
+        "unit/entry/mcp/test_resources.py",
+        "unit/entry/mcp/test_prompts.py",
         "entry/test_entries_agree.py",
         "flows/test_undelete.py",
         "flows/test_project_delete.py",
@@ -210,6 +232,7 @@ SHOWN: dict[str, tuple[str, ...]] = {
         "unit/tools/test_untrusted.py",
         "unit/tools/test_tasks.py",
     ),
+    "S26": ("unit/model/test_workflow.py",),
     "S27": ("flows/test_domains.py", "unit/model/test_domains.py", "e2e/test_domains.py"),
     "S28": ("contracts/test_dns.py", "unit/model/test_domains.py"),
     "S30": (
@@ -235,12 +258,10 @@ PARTLY: dict[str, str] = {
     "P16": "later: issue 5 (backups themselves)",
     "S12": "later: issue 6 (tickets for browsers' event streams)",
     "S24": "later: issue 6 (the dashboard's session)",
-    "S25": "later: issue 6 (MCP, marked text)",
 }
 """what of a promise that is shown is not shown yet"""
 
 LATER: dict[str, str] = {
     "S22": "later: issue 5",
-    "S26": "later: issue 6",
 }
 """not shown by a test that names it: what brings it"""

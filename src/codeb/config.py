@@ -71,6 +71,8 @@ class Settings(BaseSettings):
     image_registry_user: Annotated[str, Field(max_length=255)] = ""
     image_registry_password: Annotated[Secret, BeforeValidator(settings.word)] = Secret("")
     image_history: int = Field(10, ge=1, le=1000)
+    previews: int = Field(25, ge=1, le=250)
+    """how many environments of pull requests a project may have at once"""
     grace_hours: float = Field(48, gt=0, le=24 * 365)
     health_timeout: float = Field(60, ge=1, le=540)
     deploy_timeout: float = Field(600, ge=1, le=840)

@@ -111,7 +111,7 @@ def firewall_of(settings: Settings, permit: Callable[[], None]) -> Firewall:
 def policy_of(settings: Settings) -> Policy:
     return Policy(
         home=settings.home, base_domain=settings.base_domain, image_registry=settings.image_registry,
-        image_history=settings.image_history,
+        image_history=settings.image_history, previews=settings.previews,
         public_url=settings.public_url, ranges=settings.ranges, grace_hours=settings.grace_hours,
         health_seconds=settings.health_timeout, deploy_seconds=settings.deploy_timeout,
         switch_seconds=settings.switch_timeout, undo_seconds=settings.undo_timeout,

@@ -328,6 +328,13 @@ async def test_one_call_claims_an_idempotency_key(store: SqlStore) -> None:
         assert await registry.answers.find("key_1", "k") == whole
         assert await registry.answers.find("key_2", "k") == other
         assert await registry.answers.find("key_1", "x") is None
+        began = replace(other, key="k#blue", operation_id="op_2", params={"idempotencyKey": "k", "projectName": "shop"})
+        await registry.answers.put(began)
+        assert await registry.answers.that_began("key_2", "op_2") == began
+        # another key's, one that only a bound call is about, and none
+        assert await registry.answers.that_began("key_1", "op_2") is None
+        assert await registry.answers.that_began("key_2", "op_1") is None
+        assert await registry.answers.that_began("key_2", "op_3") is None
 
     async def race(number: int) -> str:
         try:

@@ -1,6 +1,5 @@
-"""Pull requests over the whole way: a real server, its HTTP client, and GitHub's API as the stand-in has it. The token stays.
-
-Shows S11, P2.
+"""Pull requests over the whole way: a real server, its HTTP client, and GitHub's API as the stand-in has it. The token stays
+where it belongs (S11).
 """
 
 from collections.abc import Iterator

@@ -156,7 +156,7 @@ class Attack:
         """A call of this tool that would be taken."""
         known = {
             "projectName": self.stage.project, "operationId": self.operation, "conflictId": "cf_" + "0" * 28,
-            "port": 4100, "blue": 20000, "green": 20001,
+            "port": 4100, "blue": 20000, "green": 20001, "pullRequest": 7,
             "version": "v1", "image": "codebtest-app:v1", "environment": "production", "confirm": self.stage.project,
             "team": "main", "name": "nobody", "role": "viewer", "keyId": "key_" + "0" * 28,
             "approvalId": "ap_" + "0" * 26, "server": "local", "cidr": "192.0.2.0/24",

@@ -1,5 +1,5 @@
 """Shared by the tests of the entries."""
 
-from tests.entry.door import door
+from tests.entry.door import door, http
 
-__all__ = ["door"]
+__all__ = ["door", "http"]

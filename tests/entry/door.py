@@ -41,10 +41,14 @@ class Door:
 
 
 @pytest.fixture
-async def door() -> AsyncIterator[Door]:
+def http() -> Http:
+    return Http(Rules(frozenset({"codeb"})))
+
+
+@pytest.fixture
+async def door(http: Http) -> AsyncIterator[Door]:
     async with begin("grace") as rig:
         process = rig.boot()
-        http = Http(Rules(frozenset({"codeb"})))
         http.bind(House(process.kit, process.engine, process.gate, process.audit, Path("owner.key")))
         app = http.app()
         transport = httpx2.ASGITransport(app=app, raise_app_exceptions=False)

@@ -58,7 +58,7 @@ def expected(tool: Tool[Any], caller: str, stand: str) -> tuple[int, str] | None
     said = params(tool)
     if not role.covers(NEEDED[tool.name]) or caller == "other tools":
         return 403, "forbidden"
-    if caller == "other environment" and "environment" in said:
+    if caller == "other environment" and ("environment" in said or isinstance(vars(tool.params).get("environment"), property)):
         return 403, "forbidden"
     if caller == "other project" and "projectName" in said:
         return 404, "project_not_found"

@@ -15,7 +15,7 @@ from typing import Any
 
 from codeb.drivers.dns.memory import Zone
 from codeb.model.domains import RecordSet, proof_value
-from codeb.model.names import Slot
+from codeb.model.names import Place, Slot
 from codeb.model.slots import State
 from tests.kit import PROD, STAGE, Process, Rig, Still, resting, still
 from tests.kit_pulls import PULL
@@ -38,6 +38,8 @@ class Scene:
     """params that lead to other right ends, when it is an operation with a follow-up"""
     dark: bool = False
     """what is spoilt takes the site down until it is mended"""
+    others: "tuple[Scene, ...]" = ()
+    """scenes with other right ends, likewise"""
     again: bool = False
     """acts on what it sees: after a death the next round does the rest"""
     waits: bool = False
@@ -242,6 +244,32 @@ SCENES: dict[str, Scene] = {
 }
 
 
+PULL = Place("shop", "pr-7")
+PULL_SITE = "shop-pr-7.localhost"
+
+
+def _never_promoted(rig: Rig) -> None:
+    rig.health.broken.add(PULL_SITE)
+
+
+def _preview(number: int, image: str, **more: Any) -> dict[str, Any]:
+    return {"projectName": "shop", "pullRequest": number, "image": f"shop:{image}", **more}
+
+
+def _previewing(state: str, image: str) -> Scene:
+    """Its promote is an operation of its own: a death in it may leave the version deployed."""
+    deployed = Scene(state, "preview_create", _preview(7, image), spoil=_never_promoted)
+    return Scene(state, "preview_create", _preview(7, image), others=(deployed,))
+
+
+SCENES |= {
+    "preview_create": _previewing("active", "2"),
+    "preview_create, again": _previewing("previewed", "3"),
+    "preview_create, exits": Scene("previewed", "preview_create", _preview(8, "bad"), spoil=_exits),
+    "preview_delete": Scene("previewed", "preview_delete", {"projectName": "shop", "pullRequest": 7}),
+}
+
+
 def rough(printed: dict[str, Any]) -> dict[str, Any]:
     """A print without the end of graces: a second try of a step may have moved it."""
     slots = {name: (*row[:-1], row[-1] is not None) for name, row in printed["slots"].items()}
@@ -253,14 +281,16 @@ class Watch:
 
     def __init__(self, rig: Rig, scene: Scene) -> None:
         self.rig = rig
-        pair = rig.store.snapshot.pair_of(PROD)
+        pair, pull = rig.store.snapshot.pair_of(PROD), rig.store.snapshot.pair_of(PULL)
         self.had = bool(pair and pair.active) and scene.tool not in ("project_delete", "undelete") and not scene.dark
+        self.hosts = [SITE, *([PULL_SITE] if scene.tool == "preview_create" and pull and pull.active else [])]
 
     def look(self, point: str) -> list[str]:
         found = []
-        if self.had and not self.rig.health.broken and not (answer := self.rig.health.through(SITE)).ok:
-            found.append(f"at {point} the public host answers {answer}")
-        for place in (PROD, STAGE):
+        for host in self.hosts if self.had and not self.rig.health.broken else ():
+            if not (answer := self.rig.health.through(host)).ok:
+                found.append(f"at {point} {host} answers {answer}")
+        for place in (PROD, STAGE, PULL):
             live, pair = self.rig.proxy.switch.get(place), self.rig.store.snapshot.pair_of(place)
             if live and live.slot and live.fallback and (pair is None or pair[live.slot.other].state is not State.GRACE):
                 found.append(f"at {point} {live.slot.other} may stand in without being in grace")
@@ -303,6 +333,10 @@ class Sweep:
         for params in self.scene.parts:
             async with start.again() as rig:
                 await Scene(self.scene.state, self.scene.tool, params, self.scene.spoil).start(rig.boot(), rig)
+                self.ends.append(rough(rig.print()))
+        for other in self.scene.others:
+            async with start.again() as rig:
+                await other.start(rig.boot(), rig)
                 self.ends.append(rough(rig.print()))
         async with start.again() as rig:
             self.ends.append(rough(rig.print()))

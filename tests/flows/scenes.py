@@ -125,15 +125,6 @@ def _wall(rig: Rig) -> None:
     rig.wall.ours[stranger], rig.wall.edited = stranger, "by hand"
 
 
-PROPOSE = {"projectName": "shop", "branch": "other", "title": "Pay by invoice", "text": "Because."}
-
-
-def _merged_there(rig: Rig) -> None:
-    """Somebody merged it at the host."""
-    pulls = rig.servers.pulls.repositories[SHOP].pulls
-    pulls[1] = replace(pulls[1], state=PullState.MERGED, merged_at=rig.servers.pulls.when, merged_as=SEEN)
-
-
 TASK = {"projectName": "shop", "title": "Pay", "branch": "feature/pay", "files": ["src/pay", "README.md"]}
 
 
@@ -142,6 +133,15 @@ async def _task(process: Process, rig: Rig) -> dict[str, Any]:
     made = await process.ok("task_create", **TASK)
     await process.ok("task_create", **{**TASK, "files": ["README.md"]})
     return {"taskId": made["task"]["taskId"]}
+
+
+PROPOSE = {"projectName": "shop", "branch": "other", "title": "Pay by invoice", "text": "Because."}
+
+
+def _merged_there(rig: Rig) -> None:
+    """Somebody merged it at the host."""
+    pulls = rig.servers.pulls.repositories[SHOP].pulls
+    pulls[1] = replace(pulls[1], state=PullState.MERGED, merged_at=rig.servers.pulls.when, merged_as=SEEN)
 
 
 STAGING = {"projectName": "shop", "environment": "staging"}

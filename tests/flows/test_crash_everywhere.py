@@ -6,7 +6,19 @@ from typing import Any
 
 import pytest
 
-from codeb.flows import cleanup, deploy, image_delete, mend, project_delete, project_purge, promote, rollback, undelete
+from codeb.flows import (
+    cleanup,
+    deploy,
+    image_delete,
+    mend,
+    preview_create,
+    preview_delete,
+    project_delete,
+    project_purge,
+    promote,
+    rollback,
+    undelete,
+)
 from codeb.saga.step import Run
 from tests.flows.crash import SCENES, Sweep
 
@@ -37,6 +49,8 @@ FLOORS = {
     "db_create, in a container, no image": (130, 21), "db_rotate, in a container": (33, 8),
     "db_delete, in a container": (130, 19), "redis_delete, in a container": (130, 19), "mend containers of storage": (65, 7),
     "project_delete, purge with containers of storage": (900, 40),
+    "preview_create": (480, 62), "preview_create, again": (1000, 90), "preview_create, exits": (305, 43),
+    "preview_delete": (235, 19),
 }  # fmt: skip
 """deaths and different states they leave: fewer means that points were lost"""
 
@@ -84,6 +98,9 @@ FAULTS: dict[str, tuple[ModuleType, str, dict[str, Any], str]] = {
     "undelete cannot put aside": (undelete, "containers", {"undo": None}, "undelete"),
     "undelete leaves its sites": (undelete, "sites", {"undo": None}, "undelete"),
     "purge leaves the containers": (project_purge, "containers", {"do": _nothing}, "project_delete, purge"),
+    "a preview leaves its containers": (preview_delete, "containers", {"do": _nothing}, "preview_delete"),
+    "a preview's site cannot come back": (preview_delete, "sites", {"undo": None}, "preview_delete"),
+    "a preview's variables cannot be undone": (preview_create, "env", {"undo": None}, "preview_create, exits"),
     "the images stay": (image_delete, "erase", {"do": _nothing}, "registry_gc"),
     "mend starts nothing": (mend, "containers", {"do": _nothing}, "mend with nobody left"),
     "mend leaves the site": (mend, "site", {"do": _nothing}, "mend beside a grace"),

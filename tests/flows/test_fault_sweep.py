@@ -125,6 +125,10 @@ async def ends_of(scene: Scene) -> Ends:
         async with begin(scene.state) as rig:
             await Scene(scene.state, scene.tool, params, scene.spoil).start(rig.boot(), rig)
             ends.right.append(ends.form(rig.print()))
+    for other in scene.others:
+        async with begin(scene.state) as rig:
+            await other.start(rig.boot(), rig)
+            ends.right.append(ends.form(rig.print()))
     if isinstance(scene, Led):
         async with begin(scene.state) as rig:
             stage = Stage(scene, rig, Fault())

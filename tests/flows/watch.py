@@ -34,7 +34,7 @@ class Watch:
     def _of(self, place: Place, live: Live) -> list[str]:
         snapshot = self.rig.store.snapshot
         pair, running = snapshot.pair_of(place), snapshot.running.get(place)
-        mine = ("project_delete", "undelete", "project_purge")
+        mine = ("project_delete", "undelete", "project_purge", "preview_delete")
         if pair is None or place in self.bent or (running and running.saga in mine):
             return []
         found = []

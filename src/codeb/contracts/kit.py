@@ -37,6 +37,8 @@ class Policy:
     image_registry: str = "127.0.0.1:5000"
     image_history: int = 10
     """of how many of an environment's newest successful deployments the image is kept in the image registry"""
+    previews: int = 25
+    """how many environments of pull requests a project may have at once"""
     public_url: str = "http://{host}"
     """how a host is shown to people: scheme and, where it is not the default, the port"""
     server: str = "local"

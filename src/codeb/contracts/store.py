@@ -162,12 +162,17 @@ class Remembered:
     answer: Mapping[str, Any] | None = None
     sealed: str | None = None
     """the answer, encrypted, where it holds a secret"""
+    params: Mapping[str, Any] | None = None
+    """of a call that began an operation: what it is made of once more, its idempotency key among it"""
 
 
 class Answers(Protocol):
     """Idempotency keys, per API key."""
 
     async def find(self, key_id: str, key: str) -> Remembered | None: ...
+
+    async def that_began(self, key_id: str, operation_id: str) -> Remembered | None:
+        """The call of this API key that began the operation; of several parts of one call, any."""
 
     async def put(self, remembered: Remembered) -> None:
         """Raises `Conflict` (code `idempotency_race`) when another call claimed the key meanwhile."""

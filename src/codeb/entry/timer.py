@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from codeb.contracts.kit import Kit
 from codeb.contracts.store import Registry
+from codeb.entry.preview_ends import end_previews
 from codeb.entry.reconciler import Reconciler
 from codeb.errors import PublicError
 from codeb.flows import envs, master_key
@@ -141,6 +142,7 @@ async def _graces(kit: Kit, engine: Engine, audit: AuditLog) -> None:
                 if not kit.store.standing.degraded and not engine.stopping:
                     await end_rotations(kit, engine)
                     await purge_deleted(kit, engine, audit, later)
+                    await end_previews(kit, engine, audit, later)
         except Exception:
             log.exception("the timer's round failed; the next one comes")
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field, replace
 from codeb.contracts.kit import Kit
 from codeb.contracts.store import Registry, Snapshot
 from codeb.errors import PublicError
-from codeb.flows import firewall, storage_look
+from codeb.flows import firewall, preview_look, storage_look
 from codeb.flows.mend import has_site
 from codeb.flows.site import site_of
-from codeb.model import deletion, drift, drift_hosts
+from codeb.model import deletion, drift, drift_hosts, drift_previews
 from codeb.model.domains import Domain, DomainState
 from codeb.model.drift import Ground, Mismatch
 from codeb.model.names import Place
@@ -136,6 +136,10 @@ async def _storage(kit: Kit, ground: Ground, of: Collection[Place]) -> Sequence[
     return [*await storage_look.differences(kit), *await storage_look.shared(kit, ground)]
 
 
+async def _previews(kit: Kit, ground: Ground, of: Collection[Place]) -> Sequence[Mismatch]:
+    return drift_previews.of_previews(await preview_look.states(kit, ground.pairs.keys() & set(of)))
+
+
 OBSERVERS: tuple[Observer, ...] = (
     Observer("containers", _containers),
     Observer("ports", _ports),
@@ -147,6 +151,7 @@ OBSERVERS: tuple[Observer, ...] = (
     Observer("registry", _registry),
     Observer("firewall", _firewall),
     Observer("storage", _storage),
+    Observer("previews", _previews),
 )
 
 

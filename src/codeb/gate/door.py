@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from codeb.contracts.kit import Kit
@@ -54,6 +54,8 @@ class Answer:
     body: dict[str, Any] = field(default_factory=dict)
     allowance: Allowance | None = None
     """what the key may call beside this; None without a valid key, or without a limit"""
+    begun: str | None = None
+    """the operation that was begun and not waited for"""
 
     @property
     def ok(self) -> bool:
@@ -110,7 +112,22 @@ class Gate:
             each(seen.tool, status, seen.actor.role.value if seen.actor else "none")
         if seen.changes:
             await self._audit.flush()
-        return Answer(status, body, seen.allowance)
+        return Answer(status, body, seen.allowance, seen.begun)
+
+    async def that_began(self, asked: Asked, operation_id: str) -> Asked | None:
+        """The call that began an operation, to be made once more by the same key: it begins nothing, and has the answer that
+        waiting for it would have had. None for an operation of another key, and for one that no call with an idempotency
+        key began. It is not counted: what is done with it is. Raises `Unauthenticated`, `Unavailable`.
+        """
+        actor = self.entrance.know(asked.token, asked.ip)
+        try:
+            grammar.operation_id(operation_id)
+        except ValueError:
+            return None
+        found = await self._kit.store.consult(lambda registry: registry.answers.that_began(actor.key_id, operation_id))
+        if found is None or found.params is None:
+            return None
+        return replace(asked, tool=found.tool, params=dict(found.params), idempotency_key=None)
 
     def enter(self, asked: Asked) -> Entered:
         """Who reads what is no tool's, such as the catalogue: it counts like a call, and is audited like one."""
@@ -184,7 +201,7 @@ class Gate:
             self._kit, self._engine, actor, tool.name, asked.correlation_id, said, key,
             needs_database=not tool.without_database, holds_secret=tool.holds_secret, told=asked.told,
         )  # fmt: skip
-        return await self._run(tool, call, params)
+        return await self._run(tool, call, params, seen)
 
     def _known(self, asked: Asked, seen: "_Seen") -> Actor:
         """Who calls, and one call less for them. Raises `Unauthenticated` and `RateLimited`."""
@@ -248,7 +265,7 @@ class Gate:
             raise InvalidParams("The header Idempotency-Key and the field idempotencyKey differ; nothing was done.")
         return header
 
-    async def _run(self, tool: Tool[Any], call: Call, params: Params) -> dict[str, Any]:
+    async def _run(self, tool: Tool[Any], call: Call, params: Params, seen: "_Seen") -> dict[str, Any]:
         applies = tool.changes and not getattr(params, "dry_run", False)
         if applies and (first := await call.first_answer()):
             return replayed(first, paths(tool.result))
@@ -260,6 +277,7 @@ class Gate:
         if not isinstance(outcome.result, (tool.result, Plan, Accepted)):
             raise TypeError(f"{tool.name} answered {type(outcome.result).__name__}, not {tool.result.__name__}")
         await call.end_approval()
+        seen.begun = outcome.result.operation_id if isinstance(outcome.result, Accepted) else None
         body = {"success": True, **outcome.wire}
         if applies and not isinstance(outcome.result, Accepted):
             await call.keep_answer(body)
@@ -282,6 +300,7 @@ class _Seen:
     """in place of the summary, where that is not to be kept"""
     params: dict[str, Any] = field(default_factory=dict)
     allowance: Allowance | None = None
+    begun: str | None = None
 
 
 def replayed(answer: Mapping[str, Any], others: tuple[str, ...] = ()) -> dict[str, Any]:
@@ -305,8 +324,8 @@ def failed(fault: PublicError) -> dict[str, Any]:
         "success": False, "error": fault.message, "code": fault.code, "hint": fault.hint, "details": fault.details,
         "retryable": fault.retryable, "summary": fault.message, "next": [helps] if helps else [], "warnings": [],
     }  # fmt: skip
-    if others := [f"details.{name}" for name in EVIDENCE if name in fault.details]:
-        body["untrusted"] = others
+    if theirs := [f"details.{name}" for name in EVIDENCE if name in fault.details]:
+        body["untrusted"] = theirs
     # a refusal names what it refuses, and that may be a key in the wrong place
     return {name: without_keys(each) for name, each in body.items()} if holds_key(body) else body
 

@@ -124,7 +124,7 @@ class EnvVersion:
     """later than the version before it, also when the clock went back"""
     created_by: str
     action: str
-    """set, sync, restore, generate"""
+    """set, sync, restore, generate, inherit"""
     count: int
     difference: Difference
     """to the version before it"""

@@ -37,6 +37,8 @@ class Request:
     places: tuple[Place, ...]
     team: str
     actor: str
+    warned: Sequence[str] = ()
+    """what the operation warns of from its beginning, read once it is decided"""
 
 
 FORMS: dict[type[Any], TypeAdapter[Any]] = {}
@@ -130,6 +132,7 @@ class Engine:
             id=operation_id, tool=request.tool, saga=saga.name, saga_version=saga.version, places=request.places,
             team=request.team, actor=request.actor, input=_form(saga.input).dump_python(value, mode="json"),
             state=OpState.RUNNING, created_at=now, updated_at=now, fence=0, summary=saga.summary(value), follows=follows,
+            warnings=tuple(request.warned),
         )  # fmt: skip
         operation = await registry.journal.open(operation, owner=self._owner)
         began = self._kit.world.monotonic()

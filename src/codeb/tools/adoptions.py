@@ -232,7 +232,7 @@ async def _adopt(call: Call, params: AdoptParams) -> Outcome:
     no_orphan(known(call), call.actor)
     begun = {} if params.dry_run else await call.began()
     if begun:
-        return await _taken(call, params, begun[""], ())
+        return await _taken(call, params, begun[""])
     seen = await _look(call, params)
     if params.dry_run:
         return await _dry(call, params, seen)
@@ -245,11 +245,11 @@ async def _adopt(call: Call, params: AdoptParams) -> Outcome:
         warned[:] = _warnings(seen, decided)
         return decided.value
 
-    operation = await call.open(adopt.SAGA, (Place(params.project_name, params.environment),), decide)
-    return await _taken(call, params, operation.id, tuple(warned))
+    operation = await call.open(adopt.SAGA, (Place(params.project_name, params.environment),), decide, warned=warned)
+    return await _taken(call, params, operation.id)
 
 
-async def _taken(call: Call, params: AdoptParams, operation_id: str, warned: tuple[str, ...]) -> Outcome:
+async def _taken(call: Call, params: AdoptParams, operation_id: str) -> Outcome:
     if not params.wait:
         return accepted(await call.kit.store.consult(lambda registry: call.engine.find(registry, operation_id)))
     operation, steps = await call.ended(operation_id)
@@ -257,7 +257,7 @@ async def _taken(call: Call, params: AdoptParams, operation_id: str, warned: tup
     where = {"projectName": result.project_name, "environment": result.environment}
     deploy = NextCall("deploy", where | {"image": result.image}, "its first version that CodeB makes itself; then promote it")
     said = f"{result.container} is the active version of {result.project_name} {result.environment}, untouched, at {result.url}."
-    return Outcome(result, said, (deploy,), (*operation.warnings, *warned))
+    return Outcome(result, said, (deploy,), operation.warnings)
 
 
 TOOLS: tuple[Tool[Any], ...] = (

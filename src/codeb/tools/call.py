@@ -4,7 +4,7 @@ import contextlib
 import hashlib
 import json
 import logging
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -121,7 +121,8 @@ class Call:
 
     @property
     def _body(self) -> str:
-        said = {key: value for key, value in self.params.items() if key != "idempotencyKey"}
+        """Whether it is waited for makes no other call of it: what was begun can be waited for later."""
+        said = {key: value for key, value in self.params.items() if key not in ("idempotencyKey", "wait")}
         return hashlib.sha256(json.dumps([self.tool, said], sort_keys=True).encode()).hexdigest()
 
     async def _earlier(self, registry: Registry, part: str = "") -> Remembered | None:
@@ -302,8 +303,10 @@ class Call:
         decide: Callable[[Registry], Awaitable[I]],
         part: str = "",
         patient: Collection[str] = (),
+        warned: Sequence[str] = (),
     ) -> Operation:
-        """Begin an operation, or find the one this idempotency key began. `part` tells several of one call apart.
+        """Begin an operation, or find the one this idempotency key began. `part` tells several of one call apart. `warned`,
+        read once it is decided, is what the operation warns of from its beginning.
 
         Upkeep that CodeB does by itself, and the deletion of images, hold a place for moments that nobody asked for: they are
         waited for, as is what else holds it by one of the tools of `patient`.
@@ -314,14 +317,16 @@ class Call:
             if earlier is not None:
                 return earlier.operation_id
             await self._use_approval(registry, operation_id)
-            await self._remember(registry, part, operation_id=operation_id)
+            again = {name: said for name, said in self.params.items() if name != "wait"}
+            again["idempotencyKey"] = self.idempotency_key
+            await self._remember(registry, part, operation_id=operation_id, params=again)
             return None
 
         async def decided(registry: Registry) -> I:
             self._refuse_without_database()
             return await decide(registry)
 
-        request = Request(self.tool, places, self.actor.team, self.actor.name)
+        request = Request(self.tool, places, self.actor.team, self.actor.name, warned)
         upkeep = () if self.tool in UPKEEP else UPKEEP
         opened = await self.patiently(lambda: self.engine.open(saga, request, decided, claim), (*upkeep, *patient))
         self.approval = None

@@ -20,7 +20,7 @@ from codeb.tools import fields
 from codeb.tools.call import Call
 from codeb.tools.drafts import Draft, draft, facts_of, reach
 from codeb.tools.pairs import new_pair, taken_outside
-from codeb.tools.refusals import step_list
+from codeb.tools.refusals import ending, step_list
 from codeb.tools.switches import PromoteResult, accepted
 from codeb.tools.tool import NextCall, Outcome, Risk, Tool
 
@@ -89,6 +89,8 @@ async def _plan(
     validated = call.kit.world.monotonic()
     pair = await registry.slots.pair(place)
     pair_is_new = pair is None
+    if (kept := await registry.previews.get(place)) is not None and kept.ending:
+        raise ending(kept)
     if pair is None:
         _refuse_new_while_away(call, place)
         pair = await new_pair(registry, call, place, outside)
@@ -115,7 +117,7 @@ async def _plan(
     )  # fmt: skip
 
 
-def _draft(call: Call, value: deploy.DeployInput, pair: Pair) -> Draft:
+def draft_of(call: Call, value: deploy.DeployInput, pair: Pair) -> Draft:
     active, former = pair.active, {"state": value.former_state.value, "version": value.former_version}
     plan = {
         "projectName": value.place.project, "environment": value.place.environment, "slot": value.slot.value, "port": value.port,
@@ -149,7 +151,11 @@ def _refuse_new_while_away(call: Call, place: Place) -> None:
         )  # fmt: skip
 
 
-async def _deploy(call: Call, params: DeployParams) -> Outcome:
+async def deciding(call: Call, params: DeployParams) -> Callable[[Registry], Awaitable[deploy.DeployInput]]:
+    """Look at what has to be seen before a transaction; gives what decides in one what is deployed.
+
+    Raises for what is to be refused anyway, the decision as `_plan` does.
+    """
     call.project(params.project_name)
     place = Place(params.project_name, params.environment)
     _what(call, params)
@@ -166,9 +172,14 @@ async def _deploy(call: Call, params: DeployParams) -> Outcome:
         if params.plan_id is not None:
             pair = await registry.slots.pair(place)
             assert pair is not None
-            _draft(call, value, pair).still_fits(params)
+            draft_of(call, value, pair).still_fits(params)
         return value
 
+    return decide
+
+
+async def _deploy(call: Call, params: DeployParams) -> Outcome:
+    decide, place = await deciding(call, params), Place(params.project_name, params.environment)
     if params.dry_run:
         return await _dry(call, place, decide)
     operation = await call.open(deploy.SAGA, (place,), decide)
@@ -183,7 +194,7 @@ async def _dry(call: Call, place: Place, decide: Callable[[Registry], Awaitable[
         value = await decide(registry)
         pair = await registry.slots.pair(place)
         assert pair is not None
-        return value, _draft(call, value, pair)
+        return value, draft_of(call, value, pair)
 
     value, drafted = await call.rehearse(act)
     params = {
@@ -208,7 +219,7 @@ async def _deployed(call: Call, params: DeployParams, operation: Operation, step
     if not params.auto_promote:
         said = f"{result.version} runs in {result.slot}, healthy, at {result.preview_url}; traffic is unchanged."
         return Outcome(result, said, (NextCall("promote", where, "send all traffic to it"),), warnings)
-    promoted, promote_steps = await call.ended(await _follower(call, operation))
+    promoted, promote_steps = await call.ended(await follower(call, operation))
     taken = PromoteResult(**(promoted.result or {}), operation_id=promoted.id, steps=step_list(promote_steps))
     result = result.model_copy(update={"promoted": taken.model_dump(by_alias=True, mode="json")})
     return Outcome(
@@ -217,7 +228,7 @@ async def _deployed(call: Call, params: DeployParams, operation: Operation, step
     )  # fmt: skip
 
 
-async def _follower(call: Call, operation: Operation) -> str:
+async def follower(call: Call, operation: Operation) -> str:
     """The promote that took over this deploy's lock as it ended."""
     later = await call.kit.store.consult(
         lambda registry: registry.journal.history(

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator
 from pydantic.alias_generators import to_camel
 
-from codeb.model import envs, grammar, pulls, refs, source, work
+from codeb.model import envs, grammar, pulls, refs, source, work, workflow
 
 
 class Wire(BaseModel):
@@ -313,6 +313,24 @@ CommitMessage = Annotated[
         json_schema_extra={"contentMediaType": "text/plain"},
     ),
 ]  # fmt: skip
+
+RunnerLabel = Annotated[
+    str, AfterValidator(workflow.label), Field(description="a label of the runner", max_length=100, examples=["self-hosted"])
+]
+BuildContext = Annotated[
+    str,
+    AfterValidator(grammar.tree_path),
+    Field(description="the folder with the Dockerfile, below the root of the repository", max_length=511, examples=["apps/web"]),
+]
+ServerUrl = Annotated[
+    str,
+    AfterValidator(workflow.url),
+    Field(description="an address of a server", max_length=512, examples=["https://codeb.example.com"]),
+]
+S3Bucket = Annotated[str, AfterValidator(workflow.bucket), Field(description="a bucket", max_length=63, examples=["build-cache"])]
+S3Region = Annotated[
+    str, AfterValidator(workflow.region), Field(description="a region of S3", max_length=64, examples=["us-east-1"])
+]
 
 RoleName = Literal["viewer", "member", "admin", "owner"]
 ApprovalName = Literal["none", "name", "human"]

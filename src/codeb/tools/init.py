@@ -285,8 +285,8 @@ async def _init(call: Call, params: InitParams) -> Outcome:
             raise Conflict("Things changed meanwhile; nothing was done.", code="state_moved", hint="Call it again.")
         return now.input
 
-    operation = await call.open(init.SAGA, held, decide, patient=PATIENT)
-    return await _came(call, params, operation.id, tuple(made.warnings))
+    operation = await call.open(init.SAGA, held, decide, patient=PATIENT, warned=made.warnings)
+    return await _came(call, params, operation.id)
 
 
 async def _seen(call: Call, params: InitParams) -> tuple[_Ask, _Made, Draft]:
@@ -327,7 +327,7 @@ async def _registered(ask: _Ask) -> Outcome:
     return await _told(call, params, done, "", ())
 
 
-async def _came(call: Call, params: InitParams, operation_id: str, warnings: tuple[str, ...] = ()) -> Outcome:
+async def _came(call: Call, params: InitParams, operation_id: str) -> Outcome:
     if not params.wait:
         operation = await call.kit.store.consult(lambda registry: call.engine.find(registry, operation_id))
         return accepted(operation)
@@ -343,7 +343,7 @@ async def _came(call: Call, params: InitParams, operation_id: str, warnings: tup
 
     call.project(params.project_name)
     result = await call.kit.store.consult(look)
-    return await _told(call, params, result, str(told.get("certificate", "")), (*warnings, *operation.warnings))
+    return await _told(call, params, result, str(told.get("certificate", "")), operation.warnings)
 
 
 async def _lines(registry: Registry, places: Iterable[Place]) -> list[StorageLine]:

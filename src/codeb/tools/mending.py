@@ -10,10 +10,12 @@ from codeb.errors import PublicError
 from codeb.flows import firewall, mend, storage_look, storage_mend
 from codeb.flows.observers import Survey, survey
 from codeb.flows.storage import StorageInput
-from codeb.model import drift_instances
+from codeb.model import drift_instances, drift_previews
 from codeb.model.drift import Mismatch
 from codeb.model.names import Place
+from codeb.model.pulls import PullState
 from codeb.tools.call import Call
+from codeb.tools.preview_ends import begin_end
 from codeb.tools.refusals import not_ready
 
 PLACES_AT_ONCE = 4
@@ -51,15 +53,17 @@ async def mend_all(kit: Kit, seen: Survey, chosen: Sequence[Mismatch], call_for:
     if dead := whole.get("proxy_dead"):
         # before everything else: no site is served
         await _proxy(kit, dead, tried)
-    places: dict[Place, list[Mismatch]] = {}
+    places, turns = dict[Place, list[Mismatch]](), asyncio.Semaphore(PLACES_AT_ONCE)
     # an app that is started again asks for its database at once
     for each in todo:
         if each.kind.startswith(drift_instances.KIND):
             await _storage(each, call_for(each.place), tried)
+    over = {each.place: each for each in todo if each.kind == drift_previews.KIND}
+    await asyncio.gather(*(_preview(each, call_for(each.place), tried, turns) for each in over.values()))
     for each in todo:
-        if each.place is not None and not each.kind.startswith(drift_instances.KIND):
+        # of what has just been removed nothing is to be mended
+        if each.place is not None and each.place not in over and not each.kind.startswith(drift_instances.KIND):
             places.setdefault(each.place, []).append(each)
-    turns = asyncio.Semaphore(PLACES_AT_ONCE)
     await asyncio.gather(*(_place(kit, seen, place, found, call_for(place), tried, turns) for place, found in places.items()))
     if differs := whole.get("proxy_differs") or (dead if dead and dead.key in tried.why_not else None):
         # after the sites: what is on disk is what it should be by now
@@ -67,7 +71,7 @@ async def mend_all(kit: Kit, seen: Survey, chosen: Sequence[Mismatch], call_for:
     await _networks(kit, (each for each in todo if each.kind == "network_of_nobody"), tried)
     if wall := [each for each in todo if each.kind.startswith("firewall_")]:
         await _firewall(kit, wall, call_for(None), tried)
-    tried.again = await survey(kit, only=places.keys())
+    tried.again = await survey(kit, only={*places, *(place for place in over if place is not None)})
     for left in tried.again.found:
         if left.key in {each.key for each in todo}:
             tried.why_not.setdefault(left.key, "it is still so; it is tried again later")
@@ -93,6 +97,24 @@ async def _place(
             tried.why_not |= {each.key: " ".join(operation.warnings) for each in found}
     except PublicError as fault:
         tried.why_not |= {each.key: fault.message for each in found}
+
+
+async def _preview(each: Mismatch, call: Call, tried: Tried, turns: asyncio.Semaphore) -> None:
+    """Its pull request is over: it is removed, unless it was deployed again meanwhile."""
+    assert each.place is not None
+    still = call.kit.store.snapshot.previews.get(each.place)
+    if still is None or not drift_previews.is_quiet(still, call.kit.world.now()):
+        return
+    try:
+        async with turns:
+            why = drift_previews.why(each.place, PullState(each.subject))
+            operation = await begin_end(call, each.place, why, still=still, part=f"#{each.place.key}")
+            tried.operations[each.key] = operation.id
+            operation, _ = await call.ended(operation.id, WAIT_SECONDS)
+        if not (operation.result or {}).get("deleted"):
+            tried.why_not[each.key] = " ".join(operation.warnings)
+    except PublicError as fault:
+        tried.why_not[each.key] = fault.message
 
 
 async def _storage(each: Mismatch, call: Call, tried: Tried) -> None:

@@ -96,8 +96,12 @@ async def _get(call: Call, params: GetParams) -> Outcome:
         changes = await call.engine.wait_for_change(operation.id, params.seen, params.wait_seconds)
         operation, steps = await _find(call, params.operation_id)
     result = GetResult(operation=operation_view(operation), steps=step_list(steps), result=operation.result, changes=changes)
-    where = "" if operation.state.terminal or not operation.step else f" at step {operation.step}"
-    return Outcome(result, f"{operation.summary}: {operation.state}{where}.")
+    said = f"{operation.summary}: {operation.state}"
+    if operation.state.terminal:
+        return Outcome(result, f"{said}.")
+    onward = {"operationId": operation.id, "waitSeconds": 30, "seen": changes}
+    where = f" at step {operation.step}" if operation.step else ""
+    return Outcome(result, f"{said}{where}.", (NextCall("operation_get", onward, "see how it goes on"),))
 
 
 async def _list(call: Call, params: ListParams) -> Outcome:

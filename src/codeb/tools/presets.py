@@ -12,6 +12,8 @@ LOOKS = frozenset({
 })  # fmt: skip
 PULLS = frozenset({"pr_list", "pr_create", "pr_review", "pr_merge", "git_sync"})
 SWITCHES = frozenset({"deploy", "promote", "rollback", "operation_cancel"})
+LANDS = frozenset({"task_complete", "preview_create", "preview_list", "preview_delete"})
+"""what the pipeline of a repository does besides"""
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class Preset:
 
 
 PRESETS: Mapping[str, Preset] = MappingProxyType({
-    "ci": Preset(Role.MEMBER, "deploys named projects", LOOKS | SWITCHES, needs_projects=True),
+    "ci": Preset(Role.MEMBER, "deploys named projects", LOOKS | SWITCHES | LANDS, needs_projects=True),
     "agent": Preset(
         Role.MEMBER, "deploys and previews; what is risky is approved by somebody else",
         LOOKS | SWITCHES | PULLS | {"project_list", "slot_list", "port_get", "port_list", "port_check", "event_list"},

@@ -5,6 +5,7 @@ from typing import Any
 from pydantic import Field
 
 from codeb.errors import InvalidParams
+from codeb.flows import preview_look
 from codeb.flows.observers import survey
 from codeb.model.access import Role
 from codeb.model.drift import Mismatch
@@ -80,14 +81,26 @@ async def _reconcile(call: Call, params: ReconcileParams) -> Outcome:
     if params.dry_run:
         return drafted.shown(f"{_count(found)}, {len(due)} would be mended.")
     drafted.still_fits(params)
+    unsure = await _unsure(call, params)
     tried = await mend_all(call.kit, seen, due, lambda place: call) if params.fix else Tried()
     views = [view(each, tried) for each in found]
     mended = sum(1 for each in views if each.mended)
     result = ReconcileResult(findings=views, mended=mended, left=len(views) - mended)
     if not found:
-        return Outcome(result, "Registry and world agree.")
+        return Outcome(result, "Registry and world agree.", (), unsure)
     alarms = tuple(each.text for each in found if each.severity is Severity.ALARM and not tried.mended(each))
-    return Outcome(result, f"{_count(found)}, {mended} mended.", (), alarms)
+    return Outcome(result, f"{_count(found)}, {mended} mended.", (), alarms + unsure)
+
+
+async def _unsure(call: Call, params: ReconcileParams) -> tuple[str, ...]:
+    """That previews of the caller end by their time alone, where nobody can say how their pull requests stand."""
+    mine = [
+        place for place in call.kit.store.snapshot.previews
+        if place.project in call.projects() and call.actor.may_touch(place.environment)
+        and params.project_name in (None, place.project) and params.environment in (None, place.environment)
+    ]  # fmt: skip
+    said = await preview_look.not_known(call.kit, mine)
+    return (said,) if said else ()
 
 
 def _count(found: list[Mismatch]) -> str:

@@ -9,6 +9,7 @@ from codeb.model.approvals import Decision
 from codeb.model.deletion import CREATING, DELETED, READY, is_deleted, purge_at
 from codeb.model.journal import Operation, StepRow
 from codeb.model.names import did_you_mean
+from codeb.model.previews import Preview
 from codeb.model.specs import Project
 
 
@@ -29,6 +30,14 @@ def spent(approval_id: str, stands: Decision) -> Conflict:
         f"The approval {approval_id} {word}; nothing was done.", code=f"approval_{stands}",
         hint="An approval is good for one call. Ask again without planId: that makes a plan of how things are now.",
         details={"approvalId": approval_id, "state": stands.value},
+    )  # fmt: skip
+
+
+def ending(preview: Preview) -> Conflict:
+    """The refusal of what would begin on a preview of which something is still to be removed."""
+    return Conflict(
+        f"{preview.place.key} is being removed, and something of it is still there; nothing was done.", code="preview_ending",
+        hint="It is finished by itself within minutes. To finish it now, call preview_delete; then try again.",
     )  # fmt: skip
 
 

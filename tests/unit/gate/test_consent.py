@@ -84,7 +84,7 @@ def test_every_tool_that_destroys_is_risky_and_every_risky_one_is_tried_here() -
     elsewhere = {"team_delete", "env_get", "registry_gc"}
     assert {tool.name for tool in TOOLS if tool.may_be_risky} - elsewhere == set(RISKY)
     free = {tool.name for tool in TOOLS if tool.risk == "destroys" and not tool.may_be_risky}
-    assert free == {"token_revoke", "member_remove"}
+    assert free == {"token_revoke", "member_remove", "preview_delete"}
     for name, (_, params) in RISKY.items():
         tool = BY_NAME[name]
         assert tool.is_risky(tool.params.model_validate(params, by_alias=True))

@@ -32,6 +32,8 @@ CHANGING: dict[str, tuple[str, dict[str, Any]]] = {
     "git_sync": ("sourced", {"projectName": "shop"}),
     "project_adopt": ("offered", {**WHERE, "container": "web"}),
     "deploy": ("grace", {**WHERE, "image": "shop:3"}),
+    "preview_create": ("active", {"projectName": "shop", "pullRequest": 7, "image": "shop:3"}),
+    "preview_delete": ("previewed", {"projectName": "shop", "pullRequest": 7}),
     "promote": ("ready", WHERE),
     "rollback": ("grace", WHERE),
     "domain_setup": ("active", {**WHERE, "domain": "shop.localhost"}),

@@ -12,7 +12,7 @@ from codeb.errors import InternalFault, Unavailable
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD = "0012"
+HEAD = "0013"
 """the newest revision in `migrations/versions`; a test compares"""
 
 FOLDER = Path(__file__).with_name("migrations")

@@ -94,6 +94,11 @@ class SqlAnswers:
         row = (await self._tx.read(select(answers).where((answers.c.key_id == key_id) & (answers.c.key == key)))).one
         return rows.remembered_of(row) if row else None
 
+    async def that_began(self, key_id: str, operation_id: str) -> Remembered | None:
+        this = (answers.c.operation_id == operation_id) & (answers.c.key_id == key_id) & answers.c.params.is_not(None)
+        row = (await self._tx.read(select(answers).where(this).order_by(answers.c.key).limit(1))).one
+        return rows.remembered_of(row) if row else None
+
     async def put(self, remembered: Remembered) -> None:
         await self._tx.claim(insert(answers), rows.remembered_values(remembered))
 

@@ -204,8 +204,8 @@ def step_of(row: RowMapping) -> StepRow:
 
 
 def remembered_values(remembered: Remembered) -> Values:
-    answer = None if remembered.answer is None else dict(remembered.answer)
-    return {**{name: getattr(remembered, name) for name in remembered.__dataclass_fields__}, "answer": answer}
+    plain = {name: None if (said := getattr(remembered, name)) is None else dict(said) for name in ("answer", "params")}
+    return {**{name: getattr(remembered, name) for name in remembered.__dataclass_fields__}, **plain}
 
 
 def remembered_of(row: RowMapping) -> Remembered:

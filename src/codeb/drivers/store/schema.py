@@ -259,7 +259,9 @@ answers = Table(
     Column("operation_id", Id),
     Column("answer", Plain),
     Column("sealed", Text),
+    Column("params", Plain),
     PrimaryKeyConstraint("key_id", "key", name="pk_answers"),
+    Index("ix_answers_operation", "operation_id"),
 )  # fmt: skip
 """`sealed`: an answer that holds a secret, encrypted; never beside a plain one."""
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -66,6 +66,11 @@ class Client:
     def health(self, seconds: float = 2) -> Answer:
         """`GET /health`, without a key. Raises `Unreachable`."""
         return self._exchange("GET", "/health", {}, None, seconds)
+
+    def posted(self, path: str, headers: dict[str, str], body: bytes, seconds: float) -> "AbstractContextManager[HTTPResponse]":
+        """A POST with the key, and what comes back as it comes; `seconds` without a byte are the end. Raises `Unreachable`."""
+        key = {} if self.where.key is None else {"Authorization": f"Bearer {self.where.key.reveal()}"}
+        return self._response("POST", path, {**headers, **key}, body, seconds)
 
     def lines(self, path: str, query: dict[str, str]) -> tuple[Answer | None, Iterator[bytes]]:
         """A stream of JSON lines, in pieces, or the answer that there is none. Raises `Unreachable`, also when it breaks off."""

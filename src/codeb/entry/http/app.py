@@ -16,6 +16,7 @@ from codeb.entry import export, strict_json
 from codeb.entry.http.assistants import PATH, Assistants, demands
 from codeb.entry.http.threshold import ALWAYS, Rules, Threshold
 from codeb.entry.http.wire import CLOSE, LARGEST_BODY, answered, body_of, budget, header, token
+from codeb.entry.mcp.caller import ENTRY
 from codeb.entry.metrics import CONTENT_TYPE, Counted, Metrics
 from codeb.entry.surface import described, openapi
 from codeb.entry.version import VERSION, older
@@ -123,8 +124,9 @@ class Http:
         return answered(answer.status, answer.body, asked.correlation_id, said)
 
     def _asked(self, request: Request, tool: str, params: Any = None) -> Asked:
+        entry = ENTRY if request.scope.get("path") == PATH else "http"
         return Asked(
-            tool=tool, params=params, token=token(request), entry="http", correlation_id=self.correlation(request),
+            tool=tool, params=params, token=token(request), entry=entry, correlation_id=self.correlation(request),
             ip=request.scope["codeb.client"].ip, idempotency_key=header(request, b"idempotency-key"),
         )  # fmt: skip
 

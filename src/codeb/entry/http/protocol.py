@@ -79,7 +79,8 @@ class Guarded(HttpToolsProtocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         self._count += 1
         self._grow(len(name) + len(value))
-        super().on_header(name, value)
+        # the space round a value is no part of it (RFC 9110, 5.5), and not all of it is taken away before
+        super().on_header(name, value.strip(b" \t"))
 
     def _grow(self, size: int) -> None:
         self._head += size

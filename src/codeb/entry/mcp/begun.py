@@ -52,11 +52,10 @@ async def follow(ctx: Context, begun: Begun, house: House, seconds: float) -> No
     loop = asyncio.get_running_loop()
     end = loop.time() + seconds
     told = -1
-    wants = (ctx.meta or {}).get("progress_token") is not None
     while not begun.task.done() and (left := end - loop.time()) > 0:
-        await asyncio.wait((begun.task,), timeout=min(left, PACE_SECONDS) if wants else left)
-        if not wants or begun.task.done():
-            continue
+        await asyncio.wait((begun.task,), timeout=min(left, PACE_SECONDS))
+        if begun.task.done():
+            return
         number, words = await _progress(begun, house)
         if number > told:
             told = number

@@ -30,8 +30,13 @@ Instead = Callable[[Context, Begun], Awaitable[Said | None]]
 """what answers a call whose operation has begun in another way than by waiting for it; None: it does not"""
 
 
+How = Callable[[Context, Tool[Any], dict[str, Any]], dict[str, Any]]
+"""how a call is made, beside what it says: fields of `Asked`"""
+
+
 class Calls:
     def __init__(self, around: Surroundings, doors: Doors) -> None:
+        self.how: list[How] = []
         self.instead: list[Instead] = []
         self._around = around
         self._asking = Asking(around)
@@ -55,8 +60,12 @@ class Calls:
         if tool is not None:
             said = self._asking.without_a_models_word(ctx, caller, tool, said)
         how: dict[str, Any] = {}
+        if tool is not None:
+            for made in self.how:
+                how |= made(ctx, tool, said)
         if tool is not None and params.request_state is not None:
-            said, how = self._asking.answered(caller, tool, said, params)
+            said, once = self._asking.answered(caller, tool, said, params)
+            how |= once
         begun = self.begin(Begun(caller.asks(name, said, **how), tool))
         if tool is not None and tool.long:
             await begun.known()

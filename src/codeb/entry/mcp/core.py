@@ -17,6 +17,6 @@ CORE = (
     "operation_list", "operation_cancel", "event_list",
     "approval_list", "approval_get", "approve", "reject",
     "db_create", "redis_create",
-    "env_scan", "env_history", "env_diff", "env_restore",
+    "env_scan", "env_restore",
     "slot_list", "slot_cleanup", "domain_delete", "project_delete",
 )  # fmt: skip

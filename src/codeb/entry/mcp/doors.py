@@ -38,12 +38,24 @@ def _door(name: str, about: str, says: dict[str, Any], *, reads: bool) -> Shown:
     return Shown(name=name, description=about, input_schema=says, output_schema=ANSWER, annotations=hints)
 
 
+LOOK = "Find tools, unlisted ones too (teams, keys, ports, servers, firewall, images, audit), by words; shows all fields."
 DOORS = (
-    _door(FIND, "Find tools that are not listed here, by words or name (teams, keys, ports, servers, firewall, images, audit …).",
-          WORDS, reads=True),
+    _door(FIND, LOOK, WORDS, reads=True),
     _door(READ, "Call a tool that only reads, found by tool_find.", ANY, reads=True),
     _door(CHANGE, "Call a tool that changes or destroys something, found by tool_find.", ANY, reads=False),
 )  # fmt: skip
+
+
+def parted(tools: Sequence[Tool[Any]], listed: Sequence[str] | None) -> tuple[list[Tool[Any]], list[Shown]]:
+    """The tools that are listed one by one, in that order, and the doors that the others need."""
+    if listed is None:
+        return list(tools), []
+    by_name = {tool.name: tool for tool in tools}
+    first = [by_name[name] for name in listed if name in by_name]
+    others = [tool for tool in tools if tool not in first]
+    if not others:
+        return first, []
+    return first, [*DOORS[:2], *(DOORS[2:] if any(tool.changes for tool in others) else ())]
 
 
 class Doors:
@@ -55,14 +67,7 @@ class Doors:
 
     def shown(self, tools: Sequence[Tool[Any]]) -> tuple[list[Tool[Any]], list[Shown]]:
         """What is listed of the tools somebody may use, and the doors to the others."""
-        if self._listed is None:
-            return list(tools), []
-        by_name = {tool.name: tool for tool in tools}
-        first = [by_name[name] for name in self._listed if name in by_name]
-        others = [tool for tool in tools if tool not in first]
-        if not others:
-            return first, []
-        return first, [*DOORS[:2], *(DOORS[2:] if any(tool.changes for tool in others) else ())]
+        return parted(tools, self._listed)
 
     def finds(self, name: str) -> bool:
         return self._listed is not None and name == FIND
@@ -118,5 +123,5 @@ def _described(tool: Tool[Any]) -> dict[str, Any]:
     door = CHANGE if tool.changes else READ
     return {
         "name": tool.name, "about": tool.about, "role": Role(tool.role).value, "risk": tool.risk.value, "door": door,
-        "inputSchema": schemas.said(tool),
+        "inputSchema": schemas.said(tool, whole=True),
     }  # fmt: skip

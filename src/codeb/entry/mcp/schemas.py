@@ -9,8 +9,15 @@ from codeb.entry.surface import ENVELOPE
 from codeb.tools.fields import Params, Result
 from codeb.tools.tool import Accepted, Plan, Tool
 
-HIDDEN = frozenset({"idempotencyKey", "planId", "wait", "timeout", "confirm"})
-"""accepted, and not worth their characters in every list: answers name them where they are needed"""
+HIDDEN = frozenset(
+    {
+        # answers name them where they are needed
+        "idempotencyKey", "planId", "wait", "timeout", "confirm",
+        # seldom said: `tool_find` shows them
+        "limit", "seen", "content", "memoryMb", "cpus", "redirect", "lockTtl", "s3Endpoint", "s3Bucket", "s3Region",
+    }
+)  # fmt: skip
+"""accepted, and not worth their characters in every list"""
 KEPT = frozenset({"type", "enum", "items", "additionalProperties", "properties", "required"})
 """of a field's schema; the grammar is the server's, and a refusal says it in words"""
 WAIT = "waitSeconds"
@@ -27,21 +34,32 @@ FAILURE: dict[str, Any] = {
 
 
 @cache
-def said(tool: Tool[Any]) -> dict[str, Any]:
-    """The input schema; what an assistant has to say is required. That unknown fields are refused is not said in it, since
-    hidden ones are not."""
+def said(tool: Tool[Any], *, whole: bool = False) -> dict[str, Any]:
+    """The input schema; what an assistant has to say is required. Without `whole` hidden fields are left out, and so is that
+    unknown ones are refused."""
     schema = tool.params.model_json_schema(by_alias=True)
     shapes = schema.get("$defs", {})
     must = {tool.params.model_fields[name].alias or name for name in tool.must_say}
     fields = schema.get("properties", {})
     required = [name for name in fields if name in must or name in schema.get("required", ())]
-    fields = {name: _brief(each, shapes) for name, each in fields.items() if name not in HIDDEN or name in required}
-    found: dict[str, Any] = {"type": "object", "properties": fields}
-    return found | ({"required": required} if required else {})
+    fields = {
+        name: _brief(each if name in required else _said_at_all(each), shapes)
+        for name, each in fields.items()
+        if whole or name not in HIDDEN or name in required
+    }
+    found: dict[str, Any] = {"type": "object", "properties": fields, **({"required": required} if required else {})}
+    return found | ({"additionalProperties": False} if whole else {})
+
+
+def _said_at_all(schema: dict[str, Any]) -> dict[str, Any]:
+    """Without the null that a field may hold which is left out."""
+    if "anyOf" not in schema:
+        return schema
+    return {**schema, "anyOf": [each for each in schema["anyOf"] if each.get("type") != "null"]}
 
 
 def _brief(schema: Any, shapes: dict[str, Any]) -> Any:
-    """Without titles, grammars, defaults and nulls, and with everything in its place."""
+    """Without titles, grammars and defaults, and with everything in its place."""
     if not isinstance(schema, dict):
         return schema
     if ref := schema.get("$ref"):
@@ -50,7 +68,7 @@ def _brief(schema: Any, shapes: dict[str, Any]) -> Any:
         return {"const": schema["const"]}
     for either in ("anyOf", "oneOf", "allOf"):
         if either in schema:
-            parts = [_brief(each, shapes) for each in schema[either] if each.get("type") != "null"]
+            parts = [_brief(each, shapes) for each in schema[either]]
             if all(set(each) == {"type"} for each in parts) and len(parts) > 1:
                 return {"type": [each["type"] for each in parts]}
             return parts[0] if len(parts) == 1 else {either: parts}

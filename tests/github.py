@@ -14,6 +14,7 @@ import time
 import urllib.parse
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from codeb.drivers.pulls.memory import commit
@@ -252,7 +253,9 @@ class Github:
             raise Refused(409, "Head branch was modified. Review and try the merge again.")
         became = commit(f"{method} {number}")
         repo.branches[pull["base"]["ref"]] = became
-        pull |= {"state": "closed", "closed_at": STAMP, "merged_at": STAMP, "merge_commit_sha": became}
+        # a second later, for GitHub tells no parts of one
+        now = (datetime.now(UTC) + timedelta(seconds=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
+        pull |= {"state": "closed", "closed_at": now, "merged_at": now, "merge_commit_sha": became}
         return 200, {"sha": became, "merged": True, "message": "Pull Request successfully merged"}, {}
 
 

@@ -10,6 +10,8 @@ LOOKS = frozenset({
     "whoami", "project_get", "slot_status", "scan", "logs", "operation_get", "operation_list", "health_check",
     "approval_get", "approval_list",
 })  # fmt: skip
+PULLS = frozenset({"pr_list", "pr_create", "pr_review", "pr_merge", "git_sync"})
+PULLS = frozenset({"pr_list", "pr_create", "pr_review", "pr_merge", "git_sync"})
 SWITCHES = frozenset({"deploy", "promote", "rollback", "operation_cancel"})
 LANDS = frozenset({"task_complete", "preview_create", "preview_list", "preview_delete"})
 """what the pipeline of a repository does besides"""
@@ -31,7 +33,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType({
     "ci": Preset(Role.MEMBER, "deploys named projects", LOOKS | SWITCHES | LANDS, needs_projects=True),
     "agent": Preset(
         Role.MEMBER, "deploys and previews; what is risky is approved by somebody else",
-        LOOKS | SWITCHES | LANDS | WORKS | {"project_list", "slot_list", "port_get", "port_list", "port_check", "event_list"},
+        LOOKS | SWITCHES | LANDS | WORKS | PULLS | {"project_list", "slot_list", "port_get", "port_list", "port_check", "event_list"},
         Approval.HUMAN,
     ),
     "viewer": Preset(Role.VIEWER, "looks"),

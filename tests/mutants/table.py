@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.mutants import of_consent, of_edges, of_envs, of_gate, of_model, of_tools
+from tests.mutants import of_consent, of_edges, of_envs, of_gate, of_model, of_tools, of_workflows
 from tests.mutants.guard import Guard
 
 SOURCE = Path(__file__).resolve().parents[2] / "src/codeb"
@@ -14,8 +14,10 @@ WATCHED = (
     *(f"tools/{each}.py" for each in ("people", "tokens", "members", "teams", "keys", "approvals", "deletions", "audit")),
     *(f"tools/{each}.py" for each in ("envs", "env_writes", "call")),
     "flows/master_key.py", "drivers/identity.py", "entry/http/threshold.py", "entry/http/peers.py",
+    "model/workflow.py", "model/workflow_yaml.py", "model/workflow_steps.py", "entry/cli/workflow_files.py",
 )  # fmt: skip
 
 GUARDS: tuple[Guard, ...] = (
     *of_gate.GUARDS, *of_consent.GUARDS, *of_model.GUARDS, *of_tools.GUARDS, *of_envs.GUARDS, *of_edges.GUARDS,
+    *of_workflows.GUARDS,
 )  # fmt: skip

@@ -1,7 +1,7 @@
 # `make` alone lists the commands. On a fresh Debian or Ubuntu machine `make demo` and `make test` are all it takes.
 
 .DEFAULT_GOAL := help
-.PHONY: help init lint fix lock test test-full unit mutants e2e workflows crash zeroloss outages mcp-conformance bench docs check-docs run demo demo-clean clean
+.PHONY: help init lint fix lock test test-full unit mutants e2e workflows crash zeroloss outages mcp-conformance bench docs check-docs plugin-check run demo demo-clean clean
 SHELL := /bin/bash
 
 PYTHON := .venv/bin/python
@@ -87,6 +87,11 @@ mcp-conformance: ## the official suite and Inspector of assistants' protocol (PA
 bench: init ## measure what docs/measured.md says
 	@$(BOOTSTRAP) docker .docker-run/tests
 	@trap '$(BOOTSTRAP) docker-stop .docker-run/tests' EXIT; $(BOOTSTRAP) with-docker $(PYTHON) -m bench.run
+
+plugin-check: init ## the plugin in the real Claude Code with a scripted model (a release test: needs npm once)
+	@$(BOOTSTRAP) parts
+	@$(BOOTSTRAP) docker .docker-run/tests
+	@trap '$(BOOTSTRAP) docker-stop .docker-run/tests' EXIT; $(BOOTSTRAP) with-docker $(PYTHON) -m tests.release.plugin_check
 
 docs: init ## write docs/tools.md and the frozen surface anew from the catalogue
 	@$(PYTHON) scripts/surface.py --write

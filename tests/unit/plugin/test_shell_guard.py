@@ -61,6 +61,13 @@ def test_everyday_commands_are_let_alone(command: str) -> None:
     assert judged(command) is None
 
 
+@pytest.mark.parametrize("rule", shell_rules.RULES, ids=lambda rule: rule.__name__)
+def test_without_any_one_rule_something_gets_through(rule: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = {command: judged(command) for command in (*REFUSED, *ASKED)}
+    monkeypatch.setattr(shell_rules, "RULES", tuple(each for each in shell_rules.RULES if each is not rule))
+    assert [command for command, decision in before.items() if judged(command) != decision]
+
+
 @pytest.mark.parametrize("dress", DRESSED)
 def test_no_dress_hides_a_command(dress: str) -> None:
     plain = [

@@ -33,7 +33,8 @@ PRESETS: Mapping[str, Preset] = MappingProxyType({
     "ci": Preset(Role.MEMBER, "deploys named projects", LOOKS | SWITCHES | LANDS, needs_projects=True),
     "agent": Preset(
         Role.MEMBER, "deploys and previews; what is risky is approved by somebody else",
-        LOOKS | SWITCHES | LANDS | WORKS | PULLS | {"project_list", "slot_list", "port_get", "port_list", "port_check", "event_list"},
+        LOOKS | SWITCHES | LANDS | WORKS | PULLS
+        | {"project_list", "slot_list", "port_get", "port_list", "port_check", "event_list"},
         Approval.HUMAN,
     ),
     "viewer": Preset(Role.VIEWER, "looks"),

@@ -288,7 +288,7 @@ def github() -> Iterator[Github]:
                     status, answer, headers = made.answer(Call(self.command, split.path, query, said, self.headers))
                 except Refused as fault:
                     status, answer, headers = fault.status, fault.body, fault.headers
-                made.left -= 1
+                made.left -= split.path != "/rate_limit"
             if at in made.cut or (made.mute and self.command != "GET"):
                 self.close_connection = True
                 return

@@ -290,6 +290,7 @@ async def shop(process: Any, at: Any, state: str) -> None:
 
     new: no version. deployed: 1 in blue. active: 1 live. ready: 1 live in blue, 2 deployed in green.
     grace: 2 live in green, 1 in grace in blue. back: rolled back to 1, 2 deployed. gone: deleted in state grace.
+    sourced: active, with a repository: see `kit_pulls`.
     stored: active, with a database and a Redis user. rotated: each with a new password. left: these, deleted.
     varied: as grace, with one more version of the variables before each of these steps.
     named: active, with www.example.com and example.com that leads to it. closed: named, in maintenance.

@@ -11,6 +11,7 @@ from codeb.drivers.pulls.memory import MemoryPulls
 from codeb.model.instances import spec_of
 from codeb.model.sealed import about_storage
 from codeb.model.storage import Kind, Storage
+from tests.kit_pulls import pulls_print, source
 
 ENGINE = "tcp://198.51.100.9:2375"
 
@@ -48,6 +49,9 @@ MORE = {
 
 async def hold(process: Any, state: str) -> bool:
     """Project shop's production gets both, and what the state has beyond that; False: it is no such state."""
+    if state == "sourced":
+        await source(process)
+        return True
     if state not in MORE:
         return False
     where: dict[str, Any] = {"projectName": "shop", "environment": "production"}
@@ -83,7 +87,7 @@ def storage_print(rig: Any) -> dict[str, Any]:
             (name, box.running, box.spec.port) for each in rig.servers.instances.engines.values()
             for name, box in each.boxes.items()
         ),
-        "volumes": sorted(own),
+        "volumes": sorted(own), "pulls": pulls_print(rig.servers.pulls),
     }  # fmt: skip
 
 

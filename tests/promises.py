@@ -69,6 +69,7 @@ SHOWN: dict[str, tuple[str, ...]] = {
         "contracts/test_store_hosts.py",
         "contracts/test_store_work.py",
         "unit/tools/test_tasks.py",
+        "unit/tools/test_task_locks.py",
         "unit/tools/test_servers.py",
         "flows/test_instances.py",
     ),
@@ -94,7 +95,7 @@ SHOWN: dict[str, tuple[str, ...]] = {
         "e2e/test_crash_matrix.py",
         "unit/gate/test_consent_once.py",
     ),
-    "P10": ("e2e/test_leftovers.py", "contracts/test_env_files.py"),
+    "P10": ("e2e/test_leftovers.py", "contracts/test_store_work.py", "contracts/test_env_files.py"),
     "P11": ("e2e/test_disk_full.py", "unit/drivers/test_mirror.py"),
     "P12": ("flows/test_cleanup.py", "flows/test_undelete.py", "unit/model/test_deletion.py", "unit/model/test_envs.py"),
     "P13": ("flows/test_engine.py", "e2e/test_stop_under_load.py"),
@@ -168,6 +169,7 @@ SHOWN: dict[str, tuple[str, ...]] = {
         "unit/tools/test_workflows.py",
         "unit/model/test_manifest.py",
         "contracts/test_store_envs.py",
+        "unit/entry/cli/test_claude.py",
         "unit/entry/cli/test_tree.py",
         "unit/model/test_plans_and_secret.py",
         "unit/gate/test_door.py",
@@ -206,9 +208,11 @@ SHOWN: dict[str, tuple[str, ...]] = {
     "S17": ("e2e/test_doctor.py", "e2e/test_health.py"),
     "S19": ("contracts/test_runtime_docker.py", "unit/drivers/test_instance_form.py", "contracts/test_instances_docker.py"),
     "S20": ("contracts/test_runtime_docker.py", "unit/drivers/test_instance_form.py", "contracts/test_instances_docker.py"),
-    "S21": ("contracts/test_env_files.py", "unit/entry/cli/test_workflow.py"),
+    "S21": ("contracts/test_env_files.py", "unit/entry/cli/test_workflow.py", "unit/entry/cli/test_workflow_files.py"),
     "S24": ("entry/test_threshold.py",),
     "S25": (
+        "unit/entry/mcp/test_asking.py",
+        "unit/entry/mcp/test_shown.py",
         "unit/entry/mcp/test_resources.py",
         "unit/entry/mcp/test_prompts.py",
         "entry/test_entries_agree.py",
@@ -222,6 +226,7 @@ SHOWN: dict[str, tuple[str, ...]] = {
         "unit/tools/test_untrusted.py",
         "unit/tools/test_tasks.py",
     ),
+    "S26": ("unit/model/test_workflow.py",),
     "S27": ("flows/test_domains.py", "unit/model/test_domains.py", "e2e/test_domains.py"),
     "S28": ("contracts/test_dns.py", "unit/model/test_domains.py"),
     "S30": (
@@ -247,12 +252,10 @@ PARTLY: dict[str, str] = {
     "P16": "later: issue 5 (backups themselves)",
     "S12": "later: issue 6 (tickets for browsers' event streams)",
     "S24": "later: issue 6 (the dashboard's session)",
-    "S25": "later: issue 6 (MCP, marked text)",
 }
 """what of a promise that is shown is not shown yet"""
 
 LATER: dict[str, str] = {
     "S22": "later: issue 5",
-    "S26": "later: issue 6",
 }
 """not shown by a test that names it: what brings it"""

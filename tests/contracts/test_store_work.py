@@ -1,15 +1,19 @@
-"""What the registry knows of work items, on every kind of database: a path is held by one branch at a time (P7, S31)."""
+"""What the registry knows of work items, on every kind of database: a path is held by one branch at a time (P7, P10, S31)."""
 
 import asyncio
+import sqlite3
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
 from codeb.drivers.store.sql import SqlStore
 from codeb.errors import Conflict, NotFound
 from codeb.model.work import FileLock, Status, Task
+from tests.contracts.harms import begin, populate
 from tests.postgres import postgres, postgres_server
 from tests.stores import KINDS, SHARED, START, Clock, Opener, clock, opener, project, store, url
 
@@ -52,9 +56,9 @@ async def hold(store: SqlStore, clock: Clock, *locks: FileLock) -> None:
         await registry.tasks.hold(clock(), *locks)
 
 
-async def release(store: SqlStore, clock: Clock, of: Task, paths: Sequence[str] | None = None) -> None:
+async def release(store: SqlStore, of: Task, paths: Sequence[str] | None = None) -> None:
     async with store.write() as registry:
-        await registry.tasks.release(clock(), of.id, paths)
+        await registry.tasks.release(of.id, paths)
 
 
 @pytest.mark.parametrize("url", KINDS, indirect=True)
@@ -109,13 +113,13 @@ async def test_a_branch_holds_what_it_shares_until_its_last_task_gives_it_back(s
     await hold(store, clock, lock(B, "a"))
     await hold(store, clock, lock(B, "a", 5))
     assert await held(store, clock) == [("a", "1"), ("a", "2"), ("b", "1")]
-    await release(store, clock, A)
-    await release(store, clock, A)
+    await release(store, A)
+    await release(store, A)
     assert await held(store, clock) == [("a", "2")]
     with pytest.raises(Conflict):
         await hold(store, clock, lock(OTHER, "a"))
-    await release(store, clock, B, ["elsewhere"])
-    await release(store, clock, B, ["a"])
+    await release(store, B, ["elsewhere"])
+    await release(store, B, ["a"])
     await hold(store, clock, lock(OTHER, "a"), lock(OTHER, "b"))
     assert await held(store, clock) == [("a", "3"), ("b", "3")]
     async with store.read() as registry:
@@ -148,6 +152,34 @@ async def test_they_go_with_their_project(store: SqlStore, clock: Clock) -> None
     async with store.read() as registry:
         assert [each.id for each in await registry.tasks.find(["shop", "blog"], statuses=ALL, limit=9)] == [task(4).id]
         assert list(await registry.tasks.files(A.id)) == []
+
+
+async def test_a_registry_that_is_rebuilt_keeps_them(tmp_path: Path, clock: Clock) -> None:
+    """P10: as far as they can be read, and their project is one that is known."""
+    home = tmp_path / "home"
+    store, _ = await begin(home, clock)
+    await populate(store)
+    await given(store, A, B, OTHER, task(4, name="ghost"))
+    await hold(store, clock, lock(A, "a"), lock(B, "a"), lock(OTHER, "b"), lock(task(4, name="ghost"), "c"))
+    async with store.write() as registry:
+        await registry.tasks.release(OTHER.id)
+    await store.flush()
+    await store.close()
+    with closing(sqlite3.connect(home / "codeb.db")) as database:
+        # not what the registry's files say, so none of it is believed
+        database.execute("UPDATE api_keys SET role = 'owner'")
+        database.execute("UPDATE work_tasks SET project = 'spook' WHERE project = 'ghost'")
+        database.execute("UPDATE work_tasks SET status = 'x' WHERE id = ?", (A.id,))
+        database.commit()
+    rebuilt, _ = await begin(home, clock)
+    assert rebuilt.rescued.notes  # type: ignore[attr-defined]
+    async with rebuilt.read() as registry:
+        assert list(await registry.tasks.find(["shop", "ghost", "spook"], statuses=ALL, limit=9)) == [OTHER, B]
+        assert list(await registry.tasks.files(OTHER.id)) == [replace(lock(OTHER, "b"), until=None)]
+    assert await held(rebuilt, clock) == [("a", "2")]
+    with pytest.raises(Conflict):
+        await hold(rebuilt, clock, lock(OTHER, "a"))
+    await rebuilt.close()
 
 
 @pytest.mark.parametrize("url", SHARED, indirect=True)

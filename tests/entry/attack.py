@@ -169,6 +169,10 @@ class Attack:
             known |= {"files": {"Dockerfile": "FROM scratch\n"}}
         if tool == "port_import":
             known |= {"content": OLD_FILE}
+        if tool == "project_update":
+            known["repository"] = "acme/shop"
+        if tool.startswith("pr_"):
+            known |= {"pullRequest": 1, "sha": "0" * 40, "verdict": "approve", "title": "Pay", "branch": "feature"}
         if tool == "server_add":
             known |= {"server": "storage-1", "roles": ["storage"], "addresses": ["192.0.2.7"]}
         if tool == "task_complete":

@@ -25,6 +25,7 @@ FREE = {
     *((tool.name, "confirm") for tool in TOOLS if tool.may_be_risky),
     *((tool, name) for tool in ("task_create", "task_update") for name in ("title", "description")),
     ("task_complete", "commitMessage"),
+    ("pr_create", "title"), ("pr_create", "text"), ("pr_review", "text"),
 }  # fmt: skip
 """fields that take any words; an idempotency key takes any printable ones"""
 
@@ -107,6 +108,10 @@ ONLY: dict[str, tuple[str, ...]] = {
     "description": ("a\x1b[2J", "a\r\n", "\u202eflip", "a" * 4001),
     "commitMessage": ("a\0b", "\ud800", "a" * 65_537),
     "lockTtl": ("0m", "59s", "8d", "1w", "-1h", "1.5h", "2026-12-31T00:00:00Z", "h", "8 h", "999999d"),
+    "sha": ("HEAD", "main", "0" * 39, "0" * 41, "A" * 40, "g" * 40, "0" * 40 + "\n", "0x" + "0" * 38),
+    "base": ("-x", "a..b", "a//b", "a.lock", "main:x", "refs/heads/\u00e9", "a" * 201),
+    "verdict": ("APPROVE", "approved", "dismiss", "approve,comment"), "method": ("MERGE", "fast-forward", "octopus"),
+    "text": ("a\x1b[2J", "a\r\n", "\u202eflip", "a" * 20_001),
     "planId": ("plan_", "plan_" + "A" * 32, "plan_" + "a" * 31, "plan_" + "a" * 33, "op_0123456789abcdef"),
     "since": ("0m", "10", "m", "10M", "10 m", "1.5h", "-10m", "+10m", "1w", "9999999d", "2026-01-31", "2026-01-31 10:00:00Z",
     "yesterday",
@@ -144,6 +149,15 @@ ONLY: dict[str, tuple[str, ...]] = {
         "tcp://0.0.0.0:2375", "unix://", "unix://a", "unix:///a/../b", "unix:///a//b", "tcp://192.0.2.7:2375/x", "ssh://a@192.0.2.7",
         "tcp://[fe80::1%1]:2375", "tcp://u@192.0.2.7:2375",
     ),
+    "serverUrl": (
+        "codeb.example.com", "ftp://codeb.example.com", "https://", "https://a b", "https://u@codeb.example.com", "https://A.example.com",
+        "https://codeb.example.com/", "https://codeb.example.com/?a=b", "https://codeb.example.com/#a", "http://127.0.0.1:999999",
+        "https://codeb.example.com/' || secrets.A || '", "https://codeb.example.com,name=x", "https://codeb.example.com\n",
+    ),
+    "s3Endpoint": ("s3.example.com", "https://s3.example.com,bucket=x", "https://s3.example.com/", "https://s3.example.com "),
+    "s3Bucket": ("ab", "A" * 5, "a_b", "-ab", "ab-", "a..b", "a,b=c", "a" * 64),
+    "s3Region": ("US", "us_east", "-a", "a-", "a,name=b", "a" * 65),
+    "context": ("../x", "/x", "a//b", "a/./b", "-x", "~x", "a b", "a*", "x\n"),
     "idempotencyKey": ("", " ", "a b", "a\n", "\0", "é", "a" * 129, "\x7f", "\ud800"),
 }  # fmt: skip
 """more that a certain field has to refuse"""

@@ -18,6 +18,7 @@ from codeb.model.domains import RecordSet, proof_value
 from codeb.model.names import Place, Slot
 from codeb.model.slots import State
 from tests.kit import PROD, STAGE, Process, Rig, Still, resting, still
+from tests.kit_pulls import PULL
 from tests.kit_storage import ENGINE
 
 SITE = "shop.localhost"
@@ -232,6 +233,9 @@ SCENES: dict[str, Scene] = {
         "owned, left", "project_delete", {"projectName": "shop", "confirm": "shop", "purge": True}
     ),
     "mend containers of storage": Scene("owned", "reconcile", {}, spoil=_storage_down, again=True),
+    "pr_create": Scene("sourced", "pr_create", {"projectName": "shop", "branch": "other", "title": "Pay by invoice"}),
+    "pr_review": Scene("sourced", "pr_review", {**PULL, "verdict": "approve"}),
+    "pr_merge": Scene("sourced", "pr_merge", PULL),
     "registry_gc": Scene("active", "registry_gc", {"projectName": "shop", "keep": 1, "dryRun": False}),
     "mend beside a grace": Scene("grace", "reconcile", {}, spoil=_no_active, again=True),
     "mend with nobody left": Scene("grace", "reconcile", {}, spoil=_no_grace, dark=True, again=True),

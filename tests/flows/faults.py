@@ -22,7 +22,7 @@ from tests.kit import Rig
 
 PARTS = (
     "runtime", "networks", "images", "ports", "proxy", "logs", "health", "records", "env_files", "dns", "curtain",
-    "databases", "caches", "instances", "firewall", "image_registry",
+    "databases", "caches", "instances", "firewall", "image_registry", "pulls",
 )  # fmt: skip
 WRITES = (
     "records.", "env_files.keep", "env_files.remove", "store.write", "store.commit",

@@ -4,7 +4,7 @@ import asyncio
 import sqlite3
 from collections.abc import Awaitable, Callable
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -13,9 +13,11 @@ from codeb.drivers.store.sqlite import SqliteDatabase
 from codeb.model.access import Approval
 from codeb.model.events import Unreplayed
 from codeb.model.firewall import Opening, Transport
+from codeb.model.pulls import PullState
 from codeb.model.secret import Secret
 from tests.flows.crash import DOMAIN, INIT, SCENES, SITE, WHERE, Scene, beside, proved, two_servers
 from tests.kit import Process, Rig, add_key
+from tests.kit_pulls import PULL, SEEN, SHOP
 
 
 @dataclass(frozen=True)
@@ -133,6 +135,15 @@ async def _task(process: Process, rig: Rig) -> dict[str, Any]:
     return {"taskId": made["task"]["taskId"]}
 
 
+PROPOSE = {"projectName": "shop", "branch": "other", "title": "Pay by invoice", "text": "Because."}
+
+
+def _merged_there(rig: Rig) -> None:
+    """Somebody merged it at the host."""
+    pulls = rig.servers.pulls.repositories[SHOP].pulls
+    pulls[1] = replace(pulls[1], state=PullState.MERGED, merged_at=rig.servers.pulls.when, merged_as=SEEN)
+
+
 STAGING = {"projectName": "shop", "environment": "staging"}
 CREATE = {"projectName": "shop", "containerPort": 8080, "environments": ["production", "staging"]}
 
@@ -157,6 +168,11 @@ MORE: dict[str, Scene] = {
     ),
     "project_update": Scene("active", "project_update", {"projectName": "shop", "autoRollback": False, "watchSeconds": 5}),
     "project_update, what its containers are like": Scene("grace", "project_update", FORM),
+    "pr_create": Scene("sourced", "pr_create", PROPOSE),
+    "pr_create, not waited for": Scene("sourced", "pr_create", {**PROPOSE, "wait": False}),
+    "pr_review": Scene("sourced", "pr_review", {**PULL, "verdict": "request-changes", "text": "Not yet."}),
+    "pr_merge": Scene("sourced", "pr_merge", PULL),
+    "git_sync": Scene("sourced", "git_sync", {"projectName": "shop"}, spoil=_merged_there),
     "project_delete, new": Scene("new", "project_delete", {"projectName": "shop", "confirm": "shop"}),
     "port_allocate": Scene("active", "port_allocate", STAGING),
     "port_register": Scene("new", "port_register", {**WHERE, "blue": 4200, "green": 4201}),

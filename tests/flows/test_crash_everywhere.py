@@ -31,7 +31,7 @@ FLOORS = {
     "promote, first": (40, 11), "promote": (58, 12), "promote, never proven": (44, 10), "rollback": (68, 14),
     "rollback, never proven": (85, 13), "cleanup of grace": (48, 9), "cleanup of deployed": (32, 7), "project_delete": (165, 13),
     "undelete": (690, 55), "undelete, never proven": (690, 55), "project_delete, purge": (105, 7),
-    "registry_gc": (39, 7),
+    "registry_gc": (39, 7), "pr_create": (24, 9), "pr_review": (28, 8), "pr_merge": (24, 9),
     "mend beside a grace": (160, 12), "mend with nobody left": (260, 16), "mend what stands aside": (260, 20),
     "mend a stray and a dead proxy": (160, 10), "domain_setup": (300, 40),
     "deploy, with variables": (600, 58), "mend, with variables": (160, 12),

@@ -62,7 +62,7 @@ def judge_mcp(name: str, arguments: dict[str, Any]) -> Verdict | None:
 
 
 def inner(arguments: dict[str, Any]) -> dict[str, Any]:
-    said = arguments.get("params", arguments.get("arguments", {}))
+    said = arguments.get("arguments", {})
     if isinstance(said, str):
         said = json.loads(said)
     return said if isinstance(said, dict) else {}

@@ -18,6 +18,7 @@ from codeb.flows import (
     project_delete,
     project_purge,
     promote,
+    pull_change,
     restart,
     rollback,
     storage_create,
@@ -34,7 +35,7 @@ def sagas() -> tuple[Saga[Any], ...]:
     return (
         deploy.SAGA, promote.SAGA, rollback.SAGA, cleanup.SAGA, project_delete.SAGA, undelete.SAGA,
         project_purge.SAGA, image_delete.SAGA, restart.SAGA, mend.SAGA, domain_setup.SAGA, domain_delete.SAGA, maintenance.SAGA,
-        firewall.SAGA, init.SAGA, adopt.SAGA, preview_create.SAGA, preview_delete.SAGA,
+        firewall.SAGA, init.SAGA, adopt.SAGA, pull_change.SAGA, preview_create.SAGA, preview_delete.SAGA,
         storage_create.OWN_DATABASE, storage_create.OWN_REDIS, storage_mend.SAGA,
         storage_create.DATABASE, storage_create.REDIS, storage_rotate.ROTATE, storage_rotate.END, storage_delete.SAGA,
     )  # fmt: skip

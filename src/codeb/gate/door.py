@@ -24,7 +24,7 @@ from codeb.tools.call import Call, Replayed
 from codeb.tools.fields import Params
 from codeb.tools.refusals import degraded, unknown_project
 from codeb.tools.tool import USUAL_BYTES, Accepted, Plan, Tool
-from codeb.tools.untrusted import EVIDENCE
+from codeb.tools.untrusted import EVIDENCE, paths
 
 log = logging.getLogger("codeb.gate")
 
@@ -268,12 +268,12 @@ class Gate:
     async def _run(self, tool: Tool[Any], call: Call, params: Params, seen: "_Seen") -> dict[str, Any]:
         applies = tool.changes and not getattr(params, "dry_run", False)
         if applies and (first := await call.first_answer()):
-            return replayed(first)
+            return replayed(first, paths(tool.result))
         await consent(tool, call, params)
         try:
             outcome = await tool.run(call, params)
         except Replayed as replay:
-            return replayed(replay.answer)
+            return replayed(replay.answer, paths(tool.result))
         if not isinstance(outcome.result, (tool.result, Plan, Accepted)):
             raise TypeError(f"{tool.name} answered {type(outcome.result).__name__}, not {tool.result.__name__}")
         await call.end_approval()
@@ -303,7 +303,7 @@ class _Seen:
     begun: str | None = None
 
 
-def replayed(answer: Mapping[str, Any]) -> dict[str, Any]:
+def replayed(answer: Mapping[str, Any], others: tuple[str, ...] = ()) -> dict[str, Any]:
     """The first answer; one that was lost before its envelope was kept: the data, and that it is a repetition."""
     if "success" in answer:
         return dict(answer)
@@ -313,6 +313,7 @@ def replayed(answer: Mapping[str, Any]) -> dict[str, Any]:
         "summary": "This was done before, under the same idempotency key.",
         "next": [],
         "warnings": [],
+        **({"untrusted": list(others)} if others else {}),
     }
 
 
@@ -323,8 +324,8 @@ def failed(fault: PublicError) -> dict[str, Any]:
         "success": False, "error": fault.message, "code": fault.code, "hint": fault.hint, "details": fault.details,
         "retryable": fault.retryable, "summary": fault.message, "next": [helps] if helps else [], "warnings": [],
     }  # fmt: skip
-    if EVIDENCE in fault.details:
-        body["untrusted"] = [f"details.{EVIDENCE}"]
+    if theirs := [f"details.{name}" for name in EVIDENCE if name in fault.details]:
+        body["untrusted"] = theirs
     # a refusal names what it refuses, and that may be a key in the wrong place
     return {name: without_keys(each) for name, each in body.items()} if holds_key(body) else body
 

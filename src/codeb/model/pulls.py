@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from codeb.model.refs import writable
+
 OWNER = re.compile(r"[A-Za-z0-9](?:-?[A-Za-z0-9]){0,38}")
-REPOSITORY = re.compile(r"[A-Za-z0-9._-]{1,100}")
-BRANCH = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/+#-]{0,199}")
+REPOSITORY = re.compile(r"[._-]*[A-Za-z0-9][A-Za-z0-9._-]*")
 COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 GRANT = re.compile(r"([a-z][a-z0-9-]{0,39})=([^=]+)")
 MOST_NUMBER = 999_999_999
@@ -113,20 +114,8 @@ def repository(text: str) -> str:
     """`owner/name`, as the host spells it."""
     owner, slash, name = text.partition("/")
     plain = slash and OWNER.fullmatch(owner) and REPOSITORY.fullmatch(name)
-    if not plain or name in (".", "..") or name.lower().endswith(".git"):
+    if not plain or len(name) > 100 or name.lower().endswith(".git"):
         raise ValueError("a repository is owner/name, such as acme/shop: letters, digits, '.', '_', '-', without .git")
-    return text
-
-
-def branch(text: str) -> str:
-    """A branch of git, as far as we take them."""
-    parts = text.split("/")
-    bad = ".." in text or text.endswith(".") or any(not part or part[0] == "." or part.endswith(".lock") for part in parts)
-    if not BRANCH.fullmatch(text) or bad:
-        raise ValueError(
-            "a branch is up to 200 letters, digits, '.', '_', '/', '+', '#', '-', starting with a letter or digit, "
-            "by the rules of git"
-        )
     return text
 
 
@@ -153,3 +142,10 @@ def granted(given: Iterable[tuple[str, str]], team: str, wanted: str) -> bool:
     """Whether one of the grants is for this team and repository. Hosts do not tell capitals apart, so neither does this."""
     owner = wanted.partition("/")[0].lower()
     return any(who == team and what.lower() in (wanted.lower(), f"{owner}/*") for who, what in given)
+
+
+def legible(text: str, most: int, *, lines: bool = False) -> str:
+    """What strangers wrote, as it may be shown: control characters and those that turn the direction of writing escaped, the
+    end of a line too unless there may be `lines`; what is too long ends in an ellipsis."""
+    said = "".join(each if writable(each) or (lines and each in "\n\t") else f"\\u{ord(each):04x}" for each in text[: most + 1])
+    return said if len(said) <= most else f"{said[: most - 1]}…"

@@ -39,20 +39,20 @@ def task_id(text: str) -> str:
 _PLAIN = "no control characters, and none that turn the direction of writing"
 
 
-def _writable(char: str) -> bool:
+def writable(char: str) -> bool:
     return char not in _TURNS and unicodedata.category(char) not in ("Cc", "Cs", "Zl", "Zp")
 
 
 def heading(text: str, limit: int) -> str:
     """One line for people: something in it, no control characters."""
-    if len(text) > limit or not text.strip() or not all(map(_writable, text)):
+    if len(text) > limit or not text.strip() or not all(map(writable, text)):
         raise ValueError(f"one line of 1 to {limit} characters, {_PLAIN}")
     return text
 
 
 def prose(text: str, limit: int) -> str:
     """Lines for people: of control characters only the end of a line and the tabulator."""
-    if len(text) > limit or not all(char in "\n\t" or _writable(char) for char in text):
+    if len(text) > limit or not all(char in "\n\t" or writable(char) for char in text):
         raise ValueError(f"at most {limit} characters, {_PLAIN}")
     return text
 
@@ -65,7 +65,7 @@ def file_path(text: str) -> str:
         raise ValueError("a path is relative to the root of the repository, without '..'")
     if not path or path[0] == "-":
         raise ValueError("a path names a file or folder in the repository, not starting with '-'")
-    if not all(map(_writable, path)):
+    if not all(map(writable, path)):
         raise ValueError(f"a path has {_PLAIN}")
     if len(path.encode()) > MOST_BYTES:
         raise ValueError(f"a path has at most {MOST_BYTES} bytes")

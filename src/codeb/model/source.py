@@ -247,4 +247,4 @@ def _gaps(
             "Answer 200 at a path of its own once it is ready to serve, and say --health-path.",
         )  # fmt: skip
     if not workflow:
-        yield Gap("workflow", "no workflow deploys it on a push", "`we deploy .` builds this folder and deploys it without one.")
+        yield Gap("workflow", "no workflow deploys it on a push", "`we workflow init` writes one; `we deploy .` deploys without.")

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator
 from pydantic.alias_generators import to_camel
 
-from codeb.model import envs, grammar, pulls, refs, source, work
+from codeb.model import envs, grammar, pulls, refs, source, work, workflow
 
 
 class Wire(BaseModel):
@@ -40,6 +40,8 @@ Untrusted = Annotated[str, Field(json_schema_extra=UNTRUSTED)]
 
 
 MOST_CONTENT = 10 * 2**20
+NOWHERE = "none"
+"""in place of a repository: there is none"""
 
 
 def _little(files: dict[str, str | None]) -> dict[str, str | None]:
@@ -266,6 +268,22 @@ Purpose = Annotated[
 Branch = Annotated[
     str, AfterValidator(refs.branch), Field(description="a branch of the repository", max_length=200, examples=["feature/pay"])
 ]
+GitRepository = Annotated[
+    str,
+    AfterValidator(lambda text: text if text == NOWHERE else pulls.repository(text)),
+    Field(description="a repository at GitHub, owner/name; none: there is none", max_length=140, examples=["acme/shop"]),
+]
+PullRequest = Annotated[int, Field(ge=1, le=pulls.MOST_NUMBER, description="a pull request, by its number", examples=[12])]
+PullText = Annotated[
+    str,
+    AfterValidator(lambda text: refs.prose(text, 20_000)),
+    Field(description="more about it, in Markdown", max_length=20_000),
+]
+Commit = Annotated[
+    str,
+    AfterValidator(pulls.commit),
+    Field(description="the commit that you saw its branch at: sha of pr_list", max_length=64, examples=["0" * 40]),
+]
 FilePath = Annotated[str, AfterValidator(refs.file_path), Field(max_length=refs.MOST_BYTES)]
 TaskId = Annotated[
     str,
@@ -296,13 +314,30 @@ CommitMessage = Annotated[
     ),
 ]  # fmt: skip
 
+RunnerLabel = Annotated[
+    str, AfterValidator(workflow.label), Field(description="a label of the runner", max_length=100, examples=["self-hosted"])
+]
+BuildContext = Annotated[
+    str,
+    AfterValidator(grammar.tree_path),
+    Field(description="the folder with the Dockerfile, below the root of the repository", max_length=511, examples=["apps/web"]),
+]
+ServerUrl = Annotated[
+    str,
+    AfterValidator(workflow.url),
+    Field(description="an address of a server", max_length=512, examples=["https://codeb.example.com"]),
+]
+S3Bucket = Annotated[str, AfterValidator(workflow.bucket), Field(description="a bucket", max_length=63, examples=["build-cache"])]
+S3Region = Annotated[
+    str, AfterValidator(workflow.region), Field(description="a region of S3", max_length=64, examples=["us-east-1"])
+]
+
 RoleName = Literal["viewer", "member", "admin", "owner"]
 ApprovalName = Literal["none", "name", "human"]
 ServerRoleName = Literal["app", "storage", "dns", "streaming", "backup"]
 TransportName = Literal["tcp", "udp"]
 SlotName = Literal["blue", "green"]
 Port = Annotated[int, Field(ge=1, le=65535, description="a TCP port")]
-PullRequest = Annotated[int, Field(ge=1, le=pulls.MOST_NUMBER, description="the number of a pull request", examples=[12])]
 Limit = Annotated[int, Field(ge=1, le=1000, description="at most this many rows")]
 ProjectType = Literal["nextjs", "remix", "nodejs", "python", "go", "docker"]
 

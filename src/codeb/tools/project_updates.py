@@ -8,6 +8,7 @@ from pydantic.alias_generators import to_camel
 
 from codeb.contracts.store import Registry
 from codeb.errors import Forbidden, InvalidParams
+from codeb.flows.pulls import may_use, not_granted
 from codeb.model.access import Role
 from codeb.model.deletion import is_deleted
 from codeb.model.names import Place
@@ -30,6 +31,9 @@ class UpdateParams(fields.Changing):
         None, ge=0, le=86400, description="how long after a promote the active version is watched closely; default: as it is"
     )
     type: fields.ProjectType | None = Field(None, description="what kind of application it is; default: as it is")
+    repository: fields.GitRepository | None = Field(
+        None, description="where its source is at GitHub, owner/name or none, said by an admin; default: as it is"
+    )
     container_port: fields.Port | None = Field(
         None, description="the port the application listens on, from the next deploy on; default: as it is"
     )
@@ -44,7 +48,8 @@ class UpdateParams(fields.Changing):
     )
 
 
-AT_ONCE, LATER = ("auto_rollback", "watch_seconds", "type"), ("container_port", "health_path", "memory_mb", "cpus")
+AT_ONCE = ("auto_rollback", "watch_seconds", "type", "repository")
+LATER = ("container_port", "health_path", "memory_mb", "cpus")
 WIRE = {name: to_camel(name) for name in (*AT_ONCE, *LATER)}
 
 
@@ -59,6 +64,7 @@ def _said(project: Project) -> dict[str, Any]:
     """What may be changed, as it is."""
     return {
         "auto_rollback": project.auto_rollback, "watch_seconds": project.watch_seconds, "type": project.type,
+        "repository": project.repository or fields.NOWHERE,
         "container_port": project.container_port, "health_path": project.health_path,
         "memory_mb": project.limits.memory_mb, "cpus": project.limits.cpus,
     }  # fmt: skip
@@ -94,6 +100,18 @@ def _reached(call: Call, project: Project) -> None:
         )  # fmt: skip
 
 
+def _may_say(call: Call, project: Project, wanted: str | None) -> None:
+    """Whose repository it is to be is no member's to say: what is merged and who reads it hang on it. Raises `Forbidden`."""
+    if wanted in (None, project.repository or fields.NOWHERE):
+        return
+    if not call.actor.role.covers(Role.ADMIN):
+        raise Forbidden(
+            f"Where the source of {project.name} is, an admin says; nothing was done.", hint="Ask an admin or owner of your team."
+        )
+    if wanted != fields.NOWHERE and not may_use(call.kit, project.team, wanted):
+        raise not_granted(project.team)
+
+
 async def _update(call: Call, params: UpdateParams) -> Outcome:
     project = call.project(params.project_name)
     name = project.name
@@ -103,6 +121,7 @@ async def _update(call: Call, params: UpdateParams) -> Outcome:
             "Say what is to change; nothing was done.", hint=f"Give one or more of {', '.join(WIRE.values())}.",
             details={"fields": [{"field": each, "problem": "missing"} for each in WIRE.values()]},
         )  # fmt: skip
+    _may_say(call, project, params.repository)
     drafted = _draft_update(project, params)
     if params.dry_run:
         apply = NextCall("project_update", {**drafted.plan, "planId": drafted.id}, "do exactly this")
@@ -115,6 +134,7 @@ async def _update(call: Call, params: UpdateParams) -> Outcome:
         if is_deleted(found):
             raise gone(found)
         _reached(call, found)
+        _may_say(call, found, params.repository)
         fresh = _draft_update(found, params)
         fresh.still_fits(params)
         await _write(registry, found, params)
@@ -132,6 +152,9 @@ async def _write(registry: Registry, found: Project, params: UpdateParams) -> No
     """The project; and what was deployed before slots remembered it for themselves keeps what it was deployed with."""
     new = {name: now if getattr(params, name) is None else getattr(params, name) for name, now in _said(found).items()}
     await registry.projects.set_watch(found.name, auto_rollback=new["auto_rollback"], watch_seconds=new["watch_seconds"])
+    repository = "" if new["repository"] == fields.NOWHERE else new["repository"]
+    if repository != found.repository:
+        await registry.projects.set_repository(found.name, repository)
     if not (_waiting(found, params) or new["type"] != found.type):
         return
     for environment in found.environments:
@@ -150,7 +173,7 @@ async def _write(registry: Registry, found: Project, params: UpdateParams) -> No
 TOOLS: tuple[Tool[Any], ...] = (
     Tool(
         "project_update", "Change a project",
-        "Set its type and its watch, at once; port, health path, memory and CPUs of its containers from the next deploy on.",
+        "Set type, watch and repository at once; port, health path, memory and CPUs of its containers from the next deploy on.",
         UpdateParams, UpdateResult, Role.MEMBER, Risk.CHANGES, _update,
     ),
 )  # fmt: skip

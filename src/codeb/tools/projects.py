@@ -39,6 +39,7 @@ class ProjectView(fields.Result):
     cpus: float
     auto_rollback: bool
     watch_seconds: int
+    repository: str
     created_at: str | None
     deleted_at: str | None = None
     purge_at: str | None = None
@@ -78,7 +79,8 @@ def project_view(call: Call, project: Project, pairs: Sequence[Pair] | None = No
         project_name=project.name, team=project.team, type=project.type, state=project.state,
         container_port=project.container_port, health_path=project.health_path, memory_mb=project.limits.memory_mb,
         cpus=project.limits.cpus, auto_rollback=project.auto_rollback, watch_seconds=project.watch_seconds,
-        created_at=_iso(project.created_at), deleted_at=_iso(project.deleted_at), purge_at=_iso(purge_at(project)),
+        repository=project.repository, created_at=_iso(project.created_at), deleted_at=_iso(project.deleted_at),
+        purge_at=_iso(purge_at(project)),
         environments=[
             EnvironmentView(
                 environment=pair.place.environment, url=policy.url(pair.place.host(policy.base_domain)),

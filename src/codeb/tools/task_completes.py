@@ -16,7 +16,7 @@ from codeb.tools import fields
 from codeb.tools.call import Call
 from codeb.tools.drafts import Draft, draft
 from codeb.tools.task_moves import complete
-from codeb.tools.task_views import Told, no_task, ready, wire
+from codeb.tools.task_views import no_task, ready, wire
 from codeb.tools.tool import Outcome, Risk, Tool
 
 BRINGS_LIVE = ("deploy", "promote")
@@ -34,7 +34,7 @@ class CompleteParams(fields.Changing):
 class CompletedView(fields.Result):
     task_id: str
     project_name: str
-    title: Told
+    title: fields.Untrusted
     was: str
     status: str
 

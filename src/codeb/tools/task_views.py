@@ -2,29 +2,25 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Annotated, Any
-
-from pydantic import Field
+from typing import Any
 
 from codeb.contracts.store import Registry
 from codeb.errors import Conflict, NotFound
 from codeb.model.deletion import is_deleted
+from codeb.model.specs import Project
 from codeb.model.work import FileLock, Status, Task
 from codeb.tools import fields
 from codeb.tools.call import Call
 from codeb.tools.refusals import gone, not_ready
 
-Told = Annotated[str, Field(json_schema_extra={"x-untrusted": True})]
-"""text that somebody else wrote: data, never part of `summary` or `next` (S25)"""
-
 
 class TaskView(fields.Result):
     task_id: str
     project_name: str
-    title: Told
-    branch: Told
+    title: fields.Untrusted
+    branch: fields.Untrusted
     status: str
-    author: Told
+    author: fields.Untrusted
     created_at: str
     updated_at: str
     done_at: str | None
@@ -34,7 +30,7 @@ class TaskView(fields.Result):
 
 
 class FileView(fields.Result):
-    path: Told
+    path: fields.Untrusted
     locked: bool
     until: str | None
 
@@ -42,13 +38,13 @@ class FileView(fields.Result):
 class LockView(fields.Result):
     """A path that was asked about, and who holds it or something that overlaps it."""
 
-    path: Told
-    locked_path: Told
+    path: fields.Untrusted
+    locked_path: fields.Untrusted
     task_id: str
-    title: Told
+    title: fields.Untrusted
     status: str
-    branch: Told
-    author: Told
+    branch: fields.Untrusted
+    author: fields.Untrusted
     until: str
 
 
@@ -101,9 +97,7 @@ def no_task(task_id: str) -> NotFound:
 async def seen(call: Call, registry: Registry, task_id: str) -> Task:
     """Raises `NotFound` (`task_not_found`); `Conflict` (`project_deleted`)."""
     task = await registry.tasks.get(task_id)
-    project = call.kit.store.snapshot.projects.get(task.project) if task else None
-    if task is None or project is None or not call.actor.sees_project(project.name, project.team):
-        raise no_task(task_id)
+    task, project = _theirs(call, task_id, task, call.kit.store.snapshot.projects.get(task.project) if task else None)
     if is_deleted(project):
         raise gone(project)
     return task
@@ -112,12 +106,16 @@ async def seen(call: Call, registry: Registry, task_id: str) -> Task:
 async def ready(call: Call, registry: Registry, task_id: str) -> Task:
     """One that may be changed, as this transaction sees it. Raises as `seen` does; `Conflict` (`project_deleting`)."""
     task = await registry.tasks.get(task_id)
-    project = await registry.projects.get(task.project) if task else None
-    if task is None or project is None or not call.actor.sees_project(project.name, project.team):
-        raise no_task(task_id)
+    task, project = _theirs(call, task_id, task, await registry.projects.get(task.project) if task else None)
     if fault := not_ready(project):
         raise fault
     return task
+
+
+def _theirs(call: Call, task_id: str, task: Task | None, project: Project | None) -> tuple[Task, Project]:
+    if task is None or project is None or not call.actor.sees_project(project.name, project.team):
+        raise no_task(task_id)
+    return task, project
 
 
 # refusals

@@ -9,7 +9,7 @@ from codeb.model.access import Role
 from codeb.model.work import MOST_FILES, FileLock, Status, Task, meeting
 from codeb.tools import fields
 from codeb.tools.call import Call
-from codeb.tools.task_views import FileView, LockView, TaskView, Told, file_views, lock_views, seen, view
+from codeb.tools.task_views import FileView, LockView, TaskView, file_views, lock_views, seen, view
 from codeb.tools.tool import Outcome, Risk, Tool
 
 StatusName = Literal["draft", "in-progress", "review", "done", "deployed"]
@@ -34,7 +34,7 @@ class GetParams(fields.Params):
 
 class GetResult(fields.Result):
     task: TaskView
-    description: Told
+    description: fields.Untrusted
     files: list[FileView]
 
 

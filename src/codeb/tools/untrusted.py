@@ -11,8 +11,8 @@ from typing import Any
 from codeb.tools.fields import Result
 
 MARK = "x-untrusted"
-EVIDENCE = "logs"
-"""of a refusal's details: the last lines that a container printed"""
+EVIDENCE = ("logs", "locks", "github")
+"""of a refusal's details: the last lines that a container printed, what somebody else works on, what GitHub said"""
 
 
 @cache

@@ -1,10 +1,11 @@
-"""Workflows: what a source tree is, and what it lacks to be deployed from."""
+"""Workflows: what a source tree is and lacks to be deployed from, and the files by which GitHub deploys it on a push."""
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
-from codeb.model import source
+from codeb.errors import InvalidParams
+from codeb.model import source, workflow
 from codeb.model.access import Role
 from codeb.model.source import Fact, Portrait
 from codeb.tools import fields
@@ -81,10 +82,91 @@ def _number(fact: Fact | None) -> int | None:
     return int(fact.value) if fact else None
 
 
+# the files
+
+
+class GenerateParams(fields.OnEnvironment):
+    branch: fields.Branch = Field("main", description="a push to it is deployed")
+    runner_labels: list[fields.RunnerLabel] = Field(["self-hosted"], min_length=1, max_length=10, description="of the runners")
+    context: fields.BuildContext | None = Field(None, description="the folder that is built; default: the repository's root")
+    server_url: fields.ServerUrl = Field(
+        workflow.SERVER, description="where runners reach CodeB; the repository's variable CODEB_API_URL says otherwise"
+    )
+    cache: Literal["registry", "s3", "none"] = Field("registry", description="where a build keeps its layers for the next one")
+    s3_endpoint: fields.ServerUrl | None = None
+    s3_bucket: fields.S3Bucket | None = None
+    s3_region: fields.S3Region = "us-east-1"
+    auto_promote: bool = Field(False, description="promote each version once it is verified")
+    previews: bool = Field(True, description="also a preview for each pull request")
+    ttl_hours: int = Field(72, ge=1, le=720, description="how long a preview stays after its last push")
+
+
+class FileView(fields.Result):
+    path: str
+    """from the root of the repository"""
+    content: str
+
+
+class SecretView(fields.Result):
+    name: str
+    about: str
+
+
+class GenerateResult(fields.Result):
+    project_name: str
+    environment: str
+    files: list[FileView]
+    secrets: list[SecretView]
+    """what the repository needs"""
+    optional_secrets: list[SecretView]
+    tools: list[str]
+    """what the key has to be let call"""
+
+
+async def _generate(call: Call, params: GenerateParams) -> Outcome:
+    call.project(params.project_name)
+    wanted = _wanted(params)
+    made = workflow.files(wanted)
+    about = [SecretView(name=name, about=text) for name, text in workflow.SECRETS.items()]
+    result = GenerateResult(
+        project_name=params.project_name, environment=params.environment,
+        files=[FileView(path=each.path, content=each.content) for each in made],
+        secrets=[each for each in about if each.name in wanted.secrets],
+        optional_secrets=[each for each in about if each.name.startswith("IMAGE_")], tools=list(wanted.tools),
+    )  # fmt: skip
+    paths = " and ".join(each.path for each in made)
+    return Outcome(result, f"{paths}: write them, and give the repository the secrets {', '.join(wanted.secrets)}.")
+
+
+def _wanted(params: GenerateParams) -> workflow.Wanted:
+    """Raises `InvalidParams` for what does not go together."""
+    faults: list[dict[str, str]] = []
+    if params.environment.startswith("pr-"):
+        faults.append({"field": "environment", "problem": "a pull request has its preview by itself"})
+    if params.cache == "s3":
+        lacking = [name for name, value in (("s3Endpoint", params.s3_endpoint), ("s3Bucket", params.s3_bucket)) if value is None]
+        faults += [{"field": name, "problem": "a cache in S3 needs it"} for name in lacking]
+    if faults:
+        text = "; ".join(f"{each['field']}: {each['problem']}" for each in faults)
+        raise InvalidParams(f"{text}; nothing was done.", details={"fields": faults})
+    return workflow.Wanted(
+        project=params.project_name, environment=params.environment, branch=params.branch, labels=tuple(params.runner_labels),
+        context=params.context or ".", server_url=params.server_url, cache=params.cache, s3_endpoint=params.s3_endpoint or "",
+        s3_bucket=params.s3_bucket or "", s3_region=params.s3_region, auto_promote=params.auto_promote,
+        previews=params.previews, ttl_hours=params.ttl_hours,
+    )  # fmt: skip
+
+
 TOOLS: tuple[Tool[Any], ...] = (
     Tool(
         "workflow_scan", "Look at a source tree",
         "What a source tree is: framework, port, health path, Dockerfile, workflow; what is missing. Nothing of it is kept.",
         ScanParams, ScanResult, Role.VIEWER, Risk.READS, _scan,
+    ),
+    Tool(
+        "workflow_generate", "Make GitHub workflows",
+        "The files by which GitHub Actions deploys a project on a push, promotes and rolls back by hand, and previews pull"
+        " requests. Only returned: nothing is written.",
+        GenerateParams, GenerateResult, Role.MEMBER, Risk.READS, _generate,
     ),
 )  # fmt: skip

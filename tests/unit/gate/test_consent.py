@@ -18,6 +18,7 @@ from codeb.model.access import Approval, Member, Role
 from codeb.model.secret import Secret
 from codeb.tools.catalog import BY_NAME, TOOLS
 from tests.kit import START, TEAM, Process, Rig, add_key, begin
+from tests.kit_pulls import PULL
 
 pytestmark = pytest.mark.anyio
 
@@ -35,6 +36,7 @@ RISKY: dict[str, tuple[str, dict[str, Any]]] = {
     "redis_rotate": ("rotated", {**WHERE, "endFormer": True}),
     "redis_delete": ("stored", {**WHERE, "confirm": "shop"}),
     "registry_delete": ("active", {"repository": "shop", "tag": "old"}),
+    "pr_merge": ("sourced", PULL),
 }
 """tool -> the state it is possible in, and the call"""
 
@@ -138,7 +140,7 @@ async def test_it_waits_for_another_identity_and_is_done_once(name: str) -> None
         assert (await process.ok("approval_list"))["approvals"] == []
         details = await needed(process, key, name, params)
         assert (details["planId"], details["changes"]) == (plan["planId"], plan["changes"])
-        reach = {"domain_delete": "hosts", "registry_delete": "images"}
+        reach = {"domain_delete": "hosts", "registry_delete": "images", "pr_merge": "pulls"}
         assert details["touches"][reach.get(name, "ports")]
         # neither the plan alone nor a confirm that the caller fills in is a yes
         for more in (

@@ -18,6 +18,7 @@ from codeb.tools.catalog import BY_NAME, TOOLS
 from codeb.tools.health import HealthResult
 from codeb.tools.tool import Outcome
 from tests.kit import OWNER, START, Died, Process, Rig, add_key, begin
+from tests.kit_pulls import PULL
 from tests.rights import EXAMPLES, OLD_FILE
 
 pytestmark = pytest.mark.anyio
@@ -25,6 +26,10 @@ WHERE = {"projectName": "shop", "environment": "production"}
 CHANGING: dict[str, tuple[str, dict[str, Any]]] = {
     "workflow_init": ("active", {"projectName": "blog"}),
     "project_update": ("active", {"projectName": "shop", "watchSeconds": 90}),
+    "pr_create": ("sourced", {"projectName": "shop", "branch": "other", "title": "Pay by invoice"}),
+    "pr_review": ("sourced", {**PULL, "verdict": "approve"}),
+    "pr_merge": ("sourced", PULL),
+    "git_sync": ("sourced", {"projectName": "shop"}),
     "project_adopt": ("offered", {**WHERE, "container": "web"}),
     "deploy": ("grace", {**WHERE, "image": "shop:3"}),
     "preview_create": ("active", {"projectName": "shop", "pullRequest": 7, "image": "shop:3"}),

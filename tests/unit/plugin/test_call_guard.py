@@ -45,12 +45,12 @@ def test_what_is_not_said_is_production(prefix: str) -> None:
 
 
 def test_through_another_tool_it_is_the_same_call() -> None:
-    for params in ({"params": PLACE}, {"params": json.dumps(PLACE)}):
+    for params in ({"arguments": PLACE}, {"arguments": json.dumps(PLACE)}):
         assert reason("mcp__plugin_we_codeb__tool_change", {"tool": "promote", **params}) == reason("mcp__codeb__promote", PLACE)
     assert reason("mcp__codeb__tool_change", {"tool": "promote"})
-    assert reason("mcp__codeb__tool_change", {"tool": "promote", "params": PLACE | {"environment": "staging"}}) is None
+    assert reason("mcp__codeb__tool_change", {"tool": "promote", "arguments": PLACE | {"environment": "staging"}}) is None
     assert reason("mcp__codeb__tool_change", {}), "which tool it is is not said"
-    assert reason("mcp__codeb__tool_read", {"tool": "slot_status", "params": PLACE}) is None
+    assert reason("mcp__codeb__tool_read", {"tool": "slot_status", "arguments": PLACE}) is None
     assert reason("mcp__codeb__tool_find", {"words": "delete"}) is None
 
 
@@ -76,8 +76,8 @@ def test_an_unknown_tool_is_asked_about_and_a_known_one_by_its_other_name_too() 
 
 def test_the_sentences_are_of_tools_there_are() -> None:
     assert set(tool_rules.tools()) == {name for tool in TOOLS for name in (tool.name, *tool.aliases)}
-    assert set(BY_NAME) | {"pr_merge"} >= tool_rules.ALWAYS
-    for name in set(tool_rules.CONSEQUENCES) - {"pr_merge"}:
+    assert set(BY_NAME) >= tool_rules.ALWAYS
+    for name in tool_rules.CONSEQUENCES:
         assert BY_NAME[name].changes
         text = tool_rules.judge(name, {**PLACE, "domain": "shop.example.com"})
         assert name in tool_rules.NEVER or (text is not None and "{" not in text.reason)
@@ -126,7 +126,7 @@ def test_as_a_hook(hook: Hook) -> None:
         (("shell",), ""), (("shell",), "{"), (("shell",), "[]"), (("shell",), {"tool_input": {}}),
         (("shell",), {"tool_input": {"command": 7}}),
         ((), {}), (("other",), {"tool_input": {}}), (("edit",), {"tool_input": {}}), (("call",), {"tool_input": {}}),
-        (("call",), {"tool_name": "mcp__codeb__tool_change", "tool_input": {"tool": "promote", "params": "{"}}),
+        (("call",), {"tool_name": "mcp__codeb__tool_change", "tool_input": {"tool": "promote", "arguments": "{"}}),
     ],
 )  # fmt: skip
 def test_a_guard_that_fails_lets_nothing_through(hook: Hook, words: tuple[str, ...], event: Any) -> None:

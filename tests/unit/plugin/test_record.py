@@ -65,10 +65,12 @@ def test_how_it_ended(person: Path) -> None:
 def test_only_what_moves_something_has_a_line(person: Path) -> None:
     record.after(event("mcp__codeb__deploy", DEPLOYED, dryRun=True))
     record.after(event("mcp__codeb__slot_status", DEPLOYED))
-    record.after({**event("mcp__codeb__tool_change", DEPLOYED), "tool_input": {"tool": "env_set", "params": {"values": SECRET}}})
+    record.after(
+        {**event("mcp__codeb__tool_change", DEPLOYED), "tool_input": {"tool": "env_set", "arguments": {"values": SECRET}}}
+    )
     assert lines(person) == []
     record.after(
-        {**event("mcp__codeb__tool_change", DEPLOYED), "tool_input": {"tool": "rollback", "params": {"projectName": "shop"}}}
+        {**event("mcp__codeb__tool_change", DEPLOYED), "tool_input": {"tool": "rollback", "arguments": {"projectName": "shop"}}}
     )
     assert lines(person)[0]["tool"] == "rollback"
 

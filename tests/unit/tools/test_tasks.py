@@ -12,6 +12,7 @@ from codeb.model.access import Member, Role
 from codeb.model.work import overlap
 from codeb.tools.catalog import BY_NAME
 from codeb.tools.task_moves import merged
+from codeb.tools.untrusted import MARK
 from tests.kit import START, Process, add_key, begin
 
 pytestmark = pytest.mark.anyio
@@ -67,6 +68,7 @@ async def test_another_branch_is_told_who_holds_what_and_nothing_is_made() -> No
         for more in ({"dryRun": True}, {}):
             said = await process.refused("task_create", 409, "files_locked", **wanted, **more)
             held = said["details"]["locks"]
+            assert said["untrusted"] == ["details.locks"]
             assert [(each["path"], each["lockedPath"]) for each in held] == [("src", "src/pay"), ("src/pay/x.py", "src/pay")]
             one = held[0]
             assert (one["taskId"], one["branch"], one["title"]) == (first, "feature/pay", "Pay by invoice")
@@ -215,9 +217,14 @@ async def test_only_what_brought_it_live_makes_it_deployed() -> None:
         bad = failed.body["details"]["operationId"]
         await process.refused("task_complete", 409, "not_deployed", taskId=other, operationId=bad)
         await process.refused("task_complete", 404, "operation_not_found", taskId=other, operationId="op_" + "0" * 26)
+        back = (await process.ok("rollback", projectName="shop", environment="production"))["operationId"]
+        await process.refused("task_complete", 409, "not_deployed", taskId=other, operationId=back)
         await process.ok("project_create", projectName="blog")
+        narrow = await add_key(rig, projects=frozenset({"blog"}))
         elsewhere = await made(process, **{**CART, "projectName": "blog"})
         await process.refused("task_complete", 404, "task_not_found", taskId=elsewhere, operationId=promoted)
+        hidden = {"taskId": elsewhere, "operationId": promoted, "key": narrow}
+        await process.refused("task_complete", 404, "operation_not_found", **hidden)
         assert (await process.ok("task_complete", commitMessage=elsewhere, operationId=promoted))["unknown"] == [elsewhere]
         assert (await process.ok("task_complete", commitMessage=elsewhere, projectName="shop"))["unknown"] == [elsewhere]
         assert (await process.ok("task_get", taskId=elsewhere))["task"]["status"] == "draft"
@@ -347,4 +354,4 @@ def test_everybody_may_look_and_members_may_change() -> None:
         shapes = [schema, *schema.get("$defs", {}).values()]
         for shape in shapes:
             for field, said in shape["properties"].items():
-                assert (field in words) is bool(said.get("x-untrusted")), (name, field)
+                assert (field in words) is bool(said.get(MARK)), (name, field)

@@ -1,4 +1,4 @@
-"""workflow_scan: what a source tree is, told from what the caller hands in; nothing of it is kept."""
+"""workflow_scan: what a source tree is, told from what the caller hands in. workflow_generate: files that are only returned."""
 
 import pytest
 
@@ -50,3 +50,33 @@ async def test_what_is_in_the_files_is_not_on_record() -> None:
         rows = [each for each in said["rows"] if each["tool"] == "workflow_scan"]
         assert len(rows) == 2
         assert "canary" not in str(said)
+
+
+async def test_the_files_are_returned_with_what_they_need() -> None:
+    async with begin("active") as rig:
+        process = rig.boot()
+        body = await process.ok("workflow_generate", projectName="Shop", branch="trunk", autoPromote=True)
+        assert [each["path"] for each in body["files"]] == [".github/workflows/deploy.yml", ".github/workflows/preview.yml"]
+        assert [each["name"] for each in body["secrets"]] == ["CODEB_API_KEY"]
+        assert {"deploy", "promote", "rollback", "preview_create", "preview_delete"} <= set(body["tools"])
+        assert '    branches: ["trunk"]' in body["files"][0]["content"].splitlines()
+        alone = await process.ok("workflow_generate", projectName="shop", previews=False)
+        assert [each["path"] for each in alone["files"]] == [".github/workflows/deploy.yml"]
+        assert "preview_create" not in alone["tools"]
+
+
+async def test_what_does_not_go_together_is_refused() -> None:
+    async with begin("active") as rig:
+        process = rig.boot()
+        body = await process.refused("workflow_generate", 400, "invalid_params", projectName="shop", cache="s3")
+        assert [each["field"] for each in body["details"]["fields"]] == ["s3Endpoint", "s3Bucket"]
+        s3 = {"cache": "s3", "s3Endpoint": "https://s3.example.com", "s3Bucket": "build-cache"}
+        body = await process.ok("workflow_generate", projectName="shop", **s3)
+        assert [each["name"] for each in body["secrets"]] == ["CODEB_API_KEY", "MINIO_ACCESS_KEY", "MINIO_SECRET_KEY"]
+        await process.refused("workflow_generate", 400, "invalid_params", projectName="shop", environment="pr-1")
+        for name, bad in (
+            ("branch", "main\n"), ("branch", "${{ github.token }}"), ("runnerLabels", ["a b"]), ("context", "../x"),
+            ("serverUrl", "https://a.example.com/' || secrets.A || '"), ("ttlHours", 0),
+        ):  # fmt: skip
+            await process.refused("workflow_generate", 400, "invalid_params", projectName="shop", **{name: bad})
+        await process.refused("workflow_generate", 404, "project_not_found", projectName="nowhere")

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
-from codeb.drivers.pulls.github_answers import Answer, pull_of, refused, unreadable
+from codeb.drivers.pulls.github_answers import Answer, address, pull_of, refused, unreadable
 from codeb.drivers.pulls.github_client import Client
 from codeb.errors import Conflict, NotFound, PublicError
 from codeb.model.pulls import Method, Proposal, Pull, PullState, Review, Source, Verdict
@@ -121,7 +121,7 @@ class GithubPulls:
         answer = await self._ask("POST", repository, path, body=body, known=(422,))
         if answer.status == 422:
             raise refused(answer, "no review was given")
-        return str(answer.object().get("html_url") or "")
+        return address(answer.object())
 
     async def merge(self, repository: str, number: int, head: str, method: Method) -> str:
         pull = await self.get(repository, number)
@@ -175,7 +175,7 @@ def _same(said: Any, review: Review) -> str | None:
         return None
     there = (said.get("commit_id"), said.get("state"), str(said.get("body") or "").strip())
     wanted = (review.head, SAID[review.verdict], review.text.strip())
-    return str(said.get("html_url") or "") if there == wanted else None
+    return address(said) if there == wanted else None
 
 
 def _stands(pull: Pull, head: str) -> None:

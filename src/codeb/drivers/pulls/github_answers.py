@@ -4,6 +4,7 @@ Their texts are evidence, and decide nothing where a number says the same.
 """
 
 import json
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,8 +12,9 @@ from datetime import datetime
 from typing import Any
 
 from codeb.errors import Conflict, Unavailable
-from codeb.model.pulls import Pull, PullState
+from codeb.model.pulls import Pull, PullState, commit, legible
 
+URL = re.compile(r"https?://[A-Za-z0-9.:-]{1,260}/[A-Za-z0-9._~/#?=&%-]{0,700}")
 MOST_TEXT = 65_536
 """of a pull request, as GitHub has it"""
 LEAST_WAIT, MOST_WAIT = 60.0, 3600.0
@@ -46,7 +48,7 @@ class Answer:
             parts = [said.get("message"), *(_worded(each) for each in said.get("errors") or ())]
         except (ValueError, RecursionError, AttributeError, TypeError):
             return ""
-        return "; ".join(str(part) for part in parts if part)[:500]
+        return legible("; ".join(str(part) for part in parts if part), 500)
 
 
 def _worded(said: Any) -> str:
@@ -92,13 +94,19 @@ def _read(said: Mapping[str, Any], repository: str) -> Pull:
     able = said.get("mergeable")
     return Pull(
         number=int(said["number"]), title=str(said.get("title") or "")[:1024], text=str(said.get("body") or "")[:MOST_TEXT],
-        author=str((said.get("user") or {}).get("login") or "ghost")[:100], branch=str(head["ref"])[:255], head=str(head["sha"]),
-        base=str(base["ref"])[:255], state=state, url=str(said.get("html_url") or "")[:1024], draft=said.get("draft") is True,
-        fork=home.lower() != repository.lower(), mergeable=able if isinstance(able, bool) else None,
-        why_not=str(said.get("mergeable_state") or "")[:40], created_at=_moment(said.get("created_at")),
-        updated_at=_moment(said.get("updated_at")), merged_at=merged,
-        merged_as=str(said.get("merge_commit_sha") or "") if merged else "",
+        author=str((said.get("user") or {}).get("login") or "ghost")[:100], branch=str(head["ref"])[:255],
+        head=commit(str(head["sha"])), base=str(base["ref"])[:255], state=state, url=address(said),
+        draft=said.get("draft") is True, fork=home.lower() != repository.lower(),
+        mergeable=able if isinstance(able, bool) else None, why_not=str(said.get("mergeable_state") or "")[:40],
+        created_at=_moment(said.get("created_at")), updated_at=_moment(said.get("updated_at")), merged_at=merged,
+        merged_as=commit(str(said["merge_commit_sha"])) if merged and said.get("merge_commit_sha") else "",
     )  # fmt: skip
+
+
+def address(said: Mapping[str, Any]) -> str:
+    """Where people read it; nothing where that is no plain address."""
+    text = str(said.get("html_url") or "")
+    return text if URL.fullmatch(text) else ""
 
 
 def _moment(said: Any) -> datetime | None:

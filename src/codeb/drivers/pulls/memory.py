@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 
 from codeb.errors import Conflict, NotFound, PublicError, Unavailable
 from codeb.model.pulls import Method, Proposal, Pull, PullState, Review, Source, Verdict
@@ -21,14 +22,15 @@ class Repository:
 class MemoryPulls:
     """`Pulls` on repositories as plain values.
 
-    What the host does of itself: `down`; `me`, who our token is. `see` is told of every instant at which the process could
-    die in the middle.
+    What the host does of itself: `down`; `me`, who our token is; `when` it merges. `see` is told of every instant at which
+    the process could die in the middle.
     """
 
     def __init__(self) -> None:
         self.repositories: dict[str, Repository] = {}
         self.down = False
         self.me = "codeb"
+        self.when = datetime(2027, 1, 1, tzinfo=UTC)
         self.see: Callable[[str], None] = lambda point: None
 
     # what somebody does to it
@@ -136,7 +138,7 @@ class MemoryPulls:
         became = commit(f"{method} {number} {head}")
         self.see("before a merge")
         found.branches[pull.base] = became
-        found.pulls[number] = replace(pull, state=PullState.MERGED, merged_as=became)
+        found.pulls[number] = replace(pull, state=PullState.MERGED, merged_as=became, merged_at=self.when)
         self.see("after a merge")
         return became
 

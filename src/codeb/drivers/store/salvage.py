@@ -31,8 +31,10 @@ from codeb.drivers.store.schema import (
     projects,
     teams,
 )  # fmt: skip
+from codeb.drivers.store.schema_work import work_task_files, work_tasks
 from codeb.drivers.store.trust import reading
 from codeb.model.access import Approval
+from codeb.model.work import Status
 
 log = logging.getLogger("codeb.store")
 
@@ -43,7 +45,7 @@ FAULTS = (SQLAlchemyError, ValueError, KeyError, TypeError)
 
 HISTORY: tuple[Table, ...] = (
     operations, operation_steps, deployments, audit_logs, audit_pruned, events, conflicts, answers, operation_locks,
-    project_envs,
+    project_envs, work_tasks, work_task_files,
 )  # fmt: skip
 
 
@@ -102,7 +104,7 @@ def policies_in(path: Path) -> dict[str, Approval]:
 def history(path: Path, target: Connection) -> tuple[dict[str, int], int]:
     """Copy what has ended. Gives how many rows of each table came over, and how many operations under way did not."""
     counts = {table.name: 0 for table in HISTORY}
-    ended: set[str] = set()
+    whole: set[str] = set()
     forgotten = 0
     known = set(target.execute(select(projects.c.name)).scalars())
     try:
@@ -112,13 +114,12 @@ def history(path: Path, target: Connection) -> tuple[dict[str, int], int]:
             for table in HISTORY:
                 taken = []
                 for row in _each(source, table):
-                    if table is operations:
-                        if row["state"] in OPEN:
-                            forgotten += 1
-                            continue
-                        ended.add(row["id"])
-                    if (kept := _kept(table, row, ended, known)) is not None:
+                    if table is operations and row["state"] in OPEN:
+                        forgotten += 1
+                    elif (kept := _kept(table, row, whole, known)) is not None:
                         taken.append(kept)
+                        if table in (operations, work_tasks):
+                            whole.add(row["id"])
                 for start in range(0, len(taken), CHUNK):
                     target.execute(insert(table).on_conflict_do_nothing(), taken[start : start + CHUNK])
                 counts[table.name] = len(taken)
@@ -127,9 +128,14 @@ def history(path: Path, target: Connection) -> tuple[dict[str, int], int]:
     return counts, forgotten
 
 
-def _kept(table: Table, row: Row, ended: set[str], known: set[str]) -> Row | None:
+def _kept(table: Table, row: Row, whole: set[str], known: set[str]) -> Row | None:
+    """`whole`: the operations and tasks that were taken; `known`: the projects there are."""
     if table is operation_steps:
-        return row if row["operation_id"] in ended else None
+        return row if row["operation_id"] in whole else None
+    if table is work_tasks:
+        return row if row["project"] in known and row["status"] in list(Status) else None
+    if table is work_task_files:
+        return row if row["task"] in whole else None
     if table is deployments:
         return row if row["status"] in ("success", "failed") else None
     if table is answers:

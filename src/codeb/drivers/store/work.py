@@ -1,7 +1,8 @@
 """Work items, and the files they hold.
 
 Of the rows on one path one is `first`: the unique index lets only one be so, whatever branch it is of. A task on a branch that
-holds the path already shares it, beside the first; when that gives it back, the oldest of those that are left becomes it.
+holds the path already shares it, beside the first. When that gave it back or its time is over, the oldest of those that are left
+becomes it before anybody else is let in.
 """
 
 from collections.abc import Collection, Sequence
@@ -14,6 +15,9 @@ from codeb.drivers.store.schema_work import work_task_files, work_tasks
 from codeb.drivers.store.transaction import Transaction, upsert
 from codeb.errors import NotFound
 from codeb.model.work import FileLock, Status, Task
+
+Holders = dict[tuple[str, str], tuple[str, str]]
+"""task and branch, by project and path"""
 
 _TASKS, _FILES = work_tasks.c, work_task_files.c
 _BESIDE, _OLDER = work_task_files.alias("beside"), work_task_files.alias("older")
@@ -66,22 +70,19 @@ class SqlTasks:
         these = select(_TASKS.id).where(_TASKS.id.in_(sorted(task_ids)))
         return {row["id"] for row in (await self._tx.read(these)).all}
 
-    async def _holders(self, locks: Sequence[FileLock]) -> dict[tuple[str, str], RowMapping]:
+    async def _holders(self, locks: Sequence[FileLock]) -> Holders:
         """Who stands for each of these paths, by project and path."""
         these = (
             _FILES.first & _FILES.project.in_({each.project for each in locks}) & _FILES.path.in_({each.path for each in locks})
         )
-        return {(row["project"], row["path"]): row for row in (await self._tx.read(select(work_task_files).where(these))).all}
+        found = (await self._tx.read(select(work_task_files).where(these))).all
+        return {(row["project"], row["path"]): (row["task"], row["branch"]) for row in found}
 
-    async def release(self, now: datetime, task_id: str, paths: Collection[str] | None = None) -> None:
+    async def release(self, task_id: str, paths: Collection[str] | None = None) -> None:
         its = (_FILES.task == task_id) & _FILES.until.is_not(None)
         if paths is not None:
             its &= _FILES.path.in_(sorted(paths))
-        projects = {row["project"] for row in (await self._tx.read(select(_FILES.project).where(its).distinct())).all}
-        if projects:
-            await self._tx.write(update(work_task_files).where(its).values(until=None, first=False))
-        for project in projects:
-            await self._pass_on(project, now)
+        await self._tx.write(update(work_task_files).where(its).values(until=None, first=False))
 
     async def _pass_on(self, project: str, now: datetime) -> None:
         """Where nobody stands for a path any more and tasks still hold it, the oldest of them does from now on."""
@@ -104,10 +105,10 @@ class SqlTasks:
         return [_lock(row) for row in (await self._tx.read(some)).all]
 
 
-def _stands(lock: FileLock, holders: dict[tuple[str, str], RowMapping]) -> bool:
+def _stands(lock: FileLock, holders: Holders) -> bool:
     """Whether it is to stand for its path: unless another task of its own branch does. Of another branch the index refuses it."""
-    former = holders.get((lock.project, lock.path))
-    return former is None or former["task"] == lock.task or former["branch"] != lock.branch
+    task, branch = holders.setdefault((lock.project, lock.path), (lock.task, lock.branch))
+    return task == lock.task or branch != lock.branch
 
 
 def _task(row: RowMapping) -> Task:

@@ -16,7 +16,7 @@ INTERRUPTED = 130
 
 WORDS = (
     (OK, "done"),
-    (FAILED, "the call was refused, the operation failed, or a check of `we health` or `we doctor` fails"),
+    (FAILED, "the call was refused, the operation failed, or a check of `we health`, `we doctor` or `we task check` fails"),
     (USAGE, "the command line or a settings file is wrong; nothing was asked"),
     (DENIED, "no valid key, or the key lacks the right"),
     (NOT_FOUND, "not there, or not yours"),

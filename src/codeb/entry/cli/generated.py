@@ -52,7 +52,7 @@ ABOUT = {
     "conflict": "What a replay could not add", "keys": "Keys of this installation",
     "team": "Teams", "member": "Members of your team", "token": "API keys",
     "approval": "Plans that wait for another identity", "env": "Environment variables",
-    "registry": "Images in the image registry", "workflow": "Source trees",
+    "registry": "Images in the image registry", "workflow": "Source trees", "task": "Work items",
 }  # fmt: skip
 
 

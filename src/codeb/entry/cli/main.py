@@ -7,6 +7,7 @@ import click
 from codeb.entry.cli import (
     assistant,
     audit,
+    claude,
     codeb_toml,
     doctor,
     doors,
@@ -16,6 +17,7 @@ from codeb.entry.cli import (
     looks,
     machine,
     show,
+    tasks,
     waiting,
     workflow,
 )
@@ -28,8 +30,12 @@ DAILY = (
     machine.up, machine.down, codeb_toml.init, codeb_toml.plan, codeb_toml.apply, doors.deploy, doors.promote, doors.rollback,
     looks.status, looks.logs, looks.ops, looks.ports, looks.health, doors.cancel, waiting.approvals,
 )  # fmt: skip
-OTHER = (audit.audit, generated.raw, assistant.mcp, doctor.doctor, machine.configuration, machine.completion)
-BESIDE = {"env_set": env.env_set, "env_sync": env.env_sync, "env_scan": env.env_scan, "workflow_scan": workflow.scan}
+OTHER = (audit.audit, claude.claude, generated.raw, assistant.mcp, doctor.doctor, machine.configuration, machine.completion)
+BESIDE = {
+    "env_set": env.env_set, "env_sync": env.env_sync, "env_scan": env.env_scan, "workflow_scan": workflow.scan,
+    "workflow_generate": workflow.init,
+    "task_create": tasks.create, "task_check": tasks.check, "task_complete": tasks.complete,
+}  # fmt: skip
 EPILOG = "\b\nExit codes:\n" + "\n".join(f"  {code:>3}  {text}" for code, text in exits.WORDS)
 ABOUT = """Deploy, preview, promote and roll back containers, without losing a request.
 

@@ -127,6 +127,9 @@ def failure(body: Mapping[str, Any]) -> None:
         if isinstance(each, Mapping):
             err(f"    {each.get('field')}: {harmless(str(each.get('problem')))}")
     planned(details)
+    for lock in details.get("locks", []):
+        words = [harmless(str(lock[name])) for name in ("path", "taskId", "branch")]
+        err(f"    {words[0]}: {words[1]} on {words[2]} by {person(lock['author'])}, free {ago(lock['until'])}")
     for line in details.get("logs", []):
         err(click.style("    │ ", fg="bright_black") + harmless(str(line)))
     if hint := body.get("hint"):

@@ -1,4 +1,5 @@
-"""`we workflow scan`: the folder is read here, the server tells what it is."""
+"""`we workflow scan`: the folder is read here, the server tells what it is. `we workflow init`: the server makes the files, they
+are written here."""
 
 import shlex
 from collections.abc import Iterator, Mapping
@@ -79,3 +80,39 @@ def seen(facts: Mapping[str, tuple[Any, str]]) -> Iterator[str]:
 
 
 scan = _scan()
+
+
+EXAMPLES = """\b
+    we workflow init                                    deploy.yml and preview.yml of this repository
+    we workflow init --branch trunk --auto-promote --runner-labels self-hosted --runner-labels linux
+    we workflow init ./apps/web -p web                  of one folder of a larger repository
+    we workflow init --dry-run                          only show what would be written"""
+
+
+def _init() -> click.Command:
+    tool = by_name()["workflow_generate"]
+
+    def call(**given: Any) -> int:
+        from codeb.entry.cli import workflow_files
+
+        session: Session = click.get_current_context().obj
+        tree, as_json = folder(given.pop("tree")), given.pop("as_json")
+        dry, force = given.pop("dry"), given.pop("force")
+        return workflow_files.init(session, tool, tree, given, as_json=as_json, dry=dry, force=force)
+
+    def make() -> list[click.Parameter]:
+        return [
+            click.Argument(["tree"], default=".", metavar="[FOLDER]"), *options(tool, positional=False),
+            click.Option(["--dry-run", "dry"], is_flag=True, help="show what would be written, and write nothing"),
+            click.Option(["--force"], is_flag=True, help="write over files in which somebody changed something"),
+        ]  # fmt: skip
+
+    about = (
+        "Write the GitHub workflows of this repository: deploy on a push, promote and roll back by hand, preview pull requests."
+        f"\n\n{EXAMPLES}\n\nA file in which somebody changed something since is never written over without --force. With"
+        f" --json the files are printed, and nothing is written. Tool {tool.name}; role {tool.role}, {tool.risk}."
+    )
+    return Later("init", make=make, callback=call, help=about, short_help="Write GitHub workflows into a source tree")
+
+
+init = _init()

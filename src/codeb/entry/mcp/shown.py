@@ -17,7 +17,7 @@ MOST_TEXT = 8_000
 MOST_DATA = 20_000
 """characters of an answer as JSON; longer ones are cut, and say so"""
 MOST_EVIDENCE = 4
-"""lines of a container: a failure has at most twelve in all"""
+"""lines of a container, or files: a failure has at most twelve lines in all"""
 LONG_LINE = 1_200
 SPARE = 400
 ENVELOPE = frozenset(
@@ -57,15 +57,19 @@ def _success(body: Mapping[str, Any], helps: Iterable[Help]) -> str:
 def _failure(body: Mapping[str, Any], helps: Iterable[Help]) -> str:
     """What is wrong and what was not changed; what is known; how to go on."""
     details = dict(body.get("details", {}))
-    logs = details.pop(EVIDENCE, [])
+    theirs = [each for name in EVIDENCE for each in _some(name, details.pop(name, []))]
     known = {name: value for name, value in details.items() if name not in (*NAMED, "fields")}
     after = [_next(each) for each in helps]
     lines = [_line(body.get("error", "")), _line(f"[{body.get('code')}] {body.get('hint', '')}")]
     if known:
         lines.append(_cut(f"Details: {compact(known)}", LONG_LINE))
-    if logs:
-        lines += _fence([_cut(compact(str(line)), LONG_LINE) for line in logs[-MOST_EVIDENCE:]], body)
+    if theirs:
+        lines += _fence([_cut(compact(each), LONG_LINE) for each in theirs], body)
     return "\n".join([*lines, *after])
+
+
+def _some(name: str, said: list[Any]) -> list[Any]:
+    return said[-MOST_EVIDENCE:] if name in NEWEST_LAST else said[:MOST_EVIDENCE]
 
 
 def _next(each: Help) -> str:

@@ -59,6 +59,8 @@ REDIS = re.compile(
 STORAGE_TOOLS = "db_delete and redis_delete keep a final dump, db_list shows what there is, db_rotate changes a password."
 GUARDED = ENGINES | DATABASES | {"caddy", "rm", "unlink", "dropdb", "redis-cli", "pkill", "killall", "systemctl", "we"}
 SENDS = re.compile(r"post|request|urlopen|fetch|axios|http", re.IGNORECASE)
+STARTS = re.compile(r"subprocess|system|exec|spawn|popen|run|call|check_|shell|command|%x|qx|\$`", re.IGNORECASE)
+"""what a program in another language starts one of ours with; `we` alone is a word of every comment"""
 CHANGES = re.compile(
     r"rmtree|unlink|remove|rename|replace|write|truncate|rmdir|symlink|copy|move|chmod|rmSync|open", re.IGNORECASE
 )
@@ -232,8 +234,11 @@ def assistant(run: Run) -> Verdict | None:
 
 def _code(code: Code) -> Iterator[Verdict | None]:
     """A program in another language: what in it reads like one of our commands, or names one of our files."""
-    changes = CHANGES.search(" ".join(code.tokens)) is not None
+    text = " ".join(code.tokens)
+    changes, starts = CHANGES.search(text) is not None, STARTS.search(text) is not None
     for at, token in enumerate(code.tokens):
+        if token.lower() == "we" and not starts:
+            continue
         if token.rpartition("/")[2].lower() in GUARDED:
             inner = code.run.inner(list(code.tokens[at : at + 24]))
             inner.fed = inner.fed_by = None

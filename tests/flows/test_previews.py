@@ -341,3 +341,13 @@ async def test_what_is_not_known_of_a_pull_request_removes_nothing_and_is_said(w
         assert rig.store.snapshot.pairs[PULL].active is not None
         timed(rig, 72)
         assert (await ended(process), left_of(rig)) == (1, [])
+
+
+async def test_variables_of_a_preview_that_never_came_to_be_go_too() -> None:
+    async with begin("active") as rig:
+        process, which = rig.boot(), {"projectName": "shop", "pullRequest": 9}
+        await process.ok("env_set", projectName="shop", environment="pr-9", values={"A": "b"})
+        assert (await process.ok("preview_delete", **which))["deleted"] is True
+        assert (await process.ok("env_get", projectName="shop", environment="pr-9"))["version"] is None
+        assert (await process.ok("preview_delete", **which))["operationId"] is None
+        assert await rig.faults() == []

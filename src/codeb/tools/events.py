@@ -23,7 +23,7 @@ class EventView(fields.Result):
     project_name: str | None
     environment: str | None
     operation_id: str | None
-    data: dict[str, Any]
+    data: dict[str, Any] = Field(json_schema_extra=fields.UNTRUSTED)
 
 
 class ListParams(fields.Params):

@@ -30,7 +30,7 @@ class OperationView(fields.Result):
     cancel_requested: bool
     follows: str | None
     error: dict[str, Any] | None = Field(None, json_schema_extra=fields.UNTRUSTED)
-    warnings: list[str] = []
+    warnings: list[str] = Field([], json_schema_extra=fields.UNTRUSTED)
 
 
 class GetParams(fields.Params):
@@ -42,7 +42,7 @@ class GetParams(fields.Params):
 class GetResult(fields.Result):
     operation: OperationView
     steps: list[dict[str, Any]]
-    result: dict[str, Any] | None
+    result: dict[str, Any] | None = Field(json_schema_extra=fields.UNTRUSTED)
     changes: int
 
 

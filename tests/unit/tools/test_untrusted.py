@@ -1,6 +1,6 @@
 """Text that others wrote is named as such in every answer."""
 
-from codeb.tools import fields, logs, operations
+from codeb.tools import events, fields, logs, operations
 from codeb.tools.tool import Outcome
 from codeb.tools.untrusted import paths
 
@@ -25,7 +25,8 @@ def test_marked_fields_are_found_wherever_they_stand() -> None:
     """S25"""
     assert paths(Work) == ("title", "branches[].name", "byAuthor[].name")
     assert paths(logs.LogsResult) == ("lines",)
-    assert paths(operations.GetResult) == ("operation.error",)
+    assert paths(operations.GetResult) == ("operation.error", "operation.warnings", "result")
+    assert paths(events.ListResult) == ("events[].data",)
 
 
 def test_an_answer_names_them_and_one_without_says_nothing() -> None:

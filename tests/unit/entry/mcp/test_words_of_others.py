@@ -60,3 +60,12 @@ async def test_what_a_call_said_is_data_in_its_record() -> None:
 
 def test_what_waits_for_a_yes_shows_the_words_of_who_asked_as_data() -> None:
     assert paths(approvals.GetResult) == ("approval.params", "approval.plan", "approval.reason")
+
+
+async def test_why_somebody_rolled_back_is_data_in_the_operation() -> None:
+    async with begin("grace") as rig:
+        process = rig.boot()
+        where = {"projectName": "shop", "environment": "production"}
+        done = await process.ok("rollback", **where, reason=ORDER)
+        answer, text = await asked(process, "operation_get", operationId=done["operationId"])
+        assert ORDER in text and ORDER not in outside(text, answer)

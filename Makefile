@@ -1,7 +1,7 @@
 # `make` alone lists the commands. On a fresh Debian or Ubuntu machine `make demo` and `make test` are all it takes.
 
 .DEFAULT_GOAL := help
-.PHONY: help init lint fix lock test test-full unit mutants e2e workflows crash zeroloss outages mcp-conformance bench docs check-docs run demo demo-clean clean
+.PHONY: help init lint fix lock test test-full unit mutants e2e workflows crash zeroloss outages mcp-conformance bench docs check-docs plugin-check run demo demo-clean clean
 SHELL := /bin/bash
 
 PYTHON := .venv/bin/python
@@ -61,8 +61,8 @@ mutants: init ## take out each guard of who may do what, one at a time: a test h
 e2e: ## the tests with all parts real
 	@CODEB_TEST_SIZE=$(SIZE) scripts/test.sh tests/e2e
 
-workflows: ## builds with a cache in the image registry, by a newer Docker of its own (root; makes a Debian of 550 MB in .test-run)
-	@CODEB_RELEASE_TESTS=1 scripts/test.sh -s tests/e2e/test_registry_cache.py
+workflows: ## GitHub workflows checked and run, builds with a cache in the image registry (root, Node 20; 1 GB in .test-run)
+	@CODEB_RELEASE_TESTS=1 scripts/test.sh -s tests/e2e/test_registry_cache.py tests/e2e/test_workflow_runs.py
 
 crash: ## kill -9 at every journal point (SIZE=small|full)
 	@CODEB_TEST_SIZE=$(SIZE) scripts/test.sh -s tests/e2e/test_crash_matrix.py
@@ -88,10 +88,20 @@ bench: init ## measure what docs/measured.md says
 	@$(BOOTSTRAP) docker .docker-run/tests
 	@trap '$(BOOTSTRAP) docker-stop .docker-run/tests' EXIT; $(BOOTSTRAP) with-docker $(PYTHON) -m bench.run
 
+plugin-check: init ## the plugin in the real Claude Code with a scripted model (a release test: needs npm once)
+	@$(BOOTSTRAP) parts
+	@$(BOOTSTRAP) docker .docker-run/tests
+	@trap '$(BOOTSTRAP) docker-stop .docker-run/tests' EXIT; $(BOOTSTRAP) with-docker $(PYTHON) -m tests.release.plugin_check
+
 docs: init ## write docs/tools.md and the frozen surface anew from the catalogue
 	@$(PYTHON) scripts/surface.py --write
 
-check-docs: init ## whether docs/tools.md and the frozen surface still say what the catalogue says
+check-plugin-check: init ## the plugin in the real Claude Code with a scripted model (a release test: needs npm once)
+	@$(BOOTSTRAP) parts
+	@$(BOOTSTRAP) docker .docker-run/tests
+	@trap '$(BOOTSTRAP) docker-stop .docker-run/tests' EXIT; $(BOOTSTRAP) with-docker $(PYTHON) -m tests.release.plugin_check
+
+docs: init ## whether docs/tools.md and the frozen surface still say what the catalogue says
 	@$(PYTHON) scripts/surface.py --check
 
 run: ## a server in the foreground, with your settings

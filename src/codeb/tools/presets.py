@@ -13,6 +13,8 @@ LOOKS = frozenset({
 SWITCHES = frozenset({"deploy", "promote", "rollback", "operation_cancel"})
 WORKS = frozenset({"task_list", "task_get", "task_check", "task_create", "task_update", "task_complete"})
 """what keeps several who work on one repository out of each other's way"""
+LANDS = frozenset({"task_complete", "preview_create", "preview_list", "preview_delete"})
+"""what the pipeline of a repository does besides"""
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class Preset:
 
 
 PRESETS: Mapping[str, Preset] = MappingProxyType({
-    "ci": Preset(Role.MEMBER, "deploys named projects", LOOKS | SWITCHES, needs_projects=True),
+    "ci": Preset(Role.MEMBER, "deploys named projects", LOOKS | SWITCHES | LANDS, needs_projects=True),
     "agent": Preset(
         Role.MEMBER, "deploys and previews; what is risky is approved by somebody else",
         LOOKS | SWITCHES | WORKS | {"project_list", "slot_list", "port_get", "port_list", "port_check", "event_list"},

@@ -21,8 +21,6 @@ SKILLS = {"init", "quick", "deploy", "promote", "rollback", "domain", "health", 
 LOOKS = {"tool_find", "tool_read"}
 """of the assistants' door itself"""
 DOOR = LOOKS | {"tool_change"}
-ELSEWHERE = {"workflow_generate"}
-"""tools that other rooms are about to bring"""
 MANIFEST = json.loads((PLUGIN / ".claude-plugin" / "plugin.json").read_text())
 MARKET = json.loads((ROOT / ".claude-plugin" / "marketplace.json").read_text())
 EVENTS = json.loads((HOOKS / "hooks.json").read_text())["hooks"]
@@ -71,7 +69,7 @@ def test_each_page_says_what_it_is_for_and_names_tools_that_exist(path: Path) ->
     assert 40 < len(said["description"]) < 400
     assert len(body.splitlines()) < 60, "a skill is read whole, every time"
     for name in WRITTEN.findall(body):
-        assert name in set(BY_NAME) | DOOR | ELSEWHERE, name
+        assert name in set(BY_NAME) | DOOR, name
     assert "no instruction in" in body.lower(), "what others wrote is data"
 
 
@@ -84,9 +82,9 @@ def test_what_is_allowed_is_allowed_by_both_names_and_only_reads(path: Path) -> 
     assert by_prefix[0] == by_prefix[1]
     assert len(ours) == 2 * len(by_prefix[0]) > 0
     for name in by_prefix[0]:
-        assert name in set(BY_NAME) | DOOR | ELSEWHERE, name
+        assert name in set(BY_NAME) | DOOR, name
         if "allowed-tools" in said:
-            assert name in LOOKS | ELSEWHERE or BY_NAME[name].risk is Risk.READS, f"{name} needs no permission then"
+            assert name in LOOKS or BY_NAME[name].risk is Risk.READS, f"{name} needs no permission then"
         else:
             assert name in LOOKS or name == "deploy" or BY_NAME[name].risk is Risk.READS, name
 
@@ -125,7 +123,7 @@ def hooks_for(event: str, tool: str) -> list[str]:
 
 @pytest.mark.parametrize("prefix", PREFIXES)
 def test_the_matchers_match_both_real_names_of_every_tool(prefix: str) -> None:
-    for name in (*BY_NAME, *DOOR, *ELSEWHERE):
+    for name in (*BY_NAME, *DOOR):
         assert hooks_for("PreToolUse", prefix + name) == ["call"], name
     for name in ("deploy", "promote", "rollback", "tool_change"):
         assert hooks_for("PostToolUse", prefix + name) == ["after"]

@@ -61,8 +61,8 @@ mutants: init ## take out each guard of who may do what, one at a time: a test h
 e2e: ## the tests with all parts real
 	@CODEB_TEST_SIZE=$(SIZE) scripts/test.sh tests/e2e
 
-workflows: ## builds with a cache in the image registry, by a newer Docker of its own (root; makes a Debian of 550 MB in .test-run)
-	@CODEB_RELEASE_TESTS=1 scripts/test.sh -s tests/e2e/test_registry_cache.py
+workflows: ## GitHub workflows checked and run, builds with a cache in the image registry (root, Node 20; 1 GB in .test-run)
+	@CODEB_RELEASE_TESTS=1 scripts/test.sh -s tests/e2e/test_registry_cache.py tests/e2e/test_workflow_runs.py
 
 crash: ## kill -9 at every journal point (SIZE=small|full)
 	@CODEB_TEST_SIZE=$(SIZE) scripts/test.sh -s tests/e2e/test_crash_matrix.py

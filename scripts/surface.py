@@ -1,6 +1,6 @@
 """Writes what is read off the catalogue: the frozen public surface, its page for people, the copies of command line and plugin.
 
-`--write` writes the four files; `--check` says how they differ from the catalogue and ends with 1 when they do.
+`--write` writes the files; `--check` says how they differ from the catalogue and ends with 1 when they do.
 """
 
 import argparse
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from codeb.entry.cli import exits
+from codeb.entry.mcp.snapshot import snapshot
 from codeb.entry.surface import path_of, surface
 from codeb.tools.catalog import TOOLS
 from codeb.tools.tool import Tool
@@ -18,6 +19,7 @@ from codeb.tools.tool import Tool
 ROOT = Path(__file__).resolve().parent.parent
 LOCK = ROOT / "docs" / "tools.lock.json"
 PAGE = ROOT / "docs" / "tools.md"
+ASSISTANTS = ROOT / "docs" / "assistants.lock.json"
 CLI = ROOT / "src" / "codeb" / "entry" / "cli" / "surface.json"
 PLUGIN = ROOT / "plugins" / "we" / "hooks" / "tools.json"
 
@@ -166,13 +168,13 @@ def _by_name(value: dict[str, Any]) -> str:
 
 def files() -> dict[Path, str]:
     """The files that are plain data, with what they have to contain."""
-    return {CLI: _rows(compact()), LOCK: _json(surface(), 1), PLUGIN: _by_name(guarded())}
+    return {CLI: _rows(compact()), LOCK: _json(surface(), 1), PLUGIN: _by_name(guarded()), ASSISTANTS: _json(snapshot(), 1)}
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     doing = parser.add_mutually_exclusive_group(required=True)
-    doing.add_argument("--write", action="store_true", help="write the four files")
+    doing.add_argument("--write", action="store_true", help="write the files")
     doing.add_argument("--check", action="store_true", help="end with 1 and a diff when one of them is stale")
     write = parser.parse_args().write
     stale = [path for path, wanted in files().items() if settled(path, wanted, write=write)]

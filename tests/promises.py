@@ -69,6 +69,7 @@ SHOWN: dict[str, tuple[str, ...]] = {
         "contracts/test_store_hosts.py",
         "contracts/test_store_work.py",
         "unit/tools/test_tasks.py",
+        "unit/tools/test_task_locks.py",
         "unit/tools/test_servers.py",
         "flows/test_instances.py",
     ),
@@ -210,6 +211,8 @@ SHOWN: dict[str, tuple[str, ...]] = {
     "S21": ("contracts/test_env_files.py", "unit/entry/cli/test_workflow.py", "unit/entry/cli/test_workflow_files.py"),
     "S24": ("entry/test_threshold.py",),
     "S25": (
+        "unit/entry/mcp/test_asking.py",
+        "unit/entry/mcp/test_shown.py",
         "unit/entry/mcp/test_resources.py",
         "unit/entry/mcp/test_prompts.py",
         "entry/test_entries_agree.py",
@@ -249,7 +252,6 @@ PARTLY: dict[str, str] = {
     "P16": "later: issue 5 (backups themselves)",
     "S12": "later: issue 6 (tickets for browsers' event streams)",
     "S24": "later: issue 6 (the dashboard's session)",
-    "S25": "later: issue 6 (MCP, marked text)",
 }
 """what of a promise that is shown is not shown yet"""
 

@@ -6,16 +6,20 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from demo.images import Builder
 
+import codeb
 from tests.conformance.tools import Tools
 from tests.e2e.nursery import QuickStage
 from tests.stage import Stage
 
 ERAS = ("modern", "legacy")
 OK, NO_KEY, TOOL_ERROR = 0, 3, 5
+SOURCE = Path(codeb.__file__).parents[1]
+WE = "from codeb.entry.cli.main import main; main()"
 IMAGE = "codebtest-app"
 SECONDS = 180.0
 
@@ -74,6 +78,8 @@ def over_http(tools: Tools, stage: Stage) -> list[str]:
     for era in ERAS:
         for each in tries(stage.project):
             faults += _run(tools, f"{era} {each.name}", each, (*keyed, "--protocol-era", era))
+        if era == "modern" and not followed(stage):
+            faults.append("modern: the deploy was no task that the Inspector followed")
         wrong = Try("401", ("--method", "tools/list"), NO_KEY, lambda said: True)
         stranger = (
             *target,
@@ -86,13 +92,19 @@ def over_http(tools: Tools, stage: Stage) -> list[str]:
     return faults
 
 
+def followed(stage: Stage) -> bool:
+    """Whether somebody looked at a task: nothing else here asks for an operation."""
+    rows = stage.ask("audit_list", {"tool": "operation_get"})[1]["rows"]
+    return any(row["entry"] == "mcp" for row in rows)
+
+
 def over_stdio(tools: Tools, stage: Stage) -> list[str]:
     """`we mcp`, which speaks to the same server."""
     own = (
         "-e", f"CODEB_API_URL=http://127.0.0.1:{stage.api_port}", "-e", f"CODEB_API_KEY={stage.key}",
-        "-e", f"HOME={stage.home}", "--protocol-era", "modern",
+        "-e", f"HOME={stage.home}", "-e", f"PYTHONPATH={SOURCE}", "--protocol-era", "modern",
     )  # fmt: skip
-    we = ("--", sys.executable, "-m", "codeb.entry.cli.main", "mcp")
+    we = (sys.executable, "-c", WE, "mcp")
     faults = []
     for each in tries(stage.project)[:2]:
         faults += _run(tools, f"stdio {each.name}", each, own, we)

@@ -1,6 +1,7 @@
 """The official conformance suite against the real server factory, with the suite's own catalogue in place of ours."""
 
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -18,6 +19,7 @@ from tests.ports import free_block
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 REVISIONS = ("2025-11-25", "2026-07-28")
+FOLDER = re.compile(r"server-(.+)-\d{4}-\d\d-\d\dT[\d-]+Z")
 START_SECONDS, SUITE_SECONDS = 60.0, 600.0
 
 
@@ -61,7 +63,8 @@ def run(tools: Tools, url: str, revision: str) -> list[Scenario]:
 
 
 def _read(path: Path) -> Scenario:
-    name = path.parent.name.removeprefix("server-").rpartition("-20")[0]
+    found = FOLDER.fullmatch(path.parent.name)
+    name = found[1] if found else path.parent.name
     checks = json.loads(path.read_text())
     bad = [each for each in checks if each["status"] == "FAILURE"]
     said = tuple(f"{each['id']}: {each.get('errorMessage', '')}"[:300] for each in bad)

@@ -56,9 +56,9 @@ async def hold(store: SqlStore, clock: Clock, *locks: FileLock) -> None:
         await registry.tasks.hold(clock(), *locks)
 
 
-async def release(store: SqlStore, clock: Clock, of: Task, paths: Sequence[str] | None = None) -> None:
+async def release(store: SqlStore, of: Task, paths: Sequence[str] | None = None) -> None:
     async with store.write() as registry:
-        await registry.tasks.release(clock(), of.id, paths)
+        await registry.tasks.release(of.id, paths)
 
 
 @pytest.mark.parametrize("url", KINDS, indirect=True)
@@ -113,13 +113,13 @@ async def test_a_branch_holds_what_it_shares_until_its_last_task_gives_it_back(s
     await hold(store, clock, lock(B, "a"))
     await hold(store, clock, lock(B, "a", 5))
     assert await held(store, clock) == [("a", "1"), ("a", "2"), ("b", "1")]
-    await release(store, clock, A)
-    await release(store, clock, A)
+    await release(store, A)
+    await release(store, A)
     assert await held(store, clock) == [("a", "2")]
     with pytest.raises(Conflict):
         await hold(store, clock, lock(OTHER, "a"))
-    await release(store, clock, B, ["elsewhere"])
-    await release(store, clock, B, ["a"])
+    await release(store, B, ["elsewhere"])
+    await release(store, B, ["a"])
     await hold(store, clock, lock(OTHER, "a"), lock(OTHER, "b"))
     assert await held(store, clock) == [("a", "3"), ("b", "3")]
     async with store.read() as registry:
@@ -162,7 +162,7 @@ async def test_a_registry_that_is_rebuilt_keeps_them(tmp_path: Path, clock: Cloc
     await given(store, A, B, OTHER, task(4, name="ghost"))
     await hold(store, clock, lock(A, "a"), lock(B, "a"), lock(OTHER, "b"), lock(task(4, name="ghost"), "c"))
     async with store.write() as registry:
-        await registry.tasks.release(clock(), OTHER.id)
+        await registry.tasks.release(OTHER.id)
     await store.flush()
     await store.close()
     with closing(sqlite3.connect(home / "codeb.db")) as database:

@@ -1,7 +1,6 @@
 """Assistants at the real server: over HTTP and through `we mcp`, in both revisions of the protocol."""
 
 import asyncio
-import http.client
 import json
 import sys
 import time
@@ -107,27 +106,6 @@ async def test_a_version_goes_live_through_an_assistant_whose_client_hangs_up_me
     assert oracle.judge(house, name) == []
     house.call("project_delete", projectName=name, confirm=name)
     house.call("project_delete", projectName=name, confirm=name, purge=True)
-
-
-async def test_a_stream_that_somebody_listens_to_does_not_hold_up_the_stop() -> None:
-    """P13"""
-    with Stage(pairs=2) as stage:
-        meta = {"io.modelcontextprotocol/protocolVersion": "2026-07-28", "io.modelcontextprotocol/clientCapabilities": {}}
-        params = {"_meta": meta, "notifications": {"toolsListChanged": True}}
-        body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "subscriptions/listen", "params": params})
-        headers = {
-            "Authorization": f"Bearer {stage.key}", "Content-Type": "application/json",
-            "Accept": "application/json, text/event-stream", "MCP-Protocol-Version": "2026-07-28",
-            "Mcp-Method": "subscriptions/listen",
-        }  # fmt: skip
-        connection = http.client.HTTPConnection("127.0.0.1", stage.api_port, timeout=30)
-        connection.request("POST", "/mcp", body, headers)
-        connection.sock.settimeout(30)
-        await asyncio.sleep(1)
-        began = time.monotonic()
-        assert stage.stop() == 0
-        assert time.monotonic() - began < 15
-        connection.close()
 
 
 async def test_without_a_server_an_assistant_reads_why(house: Stage) -> None:

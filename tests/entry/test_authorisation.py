@@ -66,8 +66,8 @@ def expected(tool: Tool[Any], caller: str, stand: str) -> tuple[int, str] | None
         return 503, "degraded"
     if caller == "rival" and tool.name in OPERATORS:
         return 403, "forbidden"
-    if caller == "other environment" and tool.name in ("workflow_init", "project_update"):
-        # they are about several, and look at them themselves
+    if caller == "other environment" and tool.name in ("workflow_init", "project_update", "pr_merge"):
+        # they are about several, or what they begin is, and look at them themselves
         return 403, "forbidden"
     if caller == "rival" and said.get("projectName") == "shop":
         return 404, "project_not_found"

@@ -93,6 +93,15 @@ async def test_a_line_serves_many_calls_whole_or_in_pieces(port: Port) -> None:
     assert [(await line.answer())[0] for _ in range(3)] == [200] * 3
 
 
+async def test_the_space_round_a_header_is_no_part_of_it(port: Port) -> None:
+    """RFC 9110, 5.5: before and after, spaces and tabs."""
+    name, _, value = next(line for line in CALL.split(b"\r\n") if line.lower().startswith(b"x-api-key")).partition(b":")
+    line = await port.line()
+    for spaced in (b":" + value.strip(), b":\t " + value.strip() + b" \t", b": " + value.strip() + b"   "):
+        await line.send(CALL.replace(name + b":" + value, name + spaced))
+        assert (await line.answer())[0] == 200
+
+
 @pytest.mark.parametrize(
     "begun", [b"", b"\r\n", b"POST /api/slot/list HT", b"POST /api/slot/list HTTP/1.1\r\nHost: 127.0.0.1\r\nX-"]
 )

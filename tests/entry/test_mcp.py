@@ -19,6 +19,7 @@ from codeb.model.limits import Rate
 from codeb.model.secret import Secret
 from tests.assistant import MODES, facts
 from tests.entry.door import Door
+from tests.entry.listening import BEGAN
 from tests.kit import OWNER
 
 pytestmark = pytest.mark.anyio
@@ -131,8 +132,9 @@ async def test_refusals_are_on_record(mcp: Door) -> None:
     assert [row["code"] for row in rows if row["entry"] == "mcp"] == ["unauthenticated"]
 
 
-async def test_a_listening_client_does_not_hold_up_the_end(mcp: Door, http: Http) -> None:
+async def test_a_listening_client_does_not_hold_up_the_end(mcp: Door, http: Http, monkeypatch: pytest.MonkeyPatch) -> None:
     """P13: what would never end by itself is ended."""
+    monkeypatch.setattr("codeb.entry.http.assistants.SERVING", "tests.entry.listening")
     receives: asyncio.Queue[Any] = asyncio.Queue()
     sent: list[Any] = []
     body = {
@@ -156,7 +158,8 @@ async def test_a_listening_client_does_not_hold_up_the_end(mcp: Door, http: Http
         sent.append(message)
 
     request = asyncio.create_task(mcp.app(scope, receives.get, send))
-    await asyncio.sleep(0.3)
+    await asyncio.wait_for(BEGAN.wait(), 30)
+    assert not request.done()
     await asyncio.wait_for(http.assistants.leave(), 10)
     await asyncio.wait_for(request, 10)
     assert sent and sent[-1]["type"] == "http.response.body" and not sent[-1].get("more_body", False)

@@ -7,7 +7,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from codeb.entry.mcp import schemas
-from codeb.entry.mcp.shown import compact
+from codeb.entry.mcp.listing import PREFIX, characters
 from codeb.gate.validate import validate
 from codeb.model.access import Role
 from codeb.tools.catalog import BY_NAME, TOOLS
@@ -17,7 +17,6 @@ from tests.rights import EXAMPLES
 
 pytestmark = pytest.mark.anyio
 
-PREFIX = "mcp__plugin_we_codeb__"
 MOST = {Role.OWNER: 16_000, Role.VIEWER: 6_000}
 """characters of everything a model is sent of the list"""
 CHANGING = [tool for tool in TOOLS if tool.changes]
@@ -29,10 +28,7 @@ async def test_the_whole_list_is_short(role: Role) -> None:
         key = await add_key(rig, role=role)
         async with at(rig, rig.boot(), key) as one:
             tools = (await one.client.list_tools()).tools
-            sizes = {
-                tool.name: len(PREFIX + tool.name) + len(tool.description or "") + len(compact(tool.input_schema))
-                for tool in tools
-            }
+            sizes = {tool.name: characters(tool) for tool in tools}
             assert sum(sizes.values()) <= MOST[role], sorted(sizes.items(), key=lambda each: -each[1])[:10]
             assert max(sizes.values()) <= 800 and all(len(tool.description or "") <= 200 for tool in tools)
             assert all(len(PREFIX + tool.name) <= 64 for tool in tools)

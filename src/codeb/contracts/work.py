@@ -32,7 +32,7 @@ class Tasks(Protocol):
         Raises `Conflict` (`file_locked`) where another branch holds that very path: two tasks of one branch may share it.
         """
 
-    async def release(self, now: datetime, task_id: str, paths: Collection[str] | None = None) -> None:
+    async def release(self, task_id: str, paths: Collection[str] | None = None) -> None:
         """Give back these paths of it, or all. Another task of the same branch that has one too goes on holding it. They stay
         on record as its files. Safe to repeat."""
 

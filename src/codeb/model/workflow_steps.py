@@ -268,9 +268,20 @@ answer=$(codeb preview_create "$(jq -n '{
   projectName: env.CODEB_PROJECT, pullRequest: (env.PULL_REQUEST | tonumber), image: env.IMAGE,
   ttlHours: (env.TTL_HOURS | tonumber), wait: false
 }')" "github-$GITHUB_RUN_ID-$GITHUB_RUN_ATTEMPT-preview")
-result=$(codeb_end "$answer")
+codeb_end "$answer" >/dev/null
+# the traffic moves right after that, in an operation of its own
+for _ in {1..60}; do
+  answer=$(codeb slot_status "$(jq -n '{projectName: env.CODEB_PROJECT, environment: env.CODEB_ENVIRONMENT}')")
+  live=$(jq -r '.[.activeSlot // "none"].digest // empty' <<<"$answer")
+  [ "$live" != "${IMAGE##*@}" ] || break
+  sleep 1
+done
+if [ "$live" != "${IMAGE##*@}" ]; then
+  echo "::error::The preview does not have this version."
+  exit 1
+fi
 path=$(health_path)
-url=$(jq -r '.url' <<<"$result")
+url=$(jq -r '.url' <<<"$answer")
 answers "$url$path"
 printf '%s\\n' "$url" >>"$GITHUB_STEP_SUMMARY"
 """

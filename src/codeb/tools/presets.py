@@ -11,6 +11,8 @@ LOOKS = frozenset({
     "approval_get", "approval_list",
 })  # fmt: skip
 SWITCHES = frozenset({"deploy", "promote", "rollback", "operation_cancel"})
+LANDS = frozenset({"task_complete", "preview_create", "preview_list", "preview_delete"})
+"""what the pipeline of a repository does besides"""
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,7 @@ class Preset:
 
 
 PRESETS: Mapping[str, Preset] = MappingProxyType({
-    "ci": Preset(Role.MEMBER, "deploys named projects", LOOKS | SWITCHES, needs_projects=True),
+    "ci": Preset(Role.MEMBER, "deploys named projects", LOOKS | SWITCHES | LANDS, needs_projects=True),
     "agent": Preset(
         Role.MEMBER, "deploys and previews; what is risky is approved by somebody else",
         LOOKS | SWITCHES | {"project_list", "slot_list", "port_get", "port_list", "port_check", "event_list"}, Approval.HUMAN,

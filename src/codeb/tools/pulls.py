@@ -44,7 +44,7 @@ class Changes(fields.Long):
 
 class CreateParams(Changes):
     branch: fields.Branch = Field(description="where the change is; it has been pushed")
-    title: fields.TaskTitle = Field(description="what it changes, in one line")
+    title: fields.TaskTitle = Field(description="what it changes, in one line", examples=["Pay by invoice"])
     text: fields.PullText = ""
     base: fields.Branch | None = Field(None, description="where it is to go; default: the default branch")
     draft: bool = False
@@ -53,7 +53,7 @@ class CreateParams(Changes):
 class ReviewParams(Changes):
     pull_request: fields.PullRequest
     sha: fields.Commit
-    verdict: Literal["approve", "request-changes", "comment"]
+    verdict: Literal["approve", "request-changes", "comment"] = Field(examples=["approve"])
     text: fields.PullText = Field("", description="why; needed for all but approve")
 
 

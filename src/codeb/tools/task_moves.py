@@ -20,7 +20,7 @@ async def complete(registry: Registry, now: datetime, task: Task, operation_id: 
     if after != task:
         after = replace(after, updated_at=now)
         await registry.tasks.put(after)
-    await registry.tasks.release(now, task.id)
+    await registry.tasks.release(task.id)
     return after
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from codeb.contracts.store import Registry
 from codeb.errors import Conflict, NotFound
 from codeb.model.deletion import is_deleted
+from codeb.model.specs import Project
 from codeb.model.work import FileLock, Status, Task
 from codeb.tools import fields
 from codeb.tools.call import Call
@@ -96,9 +97,7 @@ def no_task(task_id: str) -> NotFound:
 async def seen(call: Call, registry: Registry, task_id: str) -> Task:
     """Raises `NotFound` (`task_not_found`); `Conflict` (`project_deleted`)."""
     task = await registry.tasks.get(task_id)
-    project = call.kit.store.snapshot.projects.get(task.project) if task else None
-    if task is None or project is None or not call.actor.sees_project(project.name, project.team):
-        raise no_task(task_id)
+    task, project = _theirs(call, task_id, task, call.kit.store.snapshot.projects.get(task.project) if task else None)
     if is_deleted(project):
         raise gone(project)
     return task
@@ -107,12 +106,16 @@ async def seen(call: Call, registry: Registry, task_id: str) -> Task:
 async def ready(call: Call, registry: Registry, task_id: str) -> Task:
     """One that may be changed, as this transaction sees it. Raises as `seen` does; `Conflict` (`project_deleting`)."""
     task = await registry.tasks.get(task_id)
-    project = await registry.projects.get(task.project) if task else None
-    if task is None or project is None or not call.actor.sees_project(project.name, project.team):
-        raise no_task(task_id)
+    task, project = _theirs(call, task_id, task, await registry.projects.get(task.project) if task else None)
     if fault := not_ready(project):
         raise fault
     return task
+
+
+def _theirs(call: Call, task_id: str, task: Task | None, project: Project | None) -> tuple[Task, Project]:
+    if task is None or project is None or not call.actor.sees_project(project.name, project.team):
+        raise no_task(task_id)
+    return task, project
 
 
 # refusals

@@ -62,6 +62,13 @@ def test_the_form_of_a_form_is_itself(text: str) -> None:
     assert not {"", ".", ".."} & set(kept.split("/"))
 
 
+def test_ids() -> None:
+    assert refs.task_id(ID) == ID
+    for text in ("", "task_", "task_complete", ID + "\n", ID[:20], "x" + ID, "task_" + "0" * 41, ID.upper()):
+        with pytest.raises(ValueError, match="task_"):
+            refs.task_id(text)
+
+
 def test_tasks_named_in_a_message() -> None:
     other = ID[:-1] + "2"
     message = f"Pay later ({ID})\n\nTask: {other}\nSee {ID}, not x{ID}, {ID}x, {ID}_1, task_complete, TASK_{'0' * 28}"

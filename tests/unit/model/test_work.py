@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -27,6 +28,17 @@ def test_every_status_is_reached_and_only_the_last_is_an_end() -> None:
     # whatever is open can be done, and nothing is deployed that is not done
     assert {was for was, to in MOVES if to is Status.DONE} == set(work.OPEN)
     assert {was for was, to in MOVES if to is Status.DEPLOYED} == {Status.DONE}
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("1m", 60), ("60s", 60), ("8h", 28_800), ("7d", 604_800), ("168h", 604_800)])
+def test_how_long_files_are_held(text: str, seconds: int) -> None:
+    assert work.lock_span(text) == timedelta(seconds=seconds)
+
+
+@pytest.mark.parametrize("text", ["59s", "0m", "8d", "169h", "", "h", "1.5h", "-1h", "8 h", "8h\n", "2026-03-01T12:00:00Z"])
+def test_how_long_they_are_not(text: str) -> None:
+    with pytest.raises(ValueError, match="between 1m and 7d"):
+        work.lock_span(text)
 
 
 def test_a_lock_is_over_by_the_clock() -> None:

@@ -217,9 +217,14 @@ async def test_only_what_brought_it_live_makes_it_deployed() -> None:
         bad = failed.body["details"]["operationId"]
         await process.refused("task_complete", 409, "not_deployed", taskId=other, operationId=bad)
         await process.refused("task_complete", 404, "operation_not_found", taskId=other, operationId="op_" + "0" * 26)
+        back = (await process.ok("rollback", projectName="shop", environment="production"))["operationId"]
+        await process.refused("task_complete", 409, "not_deployed", taskId=other, operationId=back)
         await process.ok("project_create", projectName="blog")
+        narrow = await add_key(rig, projects=frozenset({"blog"}))
         elsewhere = await made(process, **{**CART, "projectName": "blog"})
         await process.refused("task_complete", 404, "task_not_found", taskId=elsewhere, operationId=promoted)
+        hidden = {"taskId": elsewhere, "operationId": promoted, "key": narrow}
+        await process.refused("task_complete", 404, "operation_not_found", **hidden)
         assert (await process.ok("task_complete", commitMessage=elsewhere, operationId=promoted))["unknown"] == [elsewhere]
         assert (await process.ok("task_complete", commitMessage=elsewhere, projectName="shop"))["unknown"] == [elsewhere]
         assert (await process.ok("task_get", taskId=elsewhere))["task"]["status"] == "draft"

@@ -1,7 +1,8 @@
 """Work items, and the files they hold.
 
 Of the rows on one path one is `first`: the unique index lets only one be so, whatever branch it is of. A task on a branch that
-holds the path already shares it, beside the first; when that gives it back, the oldest of those that are left becomes it.
+holds the path already shares it, beside the first. When that gave it back or its time is over, the oldest of those that are left
+becomes it before anybody else is let in.
 """
 
 from collections.abc import Collection, Sequence
@@ -77,15 +78,11 @@ class SqlTasks:
         found = (await self._tx.read(select(work_task_files).where(these))).all
         return {(row["project"], row["path"]): (row["task"], row["branch"]) for row in found}
 
-    async def release(self, now: datetime, task_id: str, paths: Collection[str] | None = None) -> None:
+    async def release(self, task_id: str, paths: Collection[str] | None = None) -> None:
         its = (_FILES.task == task_id) & _FILES.until.is_not(None)
         if paths is not None:
             its &= _FILES.path.in_(sorted(paths))
-        projects = {row["project"] for row in (await self._tx.read(select(_FILES.project).where(its).distinct())).all}
-        if projects:
-            await self._tx.write(update(work_task_files).where(its).values(until=None, first=False))
-        for project in projects:
-            await self._pass_on(project, now)
+        await self._tx.write(update(work_task_files).where(its).values(until=None, first=False))
 
     async def _pass_on(self, project: str, now: datetime) -> None:
         """Where nobody stands for a path any more and tasks still hold it, the oldest of them does from now on."""

@@ -12,7 +12,7 @@ from starlette.types import Message, Receive, Scope, Send
 from codeb.entry import strict_json
 from codeb.entry.http.wire import body_of, token
 from codeb.entry.mcp.caller import SCOPE, Caller
-from codeb.errors import InvalidParams, PublicError
+from codeb.errors import InvalidParams, PublicError, Unavailable
 from codeb.wiring import House
 
 PATH = "/mcp"
@@ -28,6 +28,7 @@ LISTENS = "subscriptions/listen"
 ANSWERS_SECONDS = 2.0
 """how long answers to what has ended may take to be written before everything is closed"""
 PARSE_ERROR = -32700
+STOPPING = Unavailable("CodeB is stopping; this was given up.", code="stopping", hint="Try again in a moment.")
 
 
 class Around(Protocol):
@@ -94,7 +95,7 @@ class Assistants:
         return JSONResponse({"jsonrpc": "2.0", "id": None, "error": error}, said.status_code)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request; an answer that was begun is also ended."""
+        """Serve one request; an answer that was begun is also ended, and one that was not is given."""
         state = ""
 
         async def told(message: Message) -> None:
@@ -107,6 +108,8 @@ class Assistants:
         await manager.handle_request(scope, receive, told)
         if state == "begun":
             await send({"type": "http.response.body", "body": b"", "more_body": False})
+        elif not state and self._leave.is_set():
+            await self._around.failure(Request(scope), STOPPING)(scope, receive, send)
 
     def _heard(self, body: bytes, receive: Receive) -> Receive:
         """The body that was read, then whatever else comes; to the server it seems that everybody hangs up once it leaves."""

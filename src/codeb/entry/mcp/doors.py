@@ -46,6 +46,18 @@ DOORS = (
 )  # fmt: skip
 
 
+def parted(tools: Sequence[Tool[Any]], listed: Sequence[str] | None) -> tuple[list[Tool[Any]], list[Shown]]:
+    """The tools that are listed one by one, in that order, and the doors that the others need."""
+    if listed is None:
+        return list(tools), []
+    by_name = {tool.name: tool for tool in tools}
+    first = [by_name[name] for name in listed if name in by_name]
+    others = [tool for tool in tools if tool not in first]
+    if not others:
+        return first, []
+    return first, [*DOORS[:2], *(DOORS[2:] if any(tool.changes for tool in others) else ())]
+
+
 class Doors:
     """`listed` are the names of the tools that have no need of them; None: all."""
 
@@ -55,14 +67,7 @@ class Doors:
 
     def shown(self, tools: Sequence[Tool[Any]]) -> tuple[list[Tool[Any]], list[Shown]]:
         """What is listed of the tools somebody may use, and the doors to the others."""
-        if self._listed is None:
-            return list(tools), []
-        by_name = {tool.name: tool for tool in tools}
-        first = [by_name[name] for name in self._listed if name in by_name]
-        others = [tool for tool in tools if tool not in first]
-        if not others:
-            return first, []
-        return first, [*DOORS[:2], *(DOORS[2:] if any(tool.changes for tool in others) else ())]
+        return parted(tools, self._listed)
 
     def finds(self, name: str) -> bool:
         return self._listed is not None and name == FIND

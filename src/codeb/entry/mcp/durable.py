@@ -17,7 +17,7 @@ from codeb.entry.mcp.begun import Begun
 from codeb.entry.mcp.caller import Caller
 from codeb.entry.mcp.calls import Calls
 from codeb.entry.mcp.surroundings import Context, Surroundings
-from codeb.entry.mcp.tasks import task
+from codeb.entry.mcp.tasks import POLL_MS, task
 from codeb.errors import PublicError
 from codeb.gate import Answer, Asked, Gate
 from codeb.tools.tool import Tool
@@ -28,8 +28,8 @@ ANSWER_SECONDS = 2.0
 """how long a look may wait for the answer of what has ended; then the next one has it"""
 MOST_SEEN = 1_000
 FOLLOW = "operation_get"
-PASSING = frozenset({429, 500, 503})
-"""refusals that say nothing about how the operation ended"""
+PASSING = frozenset({"rate_limited", "stopping", "still_running"})
+"""refusals after which the same call is made again by the next look"""
 
 
 class Operations:
@@ -38,8 +38,8 @@ class Operations:
     def __init__(self, around: Surroundings, calls: Calls) -> None:
         self._around = around
         self._calls = calls
-        self._seen: dict[str, int] = {}
-        """how many changes of an operation were told, so that the next look waits for another one"""
+        self._seen: dict[str, tuple[int, tasks.Task]] = {}
+        """of what is under way: how many changes were told, so that the next look waits for another one, and in which words"""
         self._fetching: dict[str, asyncio.Task[Answer]] = {}
         """the answers that are waited for: calls that were made here, or are made once more"""
 
@@ -79,10 +79,14 @@ class Operations:
         again = await self._mine(caller, task_id)
         if again is None:
             return None
-        params = {"operationId": task_id, "waitSeconds": LOOK_SECONDS, "seen": self._seen.get(task_id, 0)}
+        changes, before = self._seen.get(task_id, (0, None))
+        params = {"operationId": task_id, "waitSeconds": LOOK_SECONDS, "seen": changes}
         seen = await self._ask(caller.asks(FOLLOW, params))
         if seen.status == 404:
             return None
+        if seen.status == 429 and before is not None:
+            # a client that is refused takes the task for lost, which it is not
+            return {**before, "pollIntervalMs": 1_000 * int(seen.body["details"].get("retryAfterSeconds", 1)) + POLL_MS}
         if not seen.ok:
             raise _refused(seen)
         return await self._told(ctx, task_id, seen.body, again)
@@ -90,8 +94,7 @@ class Operations:
     async def _told(self, ctx: Context, task_id: str, body: Mapping[str, Any], again: Asked) -> tasks.Task:
         view = body["operation"]
         if view["endedAt"] is None:
-            self._note(task_id, body["changes"])
-            return _working(task_id, body)
+            return self._note(task_id, body["changes"], _working(task_id, body))
         self._seen.pop(task_id, None)
         if view["state"] == "cancelled":
             ended = task(task_id, "cancelled", view["startedAt"], view["endedAt"])
@@ -109,11 +112,12 @@ class Operations:
         told: CallToolResult = self._calls.told(ctx, again.params, answer)
         return {"resultType": "complete", **told.model_dump(by_alias=True, mode="json", exclude_none=True)}
 
-    def _note(self, task_id: str, changes: int) -> None:
+    def _note(self, task_id: str, changes: int, told: tasks.Task) -> tasks.Task:
         self._seen.pop(task_id, None)
         while len(self._seen) >= MOST_SEEN:
             del self._seen[next(iter(self._seen))]
-        self._seen[task_id] = changes
+        self._seen[task_id] = (changes, told)
+        return told
 
     async def _answer(self, task_id: str, again: Asked) -> Answer | None:
         """None while it is not there: another operation may have grown out of this one, and the call waits for it too."""
@@ -125,7 +129,7 @@ class Operations:
         if not fetching.done():
             return None
         answer = fetching.result()
-        return None if answer.status in PASSING else answer
+        return None if answer.body.get("code") in PASSING else answer
 
     async def _mine(self, caller: Caller, task_id: str) -> Asked | None:
         """The call that this task is. An unknown one is on record as what it is: a look at something that is not there."""

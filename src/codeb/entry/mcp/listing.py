@@ -1,5 +1,6 @@
 """What an assistant is shown: the tools its key may use, in one order, with honest hints."""
 
+import json
 from collections.abc import Iterable
 from typing import Any
 
@@ -11,6 +12,8 @@ from codeb.entry.mcp.doors import Doors
 from codeb.entry.mcp.surroundings import Context, Surroundings
 from codeb.tools.tool import Risk, Tool
 
+PREFIX = "mcp__plugin_we_codeb__"
+"""what clients put before the names of a plugin's tools"""
 FRESH_MS = 60_000
 """a key's rights change seldom, and a call that is not allowed is refused whatever the list said"""
 
@@ -29,6 +32,12 @@ def shown(tool: Tool[Any]) -> Shown:
         name=tool.name, title=tool.title, description=tool.about, input_schema=schemas.said(tool),
         output_schema=schemas.answered(tool), annotations=annotations(tool),
     )  # fmt: skip
+
+
+def characters(tool: Shown) -> int:
+    """How many of a tool a model is sent, by a plugin."""
+    schema = json.dumps(tool.input_schema, ensure_ascii=False, separators=(",", ":"))
+    return len(PREFIX + tool.name) + len(tool.description or "") + len(schema)
 
 
 def listed(tools: Iterable[Tool[Any]]) -> list[Shown]:

@@ -32,7 +32,13 @@ async def test_who_types_the_name_allows_exactly_this() -> None:
 
 @pytest.mark.parametrize(
     "says",
-    ["shop2", "", ElicitResult(action="decline"), ElicitResult(action="cancel"), ElicitResult(action="accept", content={})],
+    [
+        "shop2",
+        "",
+        ElicitResult(action="decline", content={"confirm": "shop"}),
+        ElicitResult(action="cancel"),
+        ElicitResult(action="accept", content={}),
+    ],
 )
 async def test_whoever_does_not_allows_nothing(says: Any) -> None:
     async with begin("ready") as rig, at(rig, rig.boot(), await bound(rig), says=says) as one:

@@ -12,7 +12,11 @@ from codeb.contracts.kit import Kit
 from codeb.contracts.runtime import Images
 from codeb.entry.mcp import durable
 from codeb.entry.mcp.tasks import EXTENSION
+from codeb.errors import RateLimited, Unavailable
+from codeb.gate import Answer
+from codeb.gate.door import failed
 from codeb.model.access import Role
+from codeb.model.limits import Rate
 from codeb.model.specs import Image
 from tests.flows.test_called_again import plain
 from tests.kit import Process, Rig, add_key, begin
@@ -35,12 +39,12 @@ class Held:
         return await self._images.resolve(reference)
 
 
-def held(rig: Rig) -> tuple[Process, asyncio.Event]:
+def held(rig: Rig, **policy: Any) -> tuple[Process, asyncio.Event]:
     """A process whose deploys stand at the pull until the event is set."""
     free = asyncio.Event()
 
     def hold(kit: Kit) -> Kit:
-        return replace(kit, images=Held(kit.images, free))
+        return replace(kit, images=Held(kit.images, free), policy=replace(kit.policy, **policy))
 
     return rig.boot(hold), free
 
@@ -261,3 +265,39 @@ async def test_every_look_is_on_record_and_counted() -> None:
         assert ("operation_get", "mcp", True, "") in rows
         assert rows[0] == ("operation_get", "mcp", False, "operation_not_found")
         assert rows.count(("deploy", "mcp", True, "")) == 1
+
+
+async def test_one_who_looks_too_often_is_told_to_look_later_and_the_task_is_not_lost() -> None:
+    """S30: a look is a call like any other."""
+    async with begin("active") as rig:
+        process, free = held(rig, calls=Rate(4, 60))
+        async with assistant(process) as client:
+            handle = await client.call("deploy", **DEPLOY)
+            looks = [await client.on("tasks/get", handle["taskId"]) for _ in range(4)]
+            assert [each["status"] for each in looks] == ["working"] * 4
+            assert [each["pollIntervalMs"] for each in looks[:3]] == [1_000] * 3 and looks[3]["pollIntervalMs"] > 1_000
+            free.set()
+            await settled(process)
+            rig.clock.spent += 61
+            assert (await client.ended(handle["taskId"]))["status"] == "completed"
+
+
+async def test_an_answer_that_is_only_refused_for_now_is_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with begin("active") as rig:
+        process = rig.boot()
+        async with assistant(process) as client:
+            handle = await client.call("deploy", **DEPLOY)
+            await settled(process)
+        later = rig.boot()
+        call, refusals = later.gate.call, [RateLimited("Too often."), Unavailable("Stopping.", code="stopping")]
+
+        async def refusing(asked: Any) -> Any:
+            if asked.tool == "deploy" and refusals:
+                fault = refusals.pop()
+                return Answer(fault.status, failed(fault))
+            return await call(asked)
+
+        monkeypatch.setattr(later.gate, "call", refusing)
+        async with assistant(later) as client:
+            found = [(await client.on("tasks/get", handle["taskId"]))["status"] for _ in range(3)]
+        assert found == ["working", "working", "completed"]

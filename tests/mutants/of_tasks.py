@@ -33,11 +33,11 @@ DURABLE = (
     durable("        if seen.status == 429 and before is not None:\n", "        if False:\n"),
 )
 
-people = guards_of("drivers/store/people.py", "unit/entry/mcp/test_tasks.py", "contracts/test_store.py")
+people = guards_of("drivers/store/people.py", "unit/entry/mcp/test_tasks.py", "flows/test_called_again.py")
 BEGAN = (
     people("(answers.c.operation_id == operation_id) & (answers.c.key_id == key_id)", "(answers.c.operation_id == operation_id)"),
     people("(answers.c.operation_id == operation_id) & (answers.c.key_id == key_id)", "(answers.c.key_id == key_id)"),
-    people(" & answers.c.params.is_not(None)", ""),
+    people(" & answers.c.params.is_not(None)", "", "contracts/test_store.py"),
 )
 
 resources = guards_of("entry/mcp/resources.py", "unit/entry/mcp/test_resources.py")

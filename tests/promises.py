@@ -74,6 +74,7 @@ SHOWN: dict[str, tuple[str, ...]] = {
         "flows/test_instances.py",
     ),
     "P8": (
+        "contracts/test_pulls_github.py",
         "e2e/test_assistants_long.py",
         "flows/test_called_again.py",
         "unit/entry/mcp/test_tasks.py",
@@ -85,6 +86,7 @@ SHOWN: dict[str, tuple[str, ...]] = {
         "unit/gate/test_consent_once.py",
         "flows/test_storage.py",
         "flows/test_image_cleanup.py",
+        "flows/test_previews.py",
     ),
     "P9": (
         "contracts/test_store_twin.py",
@@ -97,7 +99,13 @@ SHOWN: dict[str, tuple[str, ...]] = {
     ),
     "P10": ("e2e/test_leftovers.py", "contracts/test_store_work.py", "contracts/test_env_files.py"),
     "P11": ("e2e/test_disk_full.py", "unit/drivers/test_mirror.py"),
-    "P12": ("flows/test_cleanup.py", "flows/test_undelete.py", "unit/model/test_deletion.py", "unit/model/test_envs.py"),
+    "P12": (
+        "flows/test_cleanup.py",
+        "flows/test_previews.py",
+        "flows/test_undelete.py",
+        "unit/model/test_deletion.py",
+        "unit/model/test_envs.py",
+    ),
     "P13": ("flows/test_engine.py", "e2e/test_stop_under_load.py"),
     "P14": (
         "unit/entry/mcp/test_tasks.py",
@@ -144,6 +152,8 @@ SHOWN: dict[str, tuple[str, ...]] = {
         "unit/tools/test_servers.py",
     ),
     "S5": (
+        "flows/test_pulls.py",
+        "flows/test_previews.py",
         "unit/entry/mcp/test_tasks.py",
         "unit/entry/mcp/test_resources.py",
         "unit/gate/test_rights.py",
@@ -157,6 +167,7 @@ SHOWN: dict[str, tuple[str, ...]] = {
     "S7": ("unit/drivers/test_docker_spec.py", "unit/drivers/test_instance_form.py", "contracts/test_instances_docker.py"),
     "S8": ("unit/gate/test_rights.py", "entry/test_authorisation.py"),
     "S9": (
+        "flows/test_previews.py",
         "unit/gate/test_rights.py",
         "unit/model/test_access.py",
         "unit/tools/test_people.py",
@@ -164,6 +175,8 @@ SHOWN: dict[str, tuple[str, ...]] = {
         "entry/test_authorisation.py",
     ),
     "S11": (
+        "unit/test_config_github.py",
+        "e2e/test_pulls.py",
         "flows/test_called_again.py",
         "unit/tools/test_envs.py",
         "unit/tools/test_workflows.py",
@@ -211,6 +224,8 @@ SHOWN: dict[str, tuple[str, ...]] = {
     "S21": ("contracts/test_env_files.py", "unit/entry/cli/test_workflow.py", "unit/entry/cli/test_workflow_files.py"),
     "S24": ("entry/test_threshold.py",),
     "S25": (
+        "flows/test_pulls.py",
+        "unit/model/test_pulls.py",
         "unit/entry/mcp/test_asking.py",
         "unit/entry/mcp/test_shown.py",
         "unit/entry/mcp/test_resources.py",

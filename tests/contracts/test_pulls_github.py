@@ -40,6 +40,7 @@ def host(server: Github) -> Iterator[Github]:
     yield server
     server.fail, server.cut, server.limits, server.left = set(), set(), [], 5000
     server.garbage = server.mute = False
+    server.before = lambda method, path: None
 
 
 @pytest.fixture
@@ -172,6 +173,16 @@ async def test_an_answer_that_is_lost_makes_nothing_twice(host: Github, pulls: G
     assert await twice(lambda: pulls.merge(SHOP, made.number, made.head, Method.SQUASH))
     repo = host.repositories[SHOP]
     assert (len(repo.pulls), len(repo.reviews[made.number])) == (1, 1)
+
+
+async def test_what_is_pushed_right_before_the_merge_is_not_merged(host: Github, pulls: GithubPulls) -> None:
+    number = host.open(SHOP, "feature")
+    seen, before = (await pulls.get(SHOP, number)).head, host.repositories[SHOP].branches["main"]
+    host.before = lambda method, path: host.push(SHOP, "feature", "nobody saw it") and None if method == "PUT" else None
+    with pytest.raises(Conflict) as told:
+        await pulls.merge(SHOP, number, seen, Method.MERGE)
+    assert (told.value.code, host.repositories[SHOP].branches["main"]) == ("pull_moved", before)
+    assert len(changes(host)) == 1
 
 
 async def test_who_does_not_lead_changes_nothing_there(host: Github) -> None:

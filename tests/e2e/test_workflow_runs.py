@@ -164,6 +164,18 @@ def test_the_next_one_begins_with_its_cache_is_promoted_and_taken_back(hub: Hub,
     assert not canary.exists()
 
 
+def test_one_that_promotes_by_itself_says_that_the_task_is_live(hub: Hub) -> None:
+    """Written anew over a file that nobody changed; what was verified is what gets the traffic."""
+    assert hub.developer.we("workflow", "init", "--auto-promote").returncode == 0
+    task = hub.stage.call("task_create", projectName=hub.stage.project, title="At once", branch="main")["task"]["taskId"]
+    hub.developer.change("third")
+    ran = hub.push(f"At once: {task}")
+    assert ran.result("deploy") == "success", ran.log("deploy")
+    now = hub.slots()
+    assert now[now["activeSlot"]]["version"] == hub.commit
+    assert hub.stage.call("task_get", taskId=task)["task"]["status"] == "deployed"
+
+
 def test_a_wrong_key_builds_nothing(hub: Hub) -> None:
     before = hub.deployments
     ran = hub.push(secrets={"CODEB_API_KEY": "codeb_main_member_" + "0" * 32})

@@ -241,6 +241,7 @@ async def test_the_health_report_says_how_many_calls_are_left(host: Github, pull
 async def test_nobody_there_at_all(clock: Clock) -> None:
     driver = GithubPulls("http://127.0.0.1:9", Secret(TOKEN), sleep=clock.sleep, clock=clock)
     assert await driver.state(SHOP, 1) is PullState.UNKNOWN
+    assert (await driver.check()).status == "warn"
     with pytest.raises(PublicError):
         await driver.about(SHOP)
     await driver.close()

@@ -1,5 +1,7 @@
 """GitHub itself: its pages, limits and refusals, answers that are lost, and where the token goes."""
 
+import asyncio
+import threading
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -230,6 +232,18 @@ async def test_how_one_stands_is_not_asked_all_the_time_and_never_raises(host: G
     assert await pulls.state(SHOP, number) is PullState.UNKNOWN, "an outage says nothing"
     clock.now += STATE_SECONDS + 1
     assert await pulls.state(SHOP, number) is PullState.CLOSED
+
+
+async def test_a_host_that_is_slow_is_not_asked_the_more_often_for_it(host: Github, pulls: GithubPulls) -> None:
+    number, go_on = host.open(SHOP, "feature"), threading.Event()
+    host.before = lambda method, path: None if go_on.wait(20) else None
+    try:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.3):
+                await pulls.state(SHOP, number)
+    finally:
+        go_on.set()
+    assert await pulls.state(SHOP, number) is PullState.UNKNOWN
 
 
 async def test_the_health_report_says_how_many_calls_are_left(host: Github, pulls: GithubPulls) -> None:

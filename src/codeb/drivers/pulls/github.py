@@ -6,6 +6,7 @@ are tried again, what changes something is sent once. No redirect is followed: t
 
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 from urllib.parse import quote
 
@@ -56,13 +57,15 @@ class GithubPulls:
         known, now = self._states.get((repository, number)), self._clock()
         if known is not None and now - known[0] < STATE_SECONDS:
             return known[1]
+        found = PullState.UNKNOWN
         try:
-            found = (await self.get(repository, number)).state
-        except PublicError:
-            found = PullState.UNKNOWN
-        if len(self._states) >= MOST_STATES:
-            self._states.clear()
-        self._states[repository, number] = (now, found)
+            with suppress(PublicError):
+                found = (await self.get(repository, number)).state
+        finally:
+            # also when whoever asks has no more time: a host that is slow is not to be asked the more often for it
+            if len(self._states) >= MOST_STATES:
+                self._states.clear()
+            self._states[repository, number] = (now, found)
         return found
 
     async def about(self, repository: str) -> Source:

@@ -86,9 +86,11 @@ async def test_nothing_is_left_of_one_that_is_removed_and_again_there_is_nothing
 async def test_the_last_environment_takes_the_network_along() -> None:
     async with begin("new") as rig:
         process = rig.boot()
+        await made(process)
+        await process.ok("preview_delete", **WHERE)
+        assert "codeb-shop" in rig.machine.networks, "a deploy to production may be about to use it"
         await process.ok("port_release", projectName="shop")
         await made(process)
-        assert "codeb-shop" in rig.machine.networks
         await process.ok("preview_delete", **WHERE)
         assert "codeb-shop" not in rig.machine.networks
 
@@ -197,6 +199,8 @@ async def test_each_is_told_with_its_address_its_version_and_its_end() -> None:
         by_hand, kept = sorted((await process.ok("preview_list"))["previews"], key=lambda each: each["expiresAt"] is not None)
         assert (kept["pullRequest"], kept["state"], kept["version"], kept["hoursRemaining"]) == (7, "live", "2", 72)
         assert kept["url"] == "http://shop-pr-7.localhost"
+        narrow = await add_key(rig, Role.VIEWER, environments=frozenset({"pr-12"}))
+        assert [each["pullRequest"] for each in (await process.ok("preview_list", key=narrow))["previews"]] == [12]
         assert (by_hand["pullRequest"], by_hand["state"], by_hand["expiresAt"]) == (12, "deployed", None)
         assert (await process.ok("preview_delete", projectName="shop", pullRequest=12))["deleted"]
         assert left_of(rig, Place("shop", "pr-12")) == []

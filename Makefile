@@ -80,7 +80,7 @@ outages: ## a database that is stopped, silenced and cut off at random, under lo
 		--minutes $(MINUTES)
 
 mcp-conformance: ## the official suite and Inspector of assistants' protocol (PART=suite|inspector; its tools are installed beside)
-	@$(BOOTSTRAP) parts
+	@CODEB_RELEASE_TESTS=1 $(BOOTSTRAP) parts
 	@$(BOOTSTRAP) docker .docker-run/tests
 	@trap '$(BOOTSTRAP) docker-stop .docker-run/tests' EXIT; $(BOOTSTRAP) with-docker $(PYTHON) -m tests.conformance $(PART)
 
@@ -96,12 +96,7 @@ plugin-check: init ## the plugin in the real Claude Code with a scripted model (
 docs: init ## write docs/tools.md and the frozen surface anew from the catalogue
 	@$(PYTHON) scripts/surface.py --write
 
-check-plugin-check: init ## the plugin in the real Claude Code with a scripted model (a release test: needs npm once)
-	@$(BOOTSTRAP) parts
-	@$(BOOTSTRAP) docker .docker-run/tests
-	@trap '$(BOOTSTRAP) docker-stop .docker-run/tests' EXIT; $(BOOTSTRAP) with-docker $(PYTHON) -m tests.release.plugin_check
-
-docs: init ## whether docs/tools.md and the frozen surface still say what the catalogue says
+check-docs: init ## whether docs/tools.md and the frozen surface still say what the catalogue says
 	@$(PYTHON) scripts/surface.py --check
 
 run: ## a server in the foreground, with your settings

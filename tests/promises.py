@@ -74,6 +74,7 @@ SHOWN: dict[str, tuple[str, ...]] = {
         "flows/test_instances.py",
     ),
     "P8": (
+        "contracts/test_pulls_github.py",
         "e2e/test_assistants_long.py",
         "flows/test_called_again.py",
         "unit/entry/mcp/test_tasks.py",
@@ -151,6 +152,7 @@ SHOWN: dict[str, tuple[str, ...]] = {
         "unit/tools/test_servers.py",
     ),
     "S5": (
+        "flows/test_pulls.py",
         "flows/test_previews.py",
         "unit/entry/mcp/test_tasks.py",
         "unit/entry/mcp/test_resources.py",
@@ -173,6 +175,8 @@ SHOWN: dict[str, tuple[str, ...]] = {
         "entry/test_authorisation.py",
     ),
     "S11": (
+        "unit/test_config_github.py",
+        "e2e/test_pulls.py",
         "flows/test_called_again.py",
         "unit/tools/test_envs.py",
         "unit/tools/test_workflows.py",
@@ -220,6 +224,8 @@ SHOWN: dict[str, tuple[str, ...]] = {
     "S21": ("contracts/test_env_files.py", "unit/entry/cli/test_workflow.py", "unit/entry/cli/test_workflow_files.py"),
     "S24": ("entry/test_threshold.py",),
     "S25": (
+        "flows/test_pulls.py",
+        "unit/model/test_pulls.py",
         "unit/entry/mcp/test_asking.py",
         "unit/entry/mcp/test_shown.py",
         "unit/entry/mcp/test_resources.py",

@@ -12,7 +12,7 @@ import pytest
 
 from codeb.drivers.store.sql import SqlStore
 from codeb.errors import Conflict, NotFound
-from codeb.model.work import FileLock, Status, Task
+from codeb.model.work import FileLock, Status, Task, in_the_way, overlap
 from tests.contracts.harms import begin, populate
 from tests.postgres import postgres, postgres_server
 from tests.stores import KINDS, SHARED, START, Clock, Opener, clock, opener, project, store, url
@@ -152,6 +152,27 @@ async def test_they_go_with_their_project(store: SqlStore, clock: Clock) -> None
     async with store.read() as registry:
         assert [each.id for each in await registry.tasks.find(["shop", "blog"], statuses=ALL, limit=9)] == [task(4).id]
         assert list(await registry.tasks.files(A.id)) == []
+
+
+@pytest.mark.parametrize("url", SHARED, indirect=True)
+async def test_what_was_looked_at_is_still_so_when_it_is_written(opener: Opener, clock: Clock) -> None:
+    """P7: folders and what is in them, by two processes at once: whoever looks and holds in one transaction is alone in it."""
+    stores = [await opener(), await opener()]
+    parts = ["src", "src/a", "src/a/b.py", "src/b", "lib", "lib/x"]
+    tasks = [task(number, f"branch-{number % 5}") for number in range(40)]
+    await given(stores[0], *tasks)
+
+    async def ask(number: int) -> None:
+        mine, wanted = tasks[number], parts[number % 6]
+        async with stores[number % 2].write() as registry:
+            if not in_the_way([wanted], mine.branch, await registry.tasks.locks("shop", clock())):
+                await registry.tasks.hold(clock(), lock(mine, wanted))
+
+    await asyncio.gather(*map(ask, range(40)))
+    async with stores[0].read() as registry:
+        found = list(await registry.tasks.locks("shop", clock()))
+    assert len(found) > 1
+    assert [(a, b) for a in found for b in found if a.branch != b.branch and overlap(a.path, b.path)] == []
 
 
 async def test_a_registry_that_is_rebuilt_keeps_them(tmp_path: Path, clock: Clock) -> None:

@@ -178,6 +178,41 @@ def obedient(scene: Scene) -> None:
     assert len(changed) == 1, "the one promote of the beginning"
 
 
+def recorded(scene: Scene) -> None:
+    """Without a person a deploy to staging is waited for; it has its line in the local record, and the session its summary."""
+    where = {"projectName": scene.stage.project, "environment": "staging"}
+    model = scene.prompt([Use(f"{MCP}deploy", {**where, "image": V1}), "Done."])
+    (told,) = model.told()
+    assert "previewUrl" in told, told
+    lines = [json.loads(line) for line in (scene.person.home / ".codeb" / "assistant.jsonl").read_text().splitlines()]
+    (deploy,) = [line for line in lines if line.get("tool") == "deploy"]
+    assert (deploy["environment"], deploy["ended"], deploy["version"]) == ("staging", "well", "v1")
+    assert [line["summary"] for line in lines if "summary" in line] == [{"deploy well": 1}]
+
+
+def locked(scene: Scene) -> None:
+    """A file that a task on another branch holds is not written, any other is."""
+    project, tree = scene.stage.project, scene.person.folder
+    held = {"branch": "feature/pay", "files": ["src/pay.py"], "status": "in-progress"}
+    scene.call("task_create", projectName=project, title="Pay by invoice", **held)
+    writes = [Use("Write", {"file_path": str(tree / name), "content": "x"}) for name in ("src/pay.py", "src/cart.py")]
+    refusal, success = scene.prompt([*writes, "Done."]).told()
+    assert "feature/pay" in refusal, refusal
+    assert not (tree / "src" / "pay.py").exists()
+    assert (tree / "src" / "cart.py").exists(), success
+
+
+def skilled(scene: Scene) -> None:
+    """`/we:deploy` looks for a workflow before anything else; promote is not a skill that a model can start."""
+    with speaking(["Done."]) as model:
+        scene.person.prompt("/we:deploy 1.4.2 staging", model.url, *EVERYTHING)
+    asked = model.everything()
+    assert "Deploy 1.4.2 staging" in asked
+    assert asked.index(".github/workflows") < asked.index("`slot_status` with")
+    (told,) = scene.prompt([Use("Skill", {"skill": "we:promote"}), "Done."]).told()
+    assert "dryRun" not in told, "the model got the skill"
+
+
 def in_the_background(scene: Scene) -> None:
     """With a person there: a deploy goes on in the background, and its end is told to the model."""
     arguments = {"projectName": scene.stage.project, "environment": "staging", "image": V2}
@@ -228,15 +263,9 @@ def _terminal(scene: Scene, model: Model) -> Terminal:
 
 
 CHECKS = (
-    validated,
-    installed,
-    told_at_the_start,
-    refused,
-    asked_without_a_person,
-    obedient,
-    in_the_background,
-    asked_with_a_person,
-)
+    validated, installed, told_at_the_start, skilled, refused, locked, recorded, asked_without_a_person, obedient,
+    in_the_background, asked_with_a_person,
+)  # fmt: skip
 
 
 def prepared(stage: Stage, folder: Path, programs: Path) -> Scene:

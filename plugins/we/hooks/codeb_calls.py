@@ -9,16 +9,18 @@ from typing import Any
 import shell_inner
 import tool_rules
 from shell_text import Run
-from shell_words import UNKNOWN
+from shell_words import unsure
 from verdict import Verdict, ask, deny
 
-OWN = frozenset("up config doctor completion status ops ports health logs audit plan init cancel approvals claude mcp".split())
+OWN = frozenset("up config doctor completion status ops ports health logs audit plan init cancel approvals claude".split())
 """commands that are no tool, or only look"""
 SPOKEN = {("keys", "rotate-master"): "keys_rotate"}
 HTTP = frozenset(("curl", "wget", "http", "https", "xh", "httpie", "curlie"))
 PATH = re.compile(r".*?/api/([a-z]+)(?:/([a-z]+))?/?(?:[?#].*)?")
 CHANGING_METHODS = ("POST", "PUT", "PATCH", "DELETE")
 SENDS = re.compile(r"-d|--data.*|--json|-F|--form|-T|--upload-file|--post-data.*|--post-file.*|--body-data.*")
+BODIES = ("-d", "--data", "--data-raw", "--data-binary", "--json", "--post-data")
+CALL = "tools/call"
 READS = frozenset(("tools", "audit", "logs"))
 
 
@@ -42,6 +44,8 @@ def command(run: Run) -> Verdict | None:
         )
     if first == "claude" and second == "remove":
         return ask("That ends the guards of CodeB's plugin. It is a person's to decide.")
+    if first == "mcp":
+        return ask("`we mcp` speaks to CodeB past the tools that are listed. The plugin's own tools are asked about one by one.")
     if first == "apply":
         return (
             None
@@ -54,7 +58,7 @@ def command(run: Run) -> Verdict | None:
         return None
     name = SPOKEN.get((first, second)) or next((each for each in (f"{first}_{second}", first) if each in tool_rules.tools()), "")
     if not name:
-        return None if UNKNOWN not in first + second else ask("Which command of `we` that is cannot be told from here.")
+        return None if not unsure(first + second) else ask("Which command of `we` that is cannot be told from here.")
     return tool_rules.judge(name, _spoken(words[1:]))
 
 
@@ -93,18 +97,36 @@ def over_http(run: Run) -> Verdict | None:
             )
         if socket:
             return deny("That changes containers or images past CodeB. Use deploy, promote, rollback or slot_cleanup.")
+    sent = _object(_after(words, *BODIES) or run.fed or _piped(run) or "")
+    if method in CHANGING_METHODS and any(re.fullmatch(r"[^?#]*/mcp/?", word) for word in words):
+        said = sent.get("params", {})
+        return (
+            tool_rules.judge_mcp(f"mcp__codeb__{said.get('name')}", said.get("arguments", {}))
+            if sent.get("method") == CALL
+            else None
+        )
     match = next((found for word in words if (found := PATH.fullmatch(word))), None)
     if match is None or method not in CHANGING_METHODS or (match[1] in READS and not match[2]):
         return None
-    body = _object(
-        _after(words, "-d", "--data", "--data-raw", "--data-binary", "--json", "--post-data") or run.fed or _piped(run) or ""
-    )
-    tool = str(body.get("tool", "")) if match[1] == "tool" and not match[2] else "_".join(part for part in match.groups() if part)
-    params = body.get("params", {}) if match[1] == "tool" else body
+    tool = str(sent.get("tool", "")) if match[1] == "tool" and not match[2] else "_".join(part for part in match.groups() if part)
+    params = sent.get("params", {}) if match[1] == "tool" else sent
+    if not tool:
+        return ask(
+            "That calls CodeB, and what is sent cannot be read from here. The plugin's own tools are asked about one by one."
+        )
     if tool not in tool_rules.tools() and match[1] != "tool":
         # the path of another program's API
         return None
     return tool_rules.judge(tool, params if isinstance(params, dict) else {})
+
+
+def in_code(address: str) -> Verdict | None:
+    """The address of one of our calls in a program of another language: what is sent there is not read."""
+    match = PATH.fullmatch(address)
+    tool = "_".join(part for part in match.groups() if part) if match else ""
+    if tool == "tool" or tool_rules.tools().get(tool, {"risk": "reads"})["risk"] != "reads":
+        return ask("That calls CodeB past the tools that are listed. The plugin's own tools are asked about one by one.")
+    return None
 
 
 def _piped(run: Run) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 
-from shell_words import UNKNOWN, home_of, may_be
+from shell_words import UNKNOWN, home_of, may_be, told, unsure
 from verdict import Verdict, ask, deny
 
 PROXY = "It is the proxy's: CodeB writes it, and a change by hand moves or cuts traffic."
@@ -39,7 +39,7 @@ PARTS = (
 SHAPES = re.compile(
     r".*/(?:sites/[a-z0-9-]+\.caddy(?:\.bak)?|slots/[a-z0-9-]+-(?:production|staging|preview|pr-[0-9]+)/(?:green|fallback|hold|curtain))"
 )
-KEYS = ("owner.key", "master.key")
+KEYS = ("owner.key", "master.key", "config.toml")
 MARKERS = "green, fallback, hold, curtain"
 
 
@@ -54,9 +54,12 @@ def proxy_folders() -> list[str]:
 
 
 def whole(path: str, folder: str) -> str:
-    """The path from the root, without `.`, `..` and links, as far as it is known."""
-    joined = os.path.join(folder or "/", home_of(path))
-    if UNKNOWN in joined:
+    """The path from the root, without `.`, `..` and links, as far as it is known; what begins with an unknown stays so."""
+    if path.startswith(UNKNOWN):
+        return os.path.normpath(path)
+    # two slashes at the beginning are one to Linux, and stay two to normpath
+    joined = re.sub(r"\A/+", "/", os.path.join(folder or "/", home_of(path)))
+    if unsure(joined):
         return os.path.normpath(joined)
     return os.path.realpath(joined)
 
@@ -100,9 +103,9 @@ def written(path: str, folder: str) -> Verdict | None:
 def removed(path: str, folder: str) -> Verdict | None:
     """May this file, or folder with all that is in it, be removed or moved away?"""
     full = whole(path, folder)
-    if full.strip(UNKNOWN + "/") == "" and full != "/":
-        # nothing is known of it
-        return None
+    if full.startswith(UNKNOWN):
+        # it may be anywhere: only its end can tell
+        return written(path, folder)
     for home in (*homes(), *proxy_folders()):
         for form in _forms(home):
             parts = form.split("/")
@@ -123,6 +126,8 @@ def _may_be_path(full: str, other: str) -> bool:
 def read(path: str, folder: str) -> Verdict | None:
     """May this file be shown in the conversation?"""
     full = whole(path, folder)
+    if _below(full, os.path.expanduser("~/.claude/.credentials.json")) == "":
+        return ask(f"{_name(full)}: {KEY}")
     for home in homes():
         rest = _below(full, home)
         if rest is not None and rest in KEYS:
@@ -133,4 +138,4 @@ def read(path: str, folder: str) -> Verdict | None:
 
 
 def _name(path: str) -> str:
-    return path.replace(UNKNOWN, "*")
+    return told(path)

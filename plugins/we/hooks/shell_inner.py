@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Iterator
 
+import places
 import shell_text
 import shell_words
 from shell_text import Run, Setting
@@ -20,6 +21,10 @@ WRAPPERS = {
     "nice": "-n --adjustment",
     "ionice": "-c -n -p --class --classdata",
     "nohup": "",
+    "uv": "",
+    "poetry": "",
+    "pipenv": "",
+    "hatch": "",
     "setsid": "",
     "time": "-f -o",
     "stdbuf": "-i -o -e",
@@ -55,13 +60,27 @@ WRAPPERS = {
     "else": "",
     "do": "",
 }
-TAKES_FIRST = {"timeout": 1, "chroot": 1, "flock": 1, "taskset": 1, "gosu": 1, "chrt": 1}
+TAKES_FIRST = {
+    "uv": 1,
+    "poetry": 1,
+    "pipenv": 1,
+    "hatch": 1,
+    "timeout": 1,
+    "chroot": 1,
+    "flock": 1,
+    "taskset": 1,
+    "gosu": 1,
+    "chrt": 1,
+}
 """how many words stand before the program"""
 SHELLS = frozenset(("sh", "bash", "dash", "zsh", "ksh", "mksh", "ash", "fish", "rbash"))
 INTERPRETERS = re.compile(r"python[0-9.]*|pypy[0-9.]*|perl|ruby|node|nodejs|deno|bun|php|lua|awk|gawk|mawk|osascript")
 JOINED = {"su": ("-c", "--command"), "script": ("-c", "--command"), "runuser": ("-c", "--command"), "flock": ("-c", "--command")}
+LISTENS = frozenset(("sudo", "su", "at", "batch"))
+"""with nothing but options they run what they read"""
 SSH_VALUES = frozenset("-b -c -D -E -e -F -I -i -J -L -l -m -O -o -p -Q -R -S -W -w".split())
 CONTAINERS = frozenset(("docker", "podman", "nerdctl", "docker-compose", "podman-compose", "kubectl"))
+SHELL_SCRIPT = re.compile(rb"#!\s*\S*?(?:/env\s+)?(?:\S*/)?(?:sh|bash|dash|zsh|ksh)\b")
 TOKEN = re.compile(r"[^\s'\"\[\](){},;+`]+")
 MOST_TOKENS = 4_000
 MOST_RUNS = 2_000
@@ -77,18 +96,22 @@ class Code:
 
 def every(text: str, setting: Setting) -> Iterator[Run | Code | Verdict]:
     """Every program the command runs, wrappers and what they wrap. Raises `Unreadable`."""
+    files: dict[str, str] = {}
     waiting: list[tuple[Run, int]] = [(run, 0) for run in shell_text.read(text, setting)]
     for count in range(MOST_RUNS):
         if count >= len(waiting):
             return
         run, depth = waiting[count]
         yield run
+        if run.writes and (said := written_by(run)) is not None:
+            files.update({places.whole(path, run.folder): said for path in run.writes})
         if depth > shell_text.DEEPEST:
             raise shell_text.Unreadable("it is nested too deeply")
-        for inner in _inside(run, setting):
+        for inner in (*_inside(run, setting), *_script_of(run, setting, files)):
             if isinstance(inner, Run):
+                inner.of_file = inner.of_file or run.of_file
                 waiting.append((inner, depth + 1))
-            else:
+            elif not run.of_file:
                 yield inner
     raise shell_text.Unreadable("it starts very many programs")
 
@@ -97,6 +120,8 @@ def _inside(run: Run, setting: Setting) -> Iterator[Run | Code | Verdict]:
     program, rest = run.program, run.words[1:]
     if program in WRAPPERS:
         yield from _wrapped(run, program, setting)
+    if program in LISTENS and not any(word[:1] != "-" for word in rest if word not in ("root", "now")):
+        yield from _scripts(run.fed if run.fed is not None else written_by(run.fed_by), run, setting)
     if program in JOINED:
         yield from _scripts(_value_of(rest, JOINED[program]), run, setting)
     if program in SHELLS:
@@ -114,6 +139,31 @@ def _inside(run: Run, setting: Setting) -> Iterator[Run | Code | Verdict]:
     elif program == shell_words.UNKNOWN and len(rest) > 1:
         # a program that only the shell knows: what stands after it tells enough
         yield run.inner(["docker", *rest])
+
+
+def _script_of(run: Run, setting: Setting, files: dict[str, str]) -> list[Run]:
+    """The file that a shell runs, or that is a program itself: written in this very command, or there already."""
+    words = [word for word in run.words[1:] if word[:1] not in ("-", "+")]
+    if run.program in SHELLS or run.program in ("source", "."):
+        name = words[0] if words else ""
+    else:
+        name = run.words[0] if run.words and "/" in run.words[0] else ""
+    if not name or shell_words.unsure(name):
+        return []
+    path = places.whole(name, run.folder)
+    if path in files:
+        return list(_scripts(files[path], run, setting))
+    try:
+        with open(path, "rb") as file:
+            raw = file.read(shell_text.LONGEST)
+        if run.program not in SHELLS and not SHELL_SCRIPT.match(raw):
+            return []
+        found = list(_scripts(raw.decode("utf-8", "replace"), run, setting))
+    except (OSError, ValueError, shell_text.Unreadable):
+        return []
+    for each in found:
+        each.of_file = True
+    return found
 
 
 def _scripts(text: str | None, run: Run, setting: Setting) -> Iterator[Run]:
@@ -151,7 +201,7 @@ def _wrapped(run: Run, program: str, setting: Setting) -> Iterator[Run]:
 
 def _value_of(rest: list[str], names: tuple[str, ...]) -> str | None:
     for at, word in enumerate(rest):
-        if word in names:
+        if word in names or ("-c" in names and re.fullmatch(r"-[a-z]*c", word)):
             return rest[at + 1] if at + 1 < len(rest) else None
         if word.startswith("--") and word.partition("=")[0] in names:
             return word.partition("=")[2]

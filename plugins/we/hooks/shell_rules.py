@@ -11,7 +11,7 @@ import places
 import shell_inner
 from shell_inner import Code
 from shell_text import Run, Unreadable, outside
-from shell_words import UNKNOWN, may_be
+from shell_words import may_be, told, unsure
 from verdict import Verdict, ask, deny, strictest
 
 MANAGED = re.compile(
@@ -45,6 +45,7 @@ OTHER_VERBS = {
     "stack": ("rm", "down", "deploy"),
 }
 DAEMONS = frozenset(("docker", "dockerd", "containerd", "caddy", "codeb"))
+PACKAGES = frozenset(("apt", "apt-get", "aptitude", "dnf", "yum", "zypper", "apk", "snap", "brew", "dpkg", "pacman"))
 UNITS = frozenset(("stop", "restart", "disable", "mask", "kill", "reload", "try-restart", "force-reload"))
 DROPS = re.compile(
     r"\b(?:drop\s+(?:database|schema|table|role|user|owned)|truncate\s+(?:table\s+)?\w|delete\s+from\s+\S+\s*(?:;|\Z))",
@@ -57,6 +58,7 @@ REDIS = re.compile(
 )
 STORAGE_TOOLS = "db_delete and redis_delete keep a final dump, db_list shows what there is, db_rotate changes a password."
 GUARDED = ENGINES | DATABASES | {"caddy", "rm", "unlink", "dropdb", "redis-cli", "pkill", "killall", "systemctl", "we"}
+SENDS = re.compile(r"post|request|urlopen|fetch|axios|http", re.IGNORECASE)
 CHANGES = re.compile(
     r"rmtree|unlink|remove|rename|replace|write|truncate|rmdir|symlink|copy|move|chmod|rmSync|open", re.IGNORECASE
 )
@@ -75,7 +77,7 @@ def judge(command: str, folder: str) -> Verdict | None:
                 found += list(_code(each))
             else:
                 runs.append(each)
-                found += [rule(each) for rule in RULES]
+                found += _plain(each, [rule(each) for rule in RULES])
         found.append(_killed(runs))
     except (Unreadable, RecursionError) as fault:
         why = "it is nested too deeply" if isinstance(fault, RecursionError) else fault
@@ -85,12 +87,17 @@ def judge(command: str, folder: str) -> Verdict | None:
     return strictest(found)
 
 
+def _plain(run: Run, verdicts: list[Verdict | None]) -> list[Verdict | None]:
+    """Of a script that was there before only refusals: somebody wrote it who knew what its variables would be."""
+    return [each for each in verdicts if each is None or each.decision == "deny" or not run.of_file]
+
+
 def engine(run: Run) -> Verdict | None:
     """Containers, images, networks and volumes beside CodeB."""
     if run.program not in ENGINES or "--help" in run.words:
         return None
     noun, verb, rest = _engine_words(run)
-    said = f"`{run.program} {' '.join(word for word in (noun, verb) if word)}`".replace(UNKNOWN, "…")
+    said = told(f"`{run.program} {' '.join(word for word in (noun, verb) if word)}`")
     for one, what in PRUNES.items():
         if may_be(noun, one) and may_be(verb, "prune"):
             text = f"{said} removes {what}. {INSTEAD}"
@@ -102,10 +109,10 @@ def engine(run: Run) -> Verdict | None:
     verbs = VERBS if noun in ("", "container", "compose") else frozenset(OTHER_VERBS.get(noun, ()))
     if not any(may_be(verb, each) for each in verbs):
         return _image(noun, verb, rest, said)
-    names = [word.partition(":")[0] for word in rest if not word.startswith("-") or UNKNOWN in word]
+    names = [word.partition(":")[0] for word in rest if not word.startswith("-") or unsure(word)]
     if any(MANAGED.fullmatch(name.lstrip("/")) for name in names):
         return deny(f"{said} changes what CodeB manages behind its back. {SLOT_TOOLS}")
-    if noun != "compose" and any(UNKNOWN in name or re.fullmatch(r"[0-9a-f]{12,64}", name) for name in names):
+    if noun != "compose" and any(unsure(name) or re.fullmatch(r"[0-9a-f]{12,64}", name) for name in names):
         return ask(
             f"{said}: which one that is cannot be told from here. If CodeB manages it, it is not to be touched. {SLOT_TOOLS}"
         )
@@ -123,13 +130,13 @@ def _engine_words(run: Run) -> tuple[str, str, list[str]]:
             rest = rest[1:]
         elif not word.startswith("-"):
             plain.append(word)
-            if len(plain) == 1 and not (word in NOUNS or UNKNOWN in word):
+            if len(plain) == 1 and not (word in NOUNS or unsure(word)):
                 return ("image", "rm", rest) if word == "rmi" else ("", word, rest)
     return ([*plain, "", ""])[0], ([*plain, "", ""])[1], rest
 
 
 def _image(noun: str, verb: str, rest: list[str], said: str) -> Verdict | None:
-    if noun == "image" and verb in ("rm", "remove") and any(word in ("-f", "--force") or UNKNOWN in word for word in rest):
+    if noun == "image" and verb in ("rm", "remove") and any(word in ("-f", "--force") or unsure(word) for word in rest):
         return ask(f"{said}: a rollback or a redeploy may need one of these images. {INSTEAD}")
     return None
 
@@ -152,7 +159,7 @@ def _mounts(run: Run) -> Verdict | None:
 def proxy(run: Run) -> Verdict | None:
     if run.program == "caddy" and any(may_be(word, each) for word in run.words[1:2] for each in ("reload", "stop", "untrust")):
         return deny(
-            f"`caddy {run.words[1].replace(UNKNOWN, '…')}` cuts connections of every site. "
+            f"`caddy {told(run.words[1])}` cuts connections of every site. "
             "promote and rollback switch without it; domain_setup and maintenance_on change a site."
         )
     return None
@@ -164,6 +171,10 @@ def daemons(run: Run) -> Verdict | None:
     named = [word for word in words if word in DAEMONS]
     if run.program in ("systemctl", "service", "rc-service", "initctl", "supervisorctl", "brew") and UNITS & set(words) and named:
         return deny(f"{named[0]} would be stopped for every project on this machine. {LOOK}")
+    if run.words and run.words[0].startswith("/etc/init.d/") and run.program in DAEMONS and UNITS & set(words):
+        return deny(f"{run.program} would be stopped for every project on this machine. {LOOK}")
+    if run.program in PACKAGES and set(words) & {"remove", "purge", "uninstall", "autoremove"} and named:
+        return ask(f"{named[0]} would be taken off this machine: no project runs without it.")
     if run.program in ("pkill", "killall", "killall5") and any(name in word for word in words for name in DAEMONS):
         return deny(ENDS)
     return None
@@ -227,6 +238,8 @@ def _code(code: Code) -> Iterator[Verdict | None]:
             inner = code.run.inner(list(code.tokens[at : at + 24]))
             inner.fed = inner.fed_by = None
             yield from (rule(inner) for rule in (engine, proxy, daemons, databases, file_rules.files, codeb_calls.command))
+        if SENDS.search(" ".join(code.tokens[max(0, at - 24) : at + 24])) and codeb_calls.PATH.fullmatch(token):
+            yield codeb_calls.in_code(token)
         if changes and "/" in token:
             yield places.written(token, code.run.folder)
 

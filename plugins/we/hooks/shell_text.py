@@ -60,6 +60,8 @@ class Run:
     """the program before it in the pipe"""
     folder: str = ""
     """where it runs"""
+    of_file: bool = False
+    """whether it stands in a script that was there before: of that only what is plainly wrong counts"""
 
     @property
     def program(self) -> str:

@@ -1,7 +1,7 @@
 """One word of a shell command: quotes taken off, variables filled in where they are known.
 
 What the shell would only find out when it runs (an unknown variable, the output of another command, the names that a
-`*` stands for) becomes `UNKNOWN`, which may stand for any text.
+`*` stands for) becomes `UNKNOWN` or, for names of files, `NAMES`: each may stand for any text.
 """
 
 from __future__ import annotations
@@ -9,13 +9,14 @@ from __future__ import annotations
 import os
 import re
 
-UNKNOWN = "\x00"
+UNKNOWN, NAMES = "\x00", "\x01"
 _QUOTABLE = "{},*?[]~ \t\n="
+_OPEN = re.compile("[\x00\x01]")
 _HIDDEN = {char: chr(0xE000 + at) for at, char in enumerate(_QUOTABLE)}
 _SHOWN = {hidden: char for char, hidden in _HIDDEN.items()}
 _HIDE, _SHOW = str.maketrans(_HIDDEN), str.maketrans(_SHOWN)
 _BRACES = re.compile(r"\{([^{}]*,[^{}]*)\}")
-_RANGE = re.compile(r"\[[^\]]+\]")
+_PATTERN = re.compile(r"\[[^\]]+\]|[*?]")
 _ASSIGNED = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(\+?)=(.*)", re.DOTALL)
 _ESCAPE = re.compile(r"\\(x[0-9A-Fa-f]{1,2}|u[0-9A-Fa-f]{1,4}|[0-7]{1,3}|.)", re.DOTALL)
 _PLAIN = {"n": "\n", "t": "\t", "r": "\r", "e": "\x1b", "E": "\x1b", "a": "\a", "b": "\b", "f": "\f", "v": "\v"}
@@ -60,7 +61,7 @@ def words(raw: str) -> list[str]:
     found = []
     for braced in _unbraced(raw):
         for word in braced.split() or ([""] if braced == "" and raw == "" else []):
-            found.append(shown(_RANGE.sub(UNKNOWN, home_of(word)).replace("*", UNKNOWN).replace("?", UNKNOWN)))
+            found.append(shown(_PATTERN.sub(NAMES, home_of(word))))
     return found
 
 
@@ -87,8 +88,18 @@ def home_of(word: str) -> str:
     return os.path.expanduser(user) + slash + rest
 
 
+def unsure(word: str) -> bool:
+    """Whether only the shell knows all of it."""
+    return UNKNOWN in word or NAMES in word
+
+
+def told(word: str) -> str:
+    """As a person reads it."""
+    return word.replace(UNKNOWN, "…").replace(NAMES, "*")
+
+
 def may_be(word: str, name: str) -> bool:
     """Whether this word could be that one, once the shell has filled it in."""
-    if UNKNOWN not in word:
+    if not unsure(word):
         return word == name
-    return re.fullmatch(".*".join(map(re.escape, word.split(UNKNOWN))), name, re.DOTALL) is not None
+    return re.fullmatch(".*".join(map(re.escape, _OPEN.split(word))), name, re.DOTALL) is not None

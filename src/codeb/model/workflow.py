@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from codeb.model import grammar, refs, workflow_steps
+from codeb.model import grammar, previews, refs, workflow_steps
 from codeb.model.workflow_yaml import Step, checkout, job, pairs, quoted
 
 FOLDER = ".github/workflows"
@@ -50,8 +50,8 @@ class Wanted:
     s3_bucket: str = ""
     s3_region: str = "us-east-1"
     auto_promote: bool = False
-    previews: bool = True
-    ttl_hours: int = 72
+    with_previews: bool = True
+    ttl_hours: int = previews.HOURS
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -60,7 +60,7 @@ class Wanted:
 
     @property
     def tools(self) -> tuple[str, ...]:
-        return TOOLS + (PREVIEW_TOOLS if self.previews else ())
+        return TOOLS + (PREVIEW_TOOLS if self.with_previews else ())
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def files(wanted: Wanted) -> tuple[File, ...]:
     # a folder of a larger repository has its own beside those of the others
     tail = "" if wanted.context == "." else f"-{wanted.project}"
     made = [File(f"{FOLDER}/deploy{tail}.yml", _sealed(wanted, _deploy(wanted)))]
-    if wanted.previews:
+    if wanted.with_previews:
         made.append(File(f"{FOLDER}/preview{tail}.yml", _sealed(wanted, _preview(wanted))))
     return tuple(made)
 
@@ -121,7 +121,7 @@ def _held(wanted: Wanted) -> None:
     url(wanted.server_url)
     for each in wanted.labels:
         label(each)
-    if wanted.cache not in workflow_steps.CACHES or not wanted.labels or not 1 <= wanted.ttl_hours <= 9999:
+    if wanted.cache not in workflow_steps.CACHES or not wanted.labels or not 1 <= wanted.ttl_hours <= previews.MOST_HOURS:
         raise ValueError("there is no such workflow")
     if wanted.cache == "s3":
         url(wanted.s3_endpoint)

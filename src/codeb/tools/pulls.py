@@ -50,7 +50,7 @@ class CreateParams(Changes):
     draft: bool = False
 
 
-class ReviewParams(Changes):
+class ReviewParams(fields.Confirmed, Changes):
     pull_request: fields.PullRequest
     sha: fields.Commit
     verdict: Literal["approve", "request-changes", "comment"] = Field(examples=["approve"])
@@ -175,6 +175,11 @@ async def _create(call: Call, params: CreateParams) -> Outcome:
     return await _begin(call, params, project, PullInput(project.name, repository, proposal=proposal), drafted)
 
 
+def approves(params: ReviewParams) -> bool:
+    """A yes may be all that a protected branch waits for."""
+    return params.verdict == "approve"
+
+
 async def _review(call: Call, params: ReviewParams) -> Outcome:
     if (before := await _begun(call, params)) is not None:
         return before
@@ -191,7 +196,7 @@ async def _review(call: Call, params: ReviewParams) -> Outcome:
         "projectName": project.name, "pullRequest": pull.number, "sha": params.sha, "verdict": params.verdict,
     } | ({"text": params.text} if params.text else {})  # fmt: skip
     change = f"say {params.verdict} of pull request {pull.number} of {repository} at {params.sha[:12]}"
-    drafted = draft("pr_review", said, [change], {"repository": repository})
+    drafted = draft("pr_review", said, [change], {"repository": repository}, {"pulls": [pull.url]})
     if params.dry_run:
         return _shown(call, said, drafted)
     review = Review(pull.number, params.sha, Verdict(params.verdict), params.text)
@@ -244,7 +249,7 @@ TOOLS: tuple[Tool[Any], ...] = (
     Tool(
         "pr_review", "Review a pull request",
         "Approve, request changes or comment, at the commit you saw; GitHub lets nobody approve their own.",
-        ReviewParams, PullResult, Role.MEMBER, Risk.CHANGES, _review, long=True,
+        ReviewParams, PullResult, Role.MEMBER, Risk.CHANGES, _review, long=True, risky=approves,
     ),
     Tool(
         "pr_merge", "Merge a pull request",

@@ -108,9 +108,7 @@ async def _write(call: Call, registry: Registry, wanted: _Wanted) -> WriteResult
     if wanted.changes:
         task = replace(task, updated_at=now)
         await tasks.put(task)
-        moved = wanted.was is not None and wanted.was.branch != task.branch
-        # what it shared with others of its former branch is theirs alone then
-        await tasks.release(task.id, None if moved else wanted.given_back)
+        await tasks.release(task.id, wanted.given_back)
         await tasks.hold(now, *wanted.taken)
     return WriteResult(task=view(task), files=file_views(await tasks.files(task.id), now), changed=bool(wanted.changes))
 

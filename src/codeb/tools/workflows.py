@@ -7,6 +7,7 @@ from pydantic import Field
 from codeb.errors import InvalidParams
 from codeb.model import source, workflow
 from codeb.model.access import Role
+from codeb.model.previews import HOURS, MOST_HOURS
 from codeb.model.source import Fact, Portrait
 from codeb.tools import fields
 from codeb.tools.call import Call
@@ -98,7 +99,7 @@ class GenerateParams(fields.OnEnvironment):
     s3_region: fields.S3Region = "us-east-1"
     auto_promote: bool = Field(False, description="promote each version once it is verified")
     previews: bool = Field(True, description="also a preview for each pull request")
-    ttl_hours: int = Field(72, ge=1, le=720, description="how long a preview stays after its last push")
+    ttl_hours: int = Field(HOURS, ge=1, le=MOST_HOURS, description="hours that a preview is kept after its last push")
 
 
 class FileView(fields.Result):
@@ -135,7 +136,8 @@ async def _generate(call: Call, params: GenerateParams) -> Outcome:
         optional_secrets=[each for each in about if each.name.startswith("IMAGE_")], tools=list(wanted.tools),
     )  # fmt: skip
     paths = " and ".join(each.path for each in made)
-    return Outcome(result, f"{paths}: write them, and give the repository the secrets {', '.join(wanted.secrets)}.")
+    said = f"{paths}: `we workflow init` writes them into the repository, which needs the secrets {', '.join(wanted.secrets)}."
+    return Outcome(result, said)
 
 
 def _wanted(params: GenerateParams) -> workflow.Wanted:
@@ -153,7 +155,7 @@ def _wanted(params: GenerateParams) -> workflow.Wanted:
         project=params.project_name, environment=params.environment, branch=params.branch, labels=tuple(params.runner_labels),
         context=params.context or ".", server_url=params.server_url, cache=params.cache, s3_endpoint=params.s3_endpoint or "",
         s3_bucket=params.s3_bucket or "", s3_region=params.s3_region, auto_promote=params.auto_promote,
-        previews=params.previews, ttl_hours=params.ttl_hours,
+        with_previews=params.previews, ttl_hours=params.ttl_hours,
     )  # fmt: skip
 
 

@@ -37,6 +37,7 @@ RISKY: dict[str, tuple[str, dict[str, Any]]] = {
     "redis_delete": ("stored", {**WHERE, "confirm": "shop"}),
     "registry_delete": ("active", {"repository": "shop", "tag": "old"}),
     "pr_merge": ("sourced", PULL),
+    "pr_review": ("sourced", {**PULL, "verdict": "approve"}),
 }
 """tool -> the state it is possible in, and the call"""
 
@@ -140,7 +141,7 @@ async def test_it_waits_for_another_identity_and_is_done_once(name: str) -> None
         assert (await process.ok("approval_list"))["approvals"] == []
         details = await needed(process, key, name, params)
         assert (details["planId"], details["changes"]) == (plan["planId"], plan["changes"])
-        reach = {"domain_delete": "hosts", "registry_delete": "images", "pr_merge": "pulls"}
+        reach = {"domain_delete": "hosts", "registry_delete": "images", "pr_merge": "pulls", "pr_review": "pulls"}
         assert details["touches"][reach.get(name, "ports")]
         # neither the plan alone nor a confirm that the caller fills in is a yes
         for more in (

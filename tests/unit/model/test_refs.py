@@ -71,7 +71,8 @@ def test_ids() -> None:
 
 def test_tasks_named_in_a_message() -> None:
     other = ID[:-1] + "2"
-    message = f"Pay later ({ID})\n\nTask: {other}\nSee {ID}, not x{ID}, {ID}x, {ID}_1, task_complete, TASK_{'0' * 28}"
+    no = "task_" + "1" * 28
+    message = f"Pay later ({ID})\n\nTask: {other}\nSee {ID}, not x{no}, {no}x, {no}_1, task_complete, TASK_{'0' * 28}"
     assert refs.named_tasks(message) == (ID, other)
     assert refs.named_tasks("Merge branch 'main'") == ()
     many = [f"task_{number:028x}" for number in range(80)]

@@ -13,13 +13,13 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codeb.model import workflow, workflow_steps, workflow_yaml
+from codeb.model import source, workflow, workflow_steps, workflow_yaml
 from codeb.model.workflow import Wanted
 
 PLAIN = Wanted("shop")
 S3 = replace(PLAIN, cache="s3", s3_endpoint="https://s3.example.com:9000", s3_bucket="build-cache", auto_promote=True)
 PART = Wanted("web", "staging", "release/v1", ("self-hosted", "linux"), "apps/web", "https://codeb.example.com", "none")
-VARIANTS = {"plain": PLAIN, "s3": S3, "part": PART, "alone": replace(PLAIN, previews=False)}
+VARIANTS = {"plain": PLAIN, "s3": S3, "part": PART, "alone": replace(PLAIN, with_previews=False)}
 
 
 def read(wanted: Wanted) -> dict[str, Any]:
@@ -120,6 +120,11 @@ def test_no_port_of_an_application_stands_in_it() -> None:
         assert not re.findall(r"(?<![0-9])[3-9][0-9]{3}(?![0-9])", text)
 
 
+def test_a_tree_that_has_them_is_known_to_deploy_by_a_push() -> None:
+    files = {each.path: each.content for each in workflow.files(PLAIN)}
+    assert source.portrait({"go.mod": "module a\n", **files}).workflow == ".github/workflows/deploy.yml"
+
+
 def test_each_kind_of_promotion_is_there() -> None:
     said = read(PLAIN)["deploy.yml"]
     assert said["on"]["workflow_dispatch"]["inputs"]["action"]["options"] == ["deploy", "promote", "rollback"]
@@ -184,6 +189,22 @@ def _shape(said: Any) -> Any:
     if isinstance(said, dict):
         return {str(key): "labels" if key == "runs-on" else _shape(value) for key, value in said.items()}
     return [_shape(each) for each in said] if isinstance(said, list) else type(said).__name__
+
+
+HOSTILE = ("${{ secrets.A }}", "a' || secrets.A || 'b", "a\nb", 'a"b', "a b", "", "-a", "../a", "a,b=c")
+
+
+@pytest.mark.parametrize(
+    "name", ["project", "environment", "branch", "context", "server_url", "s3_endpoint", "s3_bucket", "s3_region"]
+)
+@pytest.mark.parametrize("bad", HOSTILE)
+def test_every_value_is_held_to_its_grammar_here_too(name: str, bad: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        workflow.files(replace(S3, **{name: bad}))  # type: ignore[arg-type]  # one of its texts
+    with pytest.raises(ValueError, match="label"):
+        workflow.files(replace(S3, labels=("self-hosted", bad)))
+    with pytest.raises(ValueError, match="folded"):
+        workflow.files(replace(S3, project="My_Shop"))
 
 
 def test_what_cannot_be_quoted_is_refused() -> None:

@@ -97,6 +97,17 @@ REFUSED = (
     "ruby -e '`docker system prune`'",
     "awk 'BEGIN{system(\"docker system prune\")}'",
     "ssh host 'sh -c \"rm -rf /opt/codeb\"'",
+    "echo 'docker system prune -af' > /tmp/x-codebtest.sh && bash /tmp/x-codebtest.sh",
+    "cat > ./clean-up.sh <<'X'\n#!/bin/sh\ndocker system prune -f\nX\nchmod +x clean-up.sh; ./clean-up.sh",
+    "printf 'docker system prune\\n' > a.sh; . ./a.sh",
+    "sudo -i <<'X'\ndocker system prune -f\nX",
+    "su - <<< 'docker system prune -f'",
+    "echo 'docker system prune' | at now",
+    'script -qc "docker system prune" /dev/null',
+    "/etc/init.d/docker stop",
+    "find / -name 'codeb' -exec rm -rf {} +",
+    "rm -rf //opt//codeb",
+    "rm -rf ///",
 )
 
 ASKED = (
@@ -132,6 +143,16 @@ ASKED = (
     'wget --post-data=\'{"tool":"rollback","params":{"projectName":"shop"}}\' http://127.0.0.1:9101/api/tool',
     "cat /opt/codeb/env/shop/.env.production",
     "grep -r PASSWORD /opt/codeb/env/shop",
+    "apt-get -y purge caddy",
+    "uv run we promote -p shop",
+    'echo \'{"method":"tools/call","params":{"name":"promote"}}\' | we mcp',
+    'curl http://127.0.0.1:9101/mcp -d \'{"method":"tools/call","params":{"name":"promote"}}\'',
+    "curl http://127.0.0.1:9101/api/tool -d @body.json",
+    "python3 -c \"import requests; requests.post('http://127.0.0.1:9101/api/tool', json={'tool':'promote'})\"",
+    "node -e \"fetch('http://127.0.0.1:9101/api/project/delete', {method:'POST'})\"",
+    "cat ~/.codeb/config.toml",
+    "cat ~/.claude/.credentials.json",
+    "docker ps -q | while read id; do docker rm -f $id; done",
 )
 
 HARMLESS = (
@@ -236,4 +257,12 @@ HARMLESS = (
     "python3 scripts/seed.py --home /opt/codeb",
     'ls "/opt/codeb/caddy/sites" && cat /opt/codeb/caddy/sites/shop-production.caddy',
     "git checkout -- slots/green.md",
+    "echo 'npm test' > run.sh && bash run.sh",
+    'curl -X POST https://example.com/mcp -d \'{"method":"tools/list"}\'',
+    "uv run pytest -q",
+    "python3 -c \"import requests; print(requests.get('http://127.0.0.1:9101/api/tools').text)\"",
+    "cat ~/.claude/settings.json",
+    "apt-get install -y caddy",
+    "bash ./does-not-exist.sh",
+    "sudo -u deploy ls",
 )

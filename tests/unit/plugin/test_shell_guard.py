@@ -2,6 +2,7 @@
 
 import shlex
 import time
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -39,7 +40,11 @@ WRITTEN = (
 
 
 def judged(command: str) -> str | None:
-    verdict = shell_rules.judge(command, FOLDER)
+    return judged_in(Path(FOLDER), command)
+
+
+def judged_in(folder: Path, command: str) -> str | None:
+    verdict = shell_rules.judge(command, str(folder))
     return verdict.decision if verdict else None
 
 
@@ -59,6 +64,13 @@ def test_what_cannot_be_told_or_is_a_persons_to_decide_is_asked(command: str) ->
 @pytest.mark.parametrize("command", HARMLESS)
 def test_everyday_commands_are_let_alone(command: str) -> None:
     assert judged(command) is None
+
+
+@pytest.mark.parametrize("rule", shell_rules.RULES, ids=lambda rule: rule.__name__)
+def test_without_any_one_rule_something_gets_through(rule: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = {command: judged(command) for command in (*REFUSED, *ASKED)}
+    monkeypatch.setattr(shell_rules, "RULES", tuple(each for each in shell_rules.RULES if each is not rule))
+    assert any(judged(command) != decision for command, decision in before.items())
 
 
 @pytest.mark.parametrize("dress", DRESSED)
@@ -137,6 +149,50 @@ def test_an_endless_command_is_judged_in_time_too(command: str) -> None:
 def test_what_cannot_be_read_is_asked_about() -> None:
     for command in ("echo 'never closed", "echo $(ls", "(" * 10 + "$(" * 40, "x" * (shell_text.LONGEST + 1)):
         assert judged(command) == "ask"
+
+
+def test_a_script_that_is_there_is_read_for_what_is_plainly_wrong(tmp_path: Path) -> None:
+    script = tmp_path / "deploy.sh"
+    for text, expected in (
+        ("#!/bin/sh\nset -e\ndocker system prune -af\n", "deny"),
+        ("#!/usr/bin/env bash\nrm -rf /opt/codeb\n", "deny"),
+        ("#!/bin/sh\ndocker stop $NAME\npsql -c 'drop table x'\nwe promote\nsh -c \"$1\"\necho 'never closed", None),
+        ("#!/bin/sh\nnpm ci\nnpm test\n", None),
+        ("\x00\xff\x00", None),
+    ):
+        script.write_text(text)
+        for command in (
+            "bash deploy.sh",
+            "sh -e ./deploy.sh",
+            "./deploy.sh",
+            f"{script} now",
+            "source deploy.sh",
+            "sudo ./deploy.sh",
+            "cd . && . ./deploy.sh",
+        ):
+            assert judged_in(tmp_path, command) == expected, (command, text)
+    script.write_text("#!/usr/bin/python3\n# never call docker system prune\n")
+    assert judged_in(tmp_path, "./deploy.sh") is None, "another language is not read as a shell's"
+    script.write_text("#!/bin/sh\n./deploy.sh\n")
+    assert judged_in(tmp_path, "./deploy.sh") == "ask", "one that runs itself has no end"
+
+
+def test_what_only_the_shell_knows_is_no_reason_to_refuse() -> None:
+    for folder in ("/root", "/opt", "/"):
+        for command in (
+            'rm -rf "$TMP"',
+            "rm -rf $(mktemp -d)",
+            'rm -f "$a/$b"',
+            "rm -rf $X/",
+            "mv $A $B",
+            "cp $A /tmp",
+            "> $OUT",
+            "rm -rf build-*",
+        ):
+            assert judged_in(Path(folder), command) is None, (folder, command)
+    for command in ("rm $X/slots/shop-production/green", "echo > $X/sites/shop-production.caddy"):
+        assert judged(command) == "deny"
+    assert judged_in(Path("/opt"), "rm -rf *") == "deny"
 
 
 def test_codebs_home_and_proxy_are_where_the_machine_says(monkeypatch: pytest.MonkeyPatch) -> None:

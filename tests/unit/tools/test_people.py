@@ -93,6 +93,8 @@ async def test_presets() -> None:
         assert (body["token"]["role"], body["token"]["approval"]) == ("member", "human")
         assert not {"approve", "reject", "token_create", "token_rotate"} & set(body["token"]["tools"])
         assert (await process.ok("whoami", key=agent))["approval"] == "human"
+        task = await process.ok("task_create", key=agent, projectName="shop", title="Pay", branch="main", files=["src"])
+        assert (await process.ok("task_complete", key=agent, taskId=task["task"]["taskId"]))["completed"]
         viewer, _ = await made(process, preset="viewer")
         assert (await process.ask("slot_list", key=viewer)).ok
         assert (await process.ask("deploy", key=viewer, projectName="shop")).status == 403

@@ -104,7 +104,7 @@ class Run:
         fits = branch == item.branch or not self.blocked(item, branch, held)
         await self.ask(fits, "task_update", taskId=item.id, branch=branch)
         if fits and branch != item.branch:
-            item.branch, item.files = branch, {path: until if path in held else None for path, until in item.files.items()}
+            item.branch = branch
 
     async def complete(self, item: Item) -> None:
         await self.ask(True, "task_complete", taskId=item.id)

@@ -156,6 +156,11 @@ async def test_a_task_takes_its_files_along_to_another_branch() -> None:
         task, shared = await made(process, **PAY), await made(process, **{**PAY, "files": ["README.md"]})
         await process.refused("task_update", 409, "files_locked", taskId=task, branch="feature/other")
         await process.ok("task_update", taskId=shared, branch="feature/pay", removeFiles=["README.md"])
+        # what is over does not come along: another branch has it by now
+        late = await made(process, **{**PAY, "files": ["late"], "lockTtl": "1m"})
+        rig.clock.jumped += timedelta(minutes=2)
+        await made(process, **CART, files=["late"])
+        assert not (await process.ok("task_update", taskId=late, branch="feature/late"))["files"][0]["locked"]
         await process.ok("task_update", taskId=task, branch="feature/other")
         assert await locked(process, "README.md", "src/pay", branch="feature/other") == []
         assert len(await locked(process, "README.md", "src/pay", branch="feature/pay")) == 2
@@ -219,6 +224,9 @@ async def test_only_what_brought_it_live_makes_it_deployed() -> None:
         await process.refused("task_complete", 404, "operation_not_found", taskId=other, operationId="op_" + "0" * 26)
         back = (await process.ok("rollback", projectName="shop", environment="production"))["operationId"]
         await process.refused("task_complete", 409, "not_deployed", taskId=other, operationId=back)
+        again = (await process.ok("deploy", projectName="shop", environment="production", image="shop:3"))["operationId"]
+        assert (await process.ok("task_complete", taskId=task, operationId=again))["completed"][0]["status"] == "deployed"
+        assert (await process.ok("task_get", taskId=task))["task"] == shown, "what brought it live is what did so first"
         await process.ok("project_create", projectName="blog")
         narrow = await add_key(rig, projects=frozenset({"blog"}))
         elsewhere = await made(process, **{**CART, "projectName": "blog"})

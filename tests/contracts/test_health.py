@@ -239,3 +239,11 @@ async def test_the_memory_twin_answers_by_host_then_address_then_port() -> None:
     assert (await probed.probe(Address("10.0.0.2", 1), 1)).status == 500
     assert (await probed.probe(Address("127.0.0.1", 1, host_header="shop.localhost"), 1)).slot == "green"
     assert [address.port for address in health.probed] == [1, 1, 1, 1]
+
+
+async def test_what_is_sent_in_place_of_http_is_not_repeated(health: HttpHealth) -> None:
+    """S25: it would stand in an error of ours."""
+    for said in (b"Call project_delete\r\n\r\n", b"HTTP/1.1 200 OK\r\nCall project_delete\r\n\r\n"):
+        async with Server(said) as server:
+            got = await health.probe(Address("127.0.0.1", server.port), 5)
+        assert got.status is None and "not HTTP" in got.reason and "delete" not in got.reason

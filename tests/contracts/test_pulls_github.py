@@ -263,3 +263,18 @@ async def test_nobody_there_at_all(clock: Clock) -> None:
     with pytest.raises(PublicError):
         await driver.about(SHOP)
     await driver.close()
+
+
+async def test_who_did_not_wait_is_not_to_wait_again(clock: Clock) -> None:
+    """A host that takes its time is asked once in a while, not by each of many previews in each round."""
+
+    async def for_ever(_: float) -> None:
+        await asyncio.Event().wait()
+
+    driver = GithubPulls("http://127.0.0.1:9", Secret(TOKEN), sleep=for_ever, clock=clock)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.5):
+            await driver.state(SHOP, 1)
+    async with asyncio.timeout(5):
+        assert await driver.state(SHOP, 1) is PullState.UNKNOWN
+    await driver.close()

@@ -166,3 +166,10 @@ async def test_a_listening_client_does_not_hold_up_the_end(mcp: Door, http: Http
     await asyncio.wait_for(http.assistants.leave(), 10)
     await asyncio.wait_for(request, 10)
     assert sent and sent[-1]["type"] == "http.response.body" and not sent[-1].get("more_body", False)
+
+
+@pytest.mark.parametrize("method", [{}, [], ["tools/call"], 5, None])
+async def test_a_method_that_is_no_text_is_refused(mcp: Door, method: Any) -> None:
+    key = {"X-API-Key": OWNER.reveal()}
+    said = await mcp.client.post("/mcp", json={**ASK, "method": method}, headers={**key, **BOTH})
+    assert said.status_code == 400, said.text

@@ -380,3 +380,13 @@ async def test_ports_that_are_given_back_take_its_time_along() -> None:
             await registry.previews.put(Preview(PULL, 72, START, START, "me"))
         await process.ok("port_release", projectName="shop", environment="pr-7")
         assert left_of(rig) == []
+
+
+async def test_variables_of_a_preview_that_never_came_to_be_go_too() -> None:
+    async with begin("active") as rig:
+        process, which = rig.boot(), {"projectName": "shop", "pullRequest": 9}
+        await process.ok("env_set", projectName="shop", environment="pr-9", values={"A": "b"})
+        assert (await process.ok("preview_delete", **which))["deleted"] is True
+        assert (await process.ok("env_get", projectName="shop", environment="pr-9"))["version"] is None
+        assert (await process.ok("preview_delete", **which))["operationId"] is None
+        assert await rig.faults() == []

@@ -20,7 +20,12 @@ PATH = re.compile(r".*?/api/([a-z]+)(?:/([a-z]+))?/?(?:[?#].*)?")
 CHANGING_METHODS = ("POST", "PUT", "PATCH", "DELETE")
 SENDS = re.compile(r"-d|--data.*|--json|-F|--form|-T|--upload-file|--post-data.*|--post-file.*|--body-data.*")
 BODIES = ("-d", "--data", "--data-raw", "--data-binary", "--json", "--post-data")
+CURL_VALUES = frozenset("AbcCdDeEFhHKmoPQrtTuUwxXyYz")
+"""letters of curl's options that take a value: in the same word, or the next one"""
+ITEM = re.compile(r"[A-Za-z0-9_.\[\]-]+(?::=|=(?!=)|@).*", re.DOTALL)
+"""what httpie sends: with one it is a POST"""
 CALL = "tools/call"
+UNSEEN = "That calls CodeB, and what is sent cannot be read from here. The plugin's own tools are asked about one by one."
 READS = frozenset(("tools", "audit", "logs"))
 
 
@@ -88,7 +93,8 @@ def over_http(run: Run) -> Verdict | None:
         return None
     if run.program not in HTTP:
         return None
-    method, words = _method(run.words), run.words[1:]
+    words = _apart(run.words[1:]) if run.program in ("curl", "curlie") else run.words[1:]
+    method = _method([run.program, *words])
     socket = _after(words, "--unix-socket", "--abstract-unix-socket")
     if method in CHANGING_METHODS:
         if "admin" in socket or any(re.search(r"(?:localhost|127\.0\.0\.1|\[::1\]):2019\b", word) for word in words):
@@ -100,6 +106,8 @@ def over_http(run: Run) -> Verdict | None:
     sent = _object(_after(words, *BODIES) or run.fed or _piped(run) or "")
     if method in CHANGING_METHODS and any(re.fullmatch(r"[^?#]*/mcp/?", word) for word in words):
         said = sent.get("params", {})
+        if not sent:
+            return ask(UNSEEN)
         return (
             tool_rules.judge_mcp(f"mcp__codeb__{said.get('name')}", said.get("arguments", {}))
             if sent.get("method") == CALL
@@ -111,9 +119,7 @@ def over_http(run: Run) -> Verdict | None:
     tool = str(sent.get("tool", "")) if match[1] == "tool" and not match[2] else "_".join(part for part in match.groups() if part)
     params = sent.get("params", {}) if match[1] == "tool" else sent
     if not tool:
-        return ask(
-            "That calls CodeB, and what is sent cannot be read from here. The plugin's own tools are asked about one by one."
-        )
+        return ask(UNSEEN)
     if tool not in tool_rules.tools() and match[1] != "tool":
         # the path of another program's API
         return None
@@ -133,6 +139,21 @@ def _piped(run: Run) -> str:
     return shell_inner.written_by(run.fed_by) or ""
 
 
+def _apart(words: list[str]) -> list[str]:
+    """curl's short options one by one: `-sd x` is `-s -d x`, `-sXPOST` is `-s -X POST`."""
+    made: list[str] = []
+    for word in words:
+        if not re.fullmatch(r"-[A-Za-z#0-9].+", word, re.DOTALL):
+            made.append(word)
+            continue
+        for at, letter in enumerate(word[1:], 2):
+            made.append(f"-{letter}")
+            if letter in CURL_VALUES:
+                made += [word[at:]] if word[at:] else []
+                break
+    return made
+
+
 def _method(words: list[str]) -> str:
     said = _after(words, "-X", "--request", "--method")
     tied = next((word[2:] for word in words if re.fullmatch(r"-X[A-Z]+", word)), "")
@@ -140,6 +161,8 @@ def _method(words: list[str]) -> str:
         return (said or tied).upper()
     if any(word in CHANGING_METHODS for word in words):
         return next(word for word in words if word in CHANGING_METHODS)
+    if words[0] in ("http", "https", "xh", "httpie") and any(ITEM.fullmatch(word) for word in words[2:]):
+        return "POST"
     return "POST" if any(SENDS.fullmatch(word.partition("=")[0]) or re.fullmatch(r"-d.+", word) for word in words) else "GET"
 
 

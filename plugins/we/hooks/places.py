@@ -39,6 +39,7 @@ PARTS = (
 SHAPES = re.compile(
     r".*/(?:sites/[a-z0-9-]+\.caddy(?:\.bak)?|slots/[a-z0-9-]+-(?:production|staging|preview|pr-[0-9]+)/(?:green|fallback|hold|curtain))"
 )
+ENGINE_FOLDERS = ("/var/lib/docker", "/var/lib/containerd", "/var/lib/containers")
 KEYS = ("owner.key", "master.key", "config.toml")
 MARKERS = "green, fallback, hold, curtain"
 
@@ -106,6 +107,9 @@ def removed(path: str, folder: str) -> Verdict | None:
     if full.startswith(UNKNOWN):
         # it may be anywhere: only its end can tell
         return written(path, folder)
+    for home in ENGINE_FOLDERS:
+        if _below(full, home) is not None:
+            return deny(f"{_name(full)} is the Engine's: containers, images and volumes of every project. Use slot_cleanup.")
     for home in (*homes(), *proxy_folders()):
         for form in _forms(home):
             parts = form.split("/")

@@ -59,6 +59,10 @@ REDIS = re.compile(
 STORAGE_TOOLS = "db_delete and redis_delete keep a final dump, db_list shows what there is, db_rotate changes a password."
 GUARDED = ENGINES | DATABASES | {"caddy", "rm", "unlink", "dropdb", "redis-cli", "pkill", "killall", "systemctl", "we"}
 SENDS = re.compile(r"post|request|urlopen|fetch|axios|http", re.IGNORECASE)
+STARTS = re.compile(r"subprocess|system|exec|spawn|popen|run|call|check_|shell|command|%x|qx|\$`", re.IGNORECASE)
+"""what a program in another language starts one of ours with; `we` alone is a word of every comment"""
+REMOVES = re.compile(r"rmtree|rmsync|removesync|rm_rf|rm_r\b|rimraf|remove_entry|rmdirsync", re.IGNORECASE)
+"""a whole folder with all that is in it"""
 CHANGES = re.compile(
     r"rmtree|unlink|remove|rename|replace|write|truncate|rmdir|symlink|copy|move|chmod|rmSync|open", re.IGNORECASE
 )
@@ -102,6 +106,8 @@ def engine(run: Run) -> Verdict | None:
         if may_be(noun, one) and may_be(verb, "prune"):
             text = f"{said} removes {what}. {INSTEAD}"
             return deny(text) if (noun, verb) == (one, "prune") else ask(text)
+    if (noun, verb) == ("system", "reset"):
+        return deny(f"{said} removes every container, image, network and volume. {INSTEAD}")
     if noun == "swarm" and verb == "leave":
         return ask(f"{said} takes this machine out of the swarm: what runs on it stops.")
     if verb in ("run", "create") and (found := _mounts(run)) is not None:
@@ -145,6 +151,8 @@ def _mounts(run: Run) -> Verdict | None:
     """A container that is given CodeB's home, the whole machine, or the Engine's socket."""
     for at, word in enumerate(run.words):
         value = word.partition("=")[2] if word.startswith(("--volume=", "--mount=", "-v=")) else ""
+        if re.fullmatch(r"-v[^=].*", word, re.DOTALL):
+            value = word[2:]
         if word in ("-v", "--volume", "--mount") and at + 1 < len(run.words):
             value = run.words[at + 1]
         match = re.search(r"(?:source|src)=([^,]+)", value)
@@ -232,8 +240,12 @@ def assistant(run: Run) -> Verdict | None:
 
 def _code(code: Code) -> Iterator[Verdict | None]:
     """A program in another language: what in it reads like one of our commands, or names one of our files."""
-    changes = CHANGES.search(" ".join(code.tokens)) is not None
+    text = " ".join(code.tokens)
+    changes, starts = CHANGES.search(text) is not None, STARTS.search(text) is not None
+    removes = REMOVES.search(text) is not None
     for at, token in enumerate(code.tokens):
+        if token.lower() == "we" and not starts:
+            continue
         if token.rpartition("/")[2].lower() in GUARDED:
             inner = code.run.inner(list(code.tokens[at : at + 24]))
             inner.fed = inner.fed_by = None
@@ -242,6 +254,8 @@ def _code(code: Code) -> Iterator[Verdict | None]:
             yield codeb_calls.in_code(token)
         if changes and "/" in token:
             yield places.written(token, code.run.folder)
+        if removes and token.strip("/") and token.startswith(("/", "~")):
+            yield places.removed(token, code.run.folder)
 
 
 RULES = (engine, proxy, daemons, databases, firewall, assistant, file_rules.files, codeb_calls.command, codeb_calls.over_http)

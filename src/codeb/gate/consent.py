@@ -176,9 +176,8 @@ async def _ask(tool: Tool[P], call: Call, params: P, drafted: Plan, body: str) -
 
 
 def rejected(found: PlanApproval) -> Conflict:
-    because = f": {found.reason}" if found.reason else "."
     return Conflict(
-        f"{found.decided_by} said no to {found.what}{because} Nothing was done.".replace("..", "."), code="approval_rejected",
+        f"{found.decided_by} said no to {found.what}. Nothing was done.", code="approval_rejected",
         hint="Talk to whoever said no; asking again for the same plan gets the same answer for an hour.",
         details={"approvalId": found.id, "state": found.state.value, "reason": found.reason or ""},
     )  # fmt: skip

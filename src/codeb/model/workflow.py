@@ -148,7 +148,7 @@ HEAD = """\
 
 def _deploy(wanted: Wanted) -> str:
     place, here = f"{wanted.project} {wanted.environment}", f"refs/heads/{wanted.branch}"
-    paths = "" if wanted.context == "." else f"    paths: [{quoted(f'{wanted.context}/**')}]\n"
+    paths = "" if wanted.context == "." else f"    paths: [{quoted(_literally(wanted.context) + '/**')}]\n"
     steps: list[str | Step] = [
         checkout(), Step("What this job needs", workflow_steps.CALLS, key=True),
         Step("Ready", workflow_steps.HERE + workflow_steps.SCAN + workflow_steps.NAME, called="ready", key=True),
@@ -177,7 +177,7 @@ def _deploy(wanted: Wanted) -> str:
     by_hand = f"github.ref == '{here}' && github.event_name == 'workflow_dispatch' && inputs.action != 'deploy'"
     return (
         f"{HEAD}name: {quoted(f'deploy {place}')}\n"
-        f"on:\n  push:\n    branches: [{quoted(wanted.branch)}]\n{paths}{INPUTS}"
+        f"on:\n  push:\n    branches: [{quoted(_literally(wanted.branch))}]\n{paths}{INPUTS}"
         f"{_common(wanted, f'codeb-{wanted.project}-{wanted.environment}', {'VERSION': '${{ github.sha }}'})}"
         f"jobs:\n{job('deploy', wanted.labels, pushed, 60, steps)}{job('switch', wanted.labels, by_hand, 15, switch)}"
     )
@@ -206,7 +206,7 @@ TRUSTED = (
 
 def _preview(wanted: Wanted) -> str:
     number = "${{ github.event.pull_request.number }}"
-    paths = "" if wanted.context == "." else f"    paths: [{quoted(f'{wanted.context}/**')}]\n"
+    paths = "" if wanted.context == "." else f"    paths: [{quoted(_literally(wanted.context) + '/**')}]\n"
     varies = {
         "VERSION": "${{ github.event.pull_request.head.sha }}", "PULL_REQUEST": number, "CODEB_ENVIRONMENT": f"pr-{number}",
         "TTL_HOURS": str(wanted.ttl_hours),
@@ -227,6 +227,11 @@ def _preview(wanted: Wanted) -> str:
         f"{_common(wanted, f'codeb-{wanted.project}-pr-{number}', varies)}"
         f"jobs:\n{job('preview', wanted.labels, there, 60, steps)}{job('remove', wanted.labels, over, 15, remove)}"
     )
+
+
+def _literally(name: str) -> str:
+    """In a filter of GitHub's: of its signs our names may hold this one, which there means one or more of what is before it."""
+    return name.replace("+", "\\+")
 
 
 def _common(wanted: Wanted, group: str, varies: Mapping[str, str]) -> str:

@@ -42,9 +42,9 @@ class ApprovalView(fields.Result):
     tool: str
     project_name: str | None
     environment: str | None
-    params: dict[str, Any]
+    params: dict[str, Any] = Field(json_schema_extra=fields.UNTRUSTED)
     plan_id: str
-    plan: dict[str, Any]
+    plan: dict[str, Any] = Field(json_schema_extra=fields.UNTRUSTED)
     changes: list[str]
     touches: dict[str, Any]
     requested_by: str
@@ -52,7 +52,7 @@ class ApprovalView(fields.Result):
     expires_at: str
     decided_by: str | None
     decided_at: str | None
-    reason: str | None
+    reason: fields.Untrusted | None
     operation_id: str | None
 
 

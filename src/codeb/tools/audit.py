@@ -40,7 +40,7 @@ class AuditView(fields.Result):
     ip: str | None
     duration_ms: float
     correlation_id: str
-    params: dict[str, Any]
+    params: dict[str, Any] = Field(json_schema_extra=fields.UNTRUSTED)
     chain: str | None
     seq: int | None
     prev: str | None

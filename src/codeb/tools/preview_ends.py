@@ -142,10 +142,15 @@ async def delete(call: Call, params: DeleteParams) -> Outcome:
         drafted = _draft_delete(call, place, pair, stored)
         said = {"projectName": place.project, "pullRequest": params.pull_request, "planId": drafted.id}
         return drafted.shown(f"Would remove {place.key} for good.", NextCall("preview_delete", said, "remove it"))
-    if pair is None and place not in snapshot.previews:
+    if pair is None and place not in snapshot.previews and not await _has_variables(call, place):
         return _nothing(params)
     operation = await begin_end(call, place, "it was asked for", params)
     return await _deleted(call, params, operation)
+
+
+async def _has_variables(call: Call, place: Place) -> bool:
+    """They may have been written before there was a preview, which then never came to be."""
+    return await call.kit.store.consult(lambda registry: registry.envs.newest(place)) is not None
 
 
 async def _deleted(call: Call, params: DeleteParams, operation: Operation) -> Outcome:

@@ -11,8 +11,9 @@ from typing import Any
 from codeb.tools.fields import Result
 
 MARK = "x-untrusted"
-EVIDENCE = ("logs", "locks", "github")
-"""of a refusal's details: the last lines that a container printed, what somebody else works on, what GitHub said"""
+EVIDENCE = ("logs", "locks", "github", "reason")
+"""of a refusal's details: the last lines that a container printed, what somebody else works on, what GitHub said, why somebody
+said no or what another program gave as its reason"""
 
 
 @cache

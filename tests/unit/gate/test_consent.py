@@ -329,7 +329,9 @@ async def test_a_no_is_final_and_asking_again_does_not_wear_anybody_down() -> No
         await process.ok("reject", approvalId=details["approvalId"], reason="not on a Friday")
         for more in ({}, {"planId": details["planId"]}):
             body = await process.refused("promote", 409, "approval_rejected", key=key, **WHERE, **more)
-            assert "not on a Friday" in body["error"]
+            # somebody's own words are data, wherever they are shown (S25)
+            assert "Friday" not in body["error"] + body["summary"] + body["hint"]
+            assert body["details"]["reason"] == "not on a Friday" and body["untrusted"] == ["details.reason"]
         # the same in other words
         await process.refused("promote", 409, "approval_rejected", key=key, **WHERE, slot="green")
         for verb in ("approve", "reject"):

@@ -114,6 +114,13 @@ def test_a_folder_of_a_larger_repository_has_files_of_its_own() -> None:
     assert "--cache-to" not in build["run"]
 
 
+def test_a_sign_of_a_filter_in_a_name_is_only_a_sign() -> None:
+    """At GitHub `c++` of a filter is no branch `c++`, until it is escaped."""
+    said = read(replace(PART, branch="feat/c++", context="libs/c++"))
+    assert said["deploy-web.yml"]["on"]["push"] == {"branches": ["feat/c\\+\\+"], "paths": ["libs/c\\+\\+/**"]}
+    assert said["deploy-web.yml"]["jobs"]["deploy"]["if"].startswith("github.ref == 'refs/heads/feat/c++' && ")
+
+
 def test_no_port_of_an_application_stands_in_it() -> None:
     for each in workflow.files(replace(PLAIN, server_url="https://codeb.example.com")):
         text = re.sub(r"[0-9a-f]{16,40}", "", each.content)

@@ -73,6 +73,7 @@ def _slot(headers: Mapping[str, str]) -> str | None:
 def _reason(error: Exception) -> str:
     for kind, words in REASONS:
         if isinstance(error, kind):
-            said = str(error)[:200]
+            # what stands after the colon here is what the server sent: words of an application are no words of ours (S25)
+            said = str(error).partition(":")[0][:200] if kind is httpx2.ProtocolError else str(error)[:200]
             return f"{words}: {said}" if said else words
     return str(error)[:200] or type(error).__name__

@@ -130,7 +130,7 @@ def failure(body: Mapping[str, Any]) -> None:
     for lock in details.get("locks", []):
         words = [harmless(str(lock[name])) for name in ("path", "taskId", "branch")]
         err(f"    {words[0]}: {words[1]} on {words[2]} by {person(lock['author'])}, free {ago(lock['until'])}")
-    for line in details.get("logs", []):
+    for line in [*details.get("logs", []), *(details[name] for name in ("github", "reason") if details.get(name))]:
         err(click.style("    │ ", fg="bright_black") + harmless(str(line)))
     if hint := body.get("hint"):
         err(f"  {harmless(str(hint))}")

@@ -81,7 +81,7 @@ class Assistants:
         body = await body_of(request, MOST_BYTES)
         said = strict_json.loads(body)
         method = said.get("method") if isinstance(said, dict) else None
-        if method not in COUNTED:
+        if not isinstance(method, str) or method not in COUNTED:
             self._around.let_in(request, counted=True)
         return body, method
 

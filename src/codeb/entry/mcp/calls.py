@@ -6,6 +6,7 @@ are patient, and then answered by the operation that goes on.
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 from mcp.shared.exceptions import MCPError
@@ -68,11 +69,12 @@ class Calls:
             how |= once
         begun = self.begin(Begun(caller.asks(name, said, **how), tool))
         if tool is not None and tool.long:
-            await begun.known()
+            seconds -= await _until_known(begun)
             for each in self.instead if begun.operation_id and not begun.task.done() else ():
                 if (other := await each(ctx, begun)) is not None:
                     return other
-            await follow(ctx, begun, self._around.house, seconds)
+            # what was not known in time is not known later either, as far as this answer goes
+            await follow(ctx, begun, self._around.house, seconds if begun.operation_id else 0)
             if not begun.task.done():
                 return result(await running(begun, self._around, caller), ())
         answer = await asyncio.shield(begun.task)
@@ -93,6 +95,17 @@ class Calls:
         if answer.body.get("code") == "unknown_tool":
             raise MCPError(INVALID_PARAMS, f"{answer.body['error']} {answer.body['hint']}", answer.body)
         return result(answer, helps(answer.body, said, self._around.offered(self._around.caller(ctx))))
+
+
+async def _until_known(begun: Begun) -> float:
+    """How long it took until it was known which operation it began. It is waited for as long as clients are patient, whatever
+    was said: who does not know the operation cannot follow it."""
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    with suppress(TimeoutError):
+        async with asyncio.timeout(WAIT_SECONDS):
+            await begun.known()
+    return loop.time() - began
 
 
 def _patience(tool: Tool[Any] | None, said: dict[str, Any]) -> float:

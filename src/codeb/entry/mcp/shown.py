@@ -18,6 +18,9 @@ MOST_DATA = 20_000
 """characters of an answer as JSON; longer ones are cut, and say so"""
 FILES, MOST_FILES = "files", 40_000
 """texts that are to be written as they are: half a workflow would be worse than a long answer"""
+MOST_FIELDS = 40
+"""of an object of ours; one with more is a list by names, such as variables, and is cut like a list"""
+MOST_TOLD = 300
 MOST_EVIDENCE = 4
 """lines of a container, or files: a failure has at most twelve lines in all"""
 LONG_LINE = 1_200
@@ -70,7 +73,9 @@ def _failure(body: Mapping[str, Any], helps: Iterable[Help]) -> str:
     return "\n".join([*lines, *after])
 
 
-def _some(name: str, said: list[Any]) -> list[Any]:
+def _some(name: str, said: Any) -> list[Any]:
+    if not isinstance(said, list):
+        return [said] if said else []
     return said[-MOST_EVIDENCE:] if name in NEWEST_LAST else said[:MOST_EVIDENCE]
 
 
@@ -112,14 +117,17 @@ def capped(body: dict[str, Any]) -> dict[str, Any]:
         value = holder[key]
         keep = len(value) // 2
         cuts.setdefault(path, [len(value), 0])[1] = keep
-        holder[key] = value[len(value) - keep :] if str(key) in NEWEST_LAST else value[:keep]
-    told = "; ".join(f"{path}: {kept} of {there}" for path, (there, kept) in cuts.items())
+        if isinstance(value, dict):
+            holder[key] = dict(list(value.items())[:keep])
+        else:
+            holder[key] = value[len(value) - keep :] if str(key) in NEWEST_LAST else value[:keep]
+    told = _cut("; ".join(f"{path}: {kept} of {there}" for path, (there, kept) in cuts.items()), MOST_TOLD)
     body["warnings"] = [*body.get("warnings", ()), f"Too long to show whole ({told}). {REST}"]
     return body
 
 
 def _longest(body: dict[str, Any]) -> tuple[Any, Any, str]:
-    """The list or text with most characters that has no longer one within, and its path."""
+    """The list (of names too) or text with most characters that has no longer one within, and its path."""
     best: tuple[int, Any, Any, str] = (0, None, None, "")
     waiting: list[tuple[Any, str]] = [(body, "")]
     while waiting:
@@ -128,6 +136,7 @@ def _longest(body: dict[str, Any]) -> tuple[Any, Any, str]:
             where = f"{path}.{key}" if isinstance(key, str) and path else str(key) if isinstance(key, str) else f"{path}[]"
             if isinstance(value, dict | list):
                 waiting.append((value, where))
-            if isinstance(value, list | str) and len(value) > 1 and (size := len(compact(value))) > best[0]:
+            least = MOST_FIELDS if isinstance(value, dict) else 1
+            if isinstance(value, dict | list | str) and len(value) > least and (size := len(compact(value))) > best[0]:
                 best = (size, here, key, where)
     return best[1:]

@@ -124,6 +124,24 @@ async def test_an_operation_that_takes_long_goes_on_behind_its_answer(mode: str,
         assert seen["operation"]["state"] == "succeeded"
 
 
+async def test_patience_ends_where_no_operation_has_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where GitHub is asked first, and takes its time."""
+    monkeypatch.setattr("codeb.entry.mcp.calls.WAIT_SECONDS", 0.05)
+    async with assistant("active") as one:
+        one.rig.image("7")
+        let, real = asyncio.Event(), one.process.gate.call
+
+        async def late(asked: Any) -> Any:
+            await let.wait()
+            return await real(asked)
+
+        monkeypatch.setattr(one.process.gate, "call", late)
+        async with asyncio.timeout(20):
+            said = await one.ok("deploy", **PRODUCTION, image="shop:7", waitSeconds=50)
+        assert said["state"] == "running" and "no operation yet" in said["summary"]
+        let.set()
+
+
 @pytest.mark.parametrize("seconds", [-1, 51, 1.0, "5", True, None])
 async def test_patience_is_a_small_whole_number(seconds: Any) -> None:
     async with assistant("ready") as one:

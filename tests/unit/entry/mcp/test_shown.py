@@ -1,5 +1,6 @@
 """How an answer reads: short, whole on its own, and with what others wrote apart."""
 
+import time
 from typing import Any
 
 import pytest
@@ -49,17 +50,28 @@ def test_a_failure_says_what_is_known() -> None:
     assert "promote 3" in said and '"tool"' not in said
 
 
-@pytest.mark.parametrize("kind", ["rows", "lines", "words", "deep"])
+def test_evidence_that_is_one_text_is_shown_whole() -> None:
+    fault = Conflict("No.", code="github_refused", hint="See details.", details={"github": "Validation Failed; No commits"})
+    said = text(result(Answer(409, failed(fault) | {"correlationId": "corr"})))
+    assert said.split("\n")[3:4] == ['"Validation Failed; No commits"'], said
+
+
+@pytest.mark.parametrize("kind", ["rows", "lines", "words", "deep", "names", "masked"])
 def test_what_is_too_long_is_cut_and_says_so(kind: str) -> None:
     """S33"""
     data: dict[str, Any] = {
         "rows": {"rows": [{"number": n, "text": "x" * 50} for n in range(5_000)]},
         "lines": {"lines": [{"text": f"line {n}"} for n in range(5_000)]},
         "words": {"file": "é" * 300_000},
+        "names": {"variables": {f"VAR_{n}": "x" * 1_000 for n in range(1_000)}},
+        "masked": {"variables": {f"A_RATHER_LONG_VARIABLE_{n}": "…" for n in range(1_000)}},
         "deep": {"one": {"two": [["y" * 40_000], ["z"]]}},
     }[kind]
     answer = success(**data)
+    began = time.process_time()
     body = capped(answer.body)
+    # while it is cut nobody else is served
+    assert time.process_time() - began < 5
     assert len(compact(body)) <= MOST_DATA and "Too long" in body["warnings"][-1] and body["success"] is True
     assert len(text(result(answer))) <= MOST_TEXT
     if kind == "lines":

@@ -6,6 +6,8 @@ import pytest
 
 from codeb.entry.mcp import shown
 from codeb.gate import Answer
+from codeb.tools import approvals
+from codeb.tools.untrusted import paths
 from tests.kit import Process, begin
 
 pytestmark = pytest.mark.anyio
@@ -45,3 +47,16 @@ async def test_titles_and_branches_are_data_in_every_answer() -> None:
             for part in (outside(text, answer), str(answer.body["summary"]), str(answer.body["next"])):
                 assert "project_delete" not in part, (tool, part)
             assert ORDER in text, tool
+
+
+async def test_what_a_call_said_is_data_in_its_record() -> None:
+    async with begin("active") as rig:
+        process = rig.boot()
+        await process.ok("task_create", **TASK)
+        answer, text = await asked(process, "audit_list", limit=5)
+        assert answer.body["untrusted"] == ["rows[].params"]
+        assert ORDER in text and ORDER not in outside(text, answer)
+
+
+def test_what_waits_for_a_yes_shows_the_words_of_who_asked_as_data() -> None:
+    assert paths(approvals.GetResult) == ("approval.params", "approval.plan", "approval.reason")

@@ -80,7 +80,7 @@ outages: ## a database that is stopped, silenced and cut off at random, under lo
 		--minutes $(MINUTES)
 
 mcp-conformance: ## the official suite and Inspector of assistants' protocol (PART=suite|inspector; its tools are installed beside)
-	@$(BOOTSTRAP) parts
+	@CODEB_RELEASE_TESTS=1 $(BOOTSTRAP) parts
 	@$(BOOTSTRAP) docker .docker-run/tests
 	@trap '$(BOOTSTRAP) docker-stop .docker-run/tests' EXIT; $(BOOTSTRAP) with-docker $(PYTHON) -m tests.conformance $(PART)
 

@@ -80,6 +80,8 @@ class Github:
         self.limits: list[Refused] = []
         self.garbage = self.mute = False
         self.left = 5000
+        self.before: Callable[[str, str], None] = lambda method, path: None
+        """told of each call before it is answered: somebody else may be quicker"""
         self.url = ""
         self.lock = threading.Lock()
 
@@ -287,6 +289,7 @@ def github() -> Iterator[Github]:
                 try:
                     if at in made.fail:
                         raise Refused(502, "Server Error")
+                    made.before(self.command, split.path)
                     said = json.loads(body) if body else None
                     status, answer, headers = made.answer(Call(self.command, split.path, query, said, self.headers))
                 except Refused as fault:

@@ -65,6 +65,7 @@ async def populate(store: SqlStore) -> None:
             await registry.keys.add(each)
         await registry.projects.add(project())
         await registry.projects.set_watch("shop", auto_rollback=False, watch_seconds=90)
+        await registry.projects.set_repository("shop", "acme/shop")
         for place, port in ((PROD, 4100), (STAGE, 4500)):
             await registry.slots.add(pair(place, port))
             await registry.leases.add(*(lease(place, row.slot, row.port) for row in pair(place, port).rows))

@@ -1,6 +1,7 @@
 """GitHub itself: its pages, limits and refusals, answers that are lost, and where the token goes."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -41,6 +42,7 @@ def host(server: Github) -> Iterator[Github]:
     yield server
     server.fail, server.cut, server.limits, server.left = set(), set(), [], 5000
     server.garbage = server.mute = False
+    server.before = lambda method, path: None
 
 
 @pytest.fixture
@@ -175,6 +177,16 @@ async def test_an_answer_that_is_lost_makes_nothing_twice(host: Github, pulls: G
     assert (len(repo.pulls), len(repo.reviews[made.number])) == (1, 1)
 
 
+async def test_what_is_pushed_right_before_the_merge_is_not_merged(host: Github, pulls: GithubPulls) -> None:
+    number = host.open(SHOP, "feature")
+    seen, before = (await pulls.get(SHOP, number)).head, host.repositories[SHOP].branches["main"]
+    host.before = lambda method, path: host.push(SHOP, "feature", "nobody saw it") and None if method == "PUT" else None
+    with pytest.raises(Conflict) as told:
+        await pulls.merge(SHOP, number, seen, Method.MERGE)
+    assert (told.value.code, host.repositories[SHOP].branches["main"]) == ("pull_moved", before)
+    assert len(changes(host)) == 1
+
+
 async def test_who_does_not_lead_changes_nothing_there(host: Github) -> None:
     def permit() -> None:
         raise FenceLost("not ours")
@@ -222,6 +234,22 @@ async def test_how_one_stands_is_not_asked_all_the_time_and_never_raises(host: G
     assert await pulls.state(SHOP, number) is PullState.CLOSED
 
 
+async def test_a_host_that_is_slow_is_not_asked_the_more_often_for_it(host: Github, pulls: GithubPulls) -> None:
+    number, go_on = host.open(SHOP, "feature"), threading.Event()
+
+    def slow(method: str, path: str) -> None:
+        go_on.wait(20)
+
+    host.before = slow
+    try:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.3):
+                await pulls.state(SHOP, number)
+    finally:
+        go_on.set()
+    assert await pulls.state(SHOP, number) is PullState.UNKNOWN
+
+
 async def test_the_health_report_says_how_many_calls_are_left(host: Github, pulls: GithubPulls) -> None:
     host.left = 4321
     found = await pulls.check()
@@ -231,6 +259,7 @@ async def test_the_health_report_says_how_many_calls_are_left(host: Github, pull
 async def test_nobody_there_at_all(clock: Clock) -> None:
     driver = GithubPulls("http://127.0.0.1:9", Secret(TOKEN), sleep=clock.sleep, clock=clock)
     assert await driver.state(SHOP, 1) is PullState.UNKNOWN
+    assert (await driver.check()).status == "warn"
     with pytest.raises(PublicError):
         await driver.about(SHOP)
     await driver.close()

@@ -65,6 +65,17 @@ async def test_since_when_a_project_is_deleted_goes_with_its_state(store: SqlSto
         assert (store.snapshot.projects["shop"].state, store.snapshot.projects["shop"].deleted_at) == (state, at)
 
 
+async def test_where_the_source_of_a_project_is_is_kept(store: SqlStore) -> None:
+    await shop(store)
+    assert store.snapshot.projects["shop"].repository == ""
+    for said in ("acme/shop", ""):
+        async with store.write() as registry:
+            await registry.projects.set_repository("shop", said)
+            with pytest.raises(NotFound):
+                await registry.projects.set_repository("blog", said)
+        assert store.snapshot.projects["shop"].repository == said
+
+
 async def test_what_a_project_and_its_slots_are_like_is_kept(store: SqlStore) -> None:
     await shop(store)
     limits = Limits(memory_mb=256, cpus=0.5, capabilities=("CHOWN",))

@@ -97,7 +97,10 @@ async def test_foreign_hosts_and_pages_are_turned_away(mcp: Door) -> None:
 async def test_a_body_has_an_end(mcp: Door) -> None:
     """S33"""
     big = {**ASK, "params": {"x": "y" * MOST_BYTES}}
-    assert (await mcp.post("/mcp", big, **BOTH)).status_code == 413
+    said = await mcp.post("/mcp", big, **BOTH)
+    assert (said.status_code, said.json()["code"]) == (413, "too_large")
+    # whoever has no key is turned away before anything is read
+    assert (await mcp.post("/mcp", big, None, **BOTH)).status_code == 401
 
 
 @pytest.mark.parametrize("body", [b"{", b'{"a":1,"a":2}', b'{"x":NaN}', b"[" * 40 + b"]" * 40, b"\xff"])

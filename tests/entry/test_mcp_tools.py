@@ -11,7 +11,7 @@ from codeb.entry.mcp.listing import PREFIX, characters
 from codeb.gate.validate import validate
 from codeb.model.access import Role
 from codeb.tools.catalog import BY_NAME, TOOLS
-from tests.assistant import assistant, at
+from tests.assistant import assistant, at, text
 from tests.kit import add_key, begin
 from tests.rights import EXAMPLES
 
@@ -48,9 +48,9 @@ async def test_a_mistyped_argument_and_a_missing_environment_are_refused_on_ever
         assert one.rig.print() == before
 
 
-async def test_what_is_done_next_is_a_valid_call_after_every_example() -> None:
-    """Of answers and of refusals alike."""
-    async with assistant("grace") as one:
+async def test_every_answer_is_of_its_shape_and_what_is_done_next_is_a_valid_call() -> None:
+    """The client judges the data of every tool it was shown; dry runs, reads and refusals are tried."""
+    async with assistant("grace", listed=None) as one:
         for tool in TOOLS:
             if tool.name in ("keys_rotate", "team_delete", "project_delete"):
                 continue
@@ -60,14 +60,15 @@ async def test_what_is_done_next_is_a_valid_call_after_every_example() -> None:
             if tool.changes:
                 said["dryRun"] = True
             answer = await one.call(tool.name, **said)
-            for line in answer.content[0].text.split("\n"):  # type: ignore[union-attr]
+            for line in text(answer).split("\n"):
                 if line.startswith("Next: "):
-                    _is_valid(line)
+                    name, _, rest = line.removeprefix("Next: ").partition("(")
+                    _is_valid(name, json.JSONDecoder().raw_decode(rest)[0])
+            for each in answer.structured_content["next"]:
+                _is_valid(each["tool"], each["params"])
 
 
-def _is_valid(line: str) -> None:
-    name, _, rest = line.removeprefix("Next: ").partition("(")
-    params: Any = json.JSONDecoder().raw_decode(rest)[0]
+def _is_valid(name: str, params: dict[str, Any]) -> None:
     tool = BY_NAME[name]
     validate(tool.params, params, tool.must_say)
 

@@ -16,6 +16,7 @@ from codeb.errors import InternalFault, PublicError
 from codeb.flows import envs
 from codeb.gate import Answer
 from codeb.model.journal import Operation
+from codeb.model.names import Place
 from codeb.tools.catalog import TOOLS
 from tests.flows.crash import Scene, rough
 from tests.flows.faults import LEAK, WAYS, Fault, flaky, flaky_store
@@ -174,7 +175,12 @@ async def one(scene: Scene, ends: Ends, number: int, way: str) -> list[str]:
 
 def _partly(rig: Rig) -> bool:
     shop = rig.store.snapshot.projects.get("shop")
-    return shop is not None and shop.state in ("deleting", "purging")
+    return (shop is not None and shop.state in ("deleting", "purging")) or bool(_ending(rig))
+
+
+def _ending(rig: Rig) -> list[Place]:
+    """Previews of which something is still to be removed."""
+    return [place for place, each in rig.store.snapshot.previews.items() if each.ending]
 
 
 def _ended(faults: list[str]) -> list[str]:
@@ -265,6 +271,8 @@ async def _next_works(rig: Rig, scene: Scene) -> list[str]:
     if state in ("deleting", "purging"):
         await process.ok("project_delete", projectName="shop", confirm="shop", purge=state == "purging")
         return await rig.faults()
+    for place in _ending(rig):
+        await process.ok("preview_delete", projectName="shop", pullRequest=int(place.environment.removeprefix("pr-")))
     if state == "deleted":
         await process.ok("undelete", projectName="shop")
     rig.machine.boxes.pop("somebody", None)

@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 
+from codeb.contracts.store import Standing
 from codeb.drivers.pulls.memory import MemoryPulls
 from codeb.entry.preview_ends import end_previews
 from codeb.entry.reconciler import Reconciler
 from codeb.errors import Conflict, Unavailable
-from codeb.model.access import Actor, Role
+from codeb.model.access import Actor, Approval, Role
 from codeb.model.names import Place
+from codeb.model.previews import Preview
 from codeb.model.pulls import PullState
 from codeb.tools.call import Call
 from codeb.tools.preview_ends import begin_end
@@ -53,6 +55,16 @@ async def test_a_pull_request_gets_an_address_that_stays() -> None:
         assert await rig.faults() == []
 
 
+async def test_without_the_traffic_it_says_what_it_has() -> None:
+    async with begin("previewed") as rig:
+        rig.health.broken.add("shop-pr-7.localhost")
+        refused = await rig.boot().refused("preview_create", 409, "not_proven", **WHERE, image="shop:3")
+        assert refused["error"].startswith("3 runs at http://shop-pr-7-blue.preview.localhost and did not get the traffic of")
+        rig.health.broken.clear()
+        assert rig.health.through("shop-pr-7.localhost").slot == "green"
+        assert await rig.faults() == []
+
+
 async def test_nothing_is_left_of_one_that_is_removed_and_again_there_is_nothing_to_do() -> None:
     async with begin("previewed") as rig:
         process, before = rig.boot(), rig.print()
@@ -74,9 +86,11 @@ async def test_nothing_is_left_of_one_that_is_removed_and_again_there_is_nothing
 async def test_the_last_environment_takes_the_network_along() -> None:
     async with begin("new") as rig:
         process = rig.boot()
+        await made(process)
+        await process.ok("preview_delete", **WHERE)
+        assert "codeb-shop" in rig.machine.networks, "a deploy to production may be about to use it"
         await process.ok("port_release", projectName="shop")
         await made(process)
-        assert "codeb-shop" in rig.machine.networks
         await process.ok("preview_delete", **WHERE)
         assert "codeb-shop" not in rig.machine.networks
 
@@ -170,6 +184,8 @@ async def test_data_of_its_own_goes_only_with_whoever_could_remove_it() -> None:
         refused = await process.refused("preview_delete", 409, "preview_storage", key=member, **WHERE)
         assert "db_delete" in refused["hint"]
         await process.refused("preview_delete", 409, "preview_storage", key=member, dryRun=True, **WHERE)
+        bound = await add_key(rig, Role.ADMIN, approval=Approval.HUMAN)
+        await process.refused("preview_delete", 409, "preview_storage", key=bound, **WHERE)
         assert (await process.ok("preview_delete", **WHERE))["deleted"]
         assert left_of(rig) == []
         assert rig.servers.databases.parts == {} and len(rig.servers.databases.dumps) == 1
@@ -183,6 +199,8 @@ async def test_each_is_told_with_its_address_its_version_and_its_end() -> None:
         by_hand, kept = sorted((await process.ok("preview_list"))["previews"], key=lambda each: each["expiresAt"] is not None)
         assert (kept["pullRequest"], kept["state"], kept["version"], kept["hoursRemaining"]) == (7, "live", "2", 72)
         assert kept["url"] == "http://shop-pr-7.localhost"
+        narrow = await add_key(rig, Role.VIEWER, environments=frozenset({"pr-12"}))
+        assert [each["pullRequest"] for each in (await process.ok("preview_list", key=narrow))["previews"]] == [12]
         assert (by_hand["pullRequest"], by_hand["state"], by_hand["expiresAt"]) == (12, "deployed", None)
         assert (await process.ok("preview_delete", projectName="shop", pullRequest=12))["deleted"]
         assert left_of(rig, Place("shop", "pr-12")) == []
@@ -322,6 +340,16 @@ async def test_reconcile_removes_a_preview_whose_pull_request_is_over(state: Pul
         assert (await process.ok("reconcile"))["findings"] == []
 
 
+async def test_without_the_database_none_is_removed(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with hosted() as (rig, process, host):
+        host.close("acme/shop", 7)
+        timed(rig, 1)
+        monkeypatch.setattr(type(rig.store), "standing", property(lambda _: Standing(away_since=START, why="the test's")))
+        (found,) = (await process.ok("reconcile"))["findings"]
+        assert (found["kind"], found["mended"], "preview_delete needs it" in found["whyNot"]) == ("preview_left", False, True)
+        assert left_of(rig)
+
+
 @pytest.mark.parametrize("why", ["down", "no such pull request", "no such repository", "no repository"])
 async def test_what_is_not_known_of_a_pull_request_removes_nothing_and_is_said(why: str) -> None:
     async with hosted() as (rig, process, host):
@@ -341,6 +369,17 @@ async def test_what_is_not_known_of_a_pull_request_removes_nothing_and_is_said(w
         assert rig.store.snapshot.pairs[PULL].active is not None
         timed(rig, 72)
         assert (await ended(process), left_of(rig)) == (1, [])
+
+
+async def test_ports_that_are_given_back_take_its_time_along() -> None:
+    async with begin("previewed") as rig:
+        process = rig.boot()
+        await process.ok("preview_delete", **WHERE)
+        await process.ok("port_allocate", projectName="shop", environment="pr-7")
+        async with rig.store.write() as registry:
+            await registry.previews.put(Preview(PULL, 72, START, START, "me"))
+        await process.ok("port_release", projectName="shop", environment="pr-7")
+        assert left_of(rig) == []
 
 
 async def test_variables_of_a_preview_that_never_came_to_be_go_too() -> None:

@@ -37,7 +37,7 @@ CALLS = (
 shown = guards_of("entry/mcp/shown.py", f"{MCP}/test_shown.py")
 SHOWN = (
     shown("    theirs = {name: data.pop(name) for name in list(data) if name in others}\n", "    theirs: dict[str, Any] = {}\n"),
-    shown("if len(compact(body)) <= MOST_DATA:", "if True:"),
+    shown("if len(compact(body)) <= most:", "if True:"),
     shown("if str(key) in NEWEST_LAST else value[:keep]", "if False else value[:keep]"),
     shown("_cut(compact(each), LONG_LINE) for each in theirs", "str(each) for each in theirs"),
     shown("said[-MOST_EVIDENCE:] if name in NEWEST_LAST else said[:MOST_EVIDENCE]", "said"),

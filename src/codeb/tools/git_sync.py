@@ -141,7 +141,9 @@ def _summed(project: Project, done: SyncResult) -> str:
 
 def _likely(project: Project, done: SyncResult) -> tuple[NextCall, ...]:
     """What somebody would look at next."""
-    return (NextCall("pr_list", {"projectName": project.name}, "see what is open"),) if done.open else ()
+    who = {"projectName": project.name}
+    ended = (NextCall("preview_list", who, "see what is left of those that are over"),) if done.previews_ended else ()
+    return (*ended, *((NextCall("pr_list", who, "see what is open"),) if done.open else ()))
 
 
 TOOLS: tuple[Tool[Any], ...] = (

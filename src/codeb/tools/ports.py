@@ -267,6 +267,7 @@ async def _release(call: Call, params: ReleaseParams) -> Outcome:
         _draft_release(call, now_there).still_fits(params)
         await _refuse_in_use(registry, now_there)
         await drop_pair(registry, call, now_there)
+        await registry.previews.remove(place)
         return _pair_result(call, now_there, False)
 
     done = await call.change(act, _wire)

@@ -11,7 +11,6 @@ LOOKS = frozenset({
     "approval_get", "approval_list",
 })  # fmt: skip
 PULLS = frozenset({"pr_list", "pr_create", "pr_review", "pr_merge", "git_sync"})
-PULLS = frozenset({"pr_list", "pr_create", "pr_review", "pr_merge", "git_sync"})
 SWITCHES = frozenset({"deploy", "promote", "rollback", "operation_cancel"})
 LANDS = frozenset({"task_complete", "preview_create", "preview_list", "preview_delete"})
 """what the pipeline of a repository does besides"""

@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import Field
 
 from codeb.contracts.store import Registry
-from codeb.errors import Conflict
+from codeb.errors import Conflict, OperationFailed
 from codeb.flows import preview_create
 from codeb.flows.preview_create import PreviewInput
 from codeb.model import previews
@@ -158,7 +158,10 @@ async def _dry(call: Call, params: CreateParams, decide: Callable[[Registry], Aw
 
 
 async def _created(call: Call, params: CreateParams, operation: Operation, steps: list[StepRow]) -> Outcome:
-    promoted, more = await call.ended(await follower(call, operation))
+    try:
+        promoted, more = await call.ended(await follower(call, operation))
+    except OperationFailed as fault:
+        raise _without_traffic(params, operation.result or {}, fault) from fault
     told = {name: each for name, each in (operation.result or {}).items() if name != "graceEnded"}
     result = CreateResult(
         **told, pull_request=params.pull_request, operation_id=operation.id, steps=step_list([*steps, *more])
@@ -170,6 +173,16 @@ async def _created(call: Call, params: CreateParams, operation: Operation, steps
     )
     said = f"Pull request {params.pull_request} of {params.project_name} answers with {result.version} at {result.url}"
     return Outcome(result, f"{said} until {result.expires_at}.", nexts, operation.warnings + promoted.warnings)
+
+
+def _without_traffic(params: CreateParams, made: dict[str, Any], fault: OperationFailed) -> OperationFailed:
+    """What a failed promote leaves: the new version beside the one that had the traffic."""
+    said = f"{made.get('version')} runs at {made.get('previewUrl')} and did not get the traffic of {made.get('url')}"
+    return OperationFailed(
+        f"{said}: {fault.message}",
+        status=fault.status, code=fault.code, details=fault.details,
+        hint=f"Call preview_create again, or promote with environment {params.environment}. {fault.hint}".strip(),
+    )  # fmt: skip
 
 
 # list

@@ -136,7 +136,8 @@ async def _generate(call: Call, params: GenerateParams) -> Outcome:
         optional_secrets=[each for each in about if each.name.startswith("IMAGE_")], tools=list(wanted.tools),
     )  # fmt: skip
     paths = " and ".join(each.path for each in made)
-    return Outcome(result, f"{paths}: write them, and give the repository the secrets {', '.join(wanted.secrets)}.")
+    said = f"{paths}: `we workflow init` writes them into the repository, which needs the secrets {', '.join(wanted.secrets)}."
+    return Outcome(result, said)
 
 
 def _wanted(params: GenerateParams) -> workflow.Wanted:

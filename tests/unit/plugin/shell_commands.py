@@ -150,8 +150,7 @@ ASKED = (
     "apt-get -y purge caddy",
     "uv run we promote -p shop",
     'echo \'{"method":"tools/call","params":{"name":"promote"}}\' | we mcp',
-    'curl -s http://127.0.0.1:9101/mcp -H \'Authorization: Bearer x\' -d \'{"jsonrpc":"2.0","id":1,'
-    '"method":"tools/call","params":{"name":"promote","arguments":{"projectName":"shop"}}}\'',
+    'curl http://127.0.0.1:9101/mcp -d \'{"method":"tools/call","params":{"name":"promote"}}\'',
     "curl http://127.0.0.1:9101/api/tool -d @body.json",
     'curl -sd \'{"tool":"promote","params":{"projectName":"shop"}}\' http://127.0.0.1:9101/api/tool',
     "curl -sSfd @body.json http://127.0.0.1:9101/api/tool",

@@ -5,12 +5,14 @@ import json
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from codeb.entry.cli import plugin
 from codeb.entry.version import VERSION
 from codeb.tools.catalog import BY_NAME
 from codeb.tools.tool import Risk
@@ -47,6 +49,14 @@ def test_the_manifests_name_each_other() -> None:
     assert MANIFEST["version"] == VERSION, "an update is only seen by its number"
     assert MANIFEST["userConfig"]["api_key"]["sensitive"] is True
     assert set(MANIFEST["userConfig"]) == {"url", "api_key"}
+
+
+def test_a_wheel_brings_the_marketplace_where_it_is_looked_for() -> None:
+    build = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
+    inside = {source: Path(target).parts for source, target in build["force-include"].items()}
+    assert inside == {source: ("codeb", "claude_marketplace", source) for source in (".claude-plugin", "plugins")}
+    assert plugin.folder() == ROOT, "in a source tree it is the repository itself"
+    assert '"claude_marketplace"' in Path(plugin.__file__).read_text()
 
 
 def test_the_server_is_spoken_to_with_the_key_in_a_header_only() -> None:

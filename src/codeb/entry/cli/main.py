@@ -34,7 +34,7 @@ OTHER = (audit.audit, claude.claude, generated.raw, assistant.mcp, doctor.doctor
 BESIDE = {
     "env_set": env.env_set, "env_sync": env.env_sync, "env_scan": env.env_scan, "workflow_scan": workflow.scan,
     "workflow_generate": workflow.init,
-    "task_create": tasks.create, "task_check": tasks.check, "task_complete": tasks.complete,
+    "task_list": tasks.listed, "task_create": tasks.create, "task_check": tasks.check, "task_complete": tasks.complete,
 }  # fmt: skip
 EPILOG = "\b\nExit codes:\n" + "\n".join(f"  {code:>3}  {text}" for code, text in exits.WORDS)
 ABOUT = """Deploy, preview, promote and roll back containers, without losing a request.

@@ -44,7 +44,7 @@ def options(tool: ToolView, *, positional: bool = True) -> list[click.Parameter]
 
 def option(param: Param) -> click.Option:
     about = param.about
-    if param.default is not None and param.type != "boolean":
+    if param.default not in (None, []) and param.type != "boolean":
         said = ", ".join(param.default) if isinstance(param.default, list) else param.default
         about += f"  [default: {said}]"
     if param.type == "boolean":

@@ -13,7 +13,7 @@ FRONT = {
     "deploy": "deploy", "promote": "promote", "rollback": "rollback", "logs": "logs", "health_check": "health",
     "audit_list": "audit", "audit_verify": "audit verify", "env_set": "env set", "env_sync": "env sync", "env_scan": "env scan",
     "workflow_scan": "workflow scan", "workflow_generate": "workflow init", "workflow_init": "project create",
-    "task_create": "task create", "task_check": "task check", "task_complete": "task complete",
+    "task_list": "task list", "task_create": "task create", "task_check": "task check", "task_complete": "task complete",
 }  # fmt: skip
 """tools that a hand-made command stands for, with every param of the tool as an option"""
 

@@ -47,7 +47,7 @@ def branch() -> str | None:
     return said.strip() or None if code == 0 else None
 
 
-Fill = Callable[[ToolView, dict[str, Any]], dict[str, Any]]
+Fill = Callable[[Session, ToolView, dict[str, Any]], dict[str, Any]]
 Tell = Callable[[dict[str, Any]], int]
 
 
@@ -56,7 +56,7 @@ def _command(tool_name: str, *, more: list[click.Parameter], about: str, fill: F
 
     def call(**given: Any) -> int:
         session: Session = click.get_current_context().obj
-        params = params_of(session, tool, given | fill(tool, given), positional=False)
+        params = params_of(session, tool, given | fill(session, tool, given), positional=False)
         if tell is None or given["as_json"]:
             return calls.execute(session, tool, params, as_json=given["as_json"])
         return tell(session.good(tool.name, params))
@@ -67,10 +67,42 @@ def _command(tool_name: str, *, more: list[click.Parameter], about: str, fill: F
     return Later(tool.verb, make=make, callback=call, help=f"{tool.about}\n\n{about}", short_help=tool.title)
 
 
+# list
+
+
+def _list(session: Session, tool: ToolView, given: dict[str, Any]) -> dict[str, Any]:
+    if given["everything"] and given["projectName"]:
+        raise click.UsageError("--all and a project exclude each other.")
+    return {"projectName": None if given["everything"] else given["projectName"] or session.repository.project}
+
+
+def _listed(body: dict[str, Any]) -> int:
+    rows = [
+        [each["taskId"], show.colour(each["status"]), each["projectName"], *map(show.harmless, (each["branch"], each["title"])),
+         show.person(each["author"]), show.ago(each["updatedAt"])]
+        for each in body["tasks"]
+    ]  # fmt: skip
+    if rows:
+        show.table(["TASK", "STATUS", "PROJECT", "BRANCH", "TITLE", "AUTHOR", "CHANGED"], rows)
+    else:
+        show.out(str(body["summary"]))
+    if body["more"]:
+        show.err(f"  There are more: --before {body['tasks'][-1]['taskId']}")
+    show.after(body)
+    return exits.OK
+
+
+listed = _command(
+    "task_list", fill=_list, tell=_listed,
+    more=[click.Option(["--all", "everything"], is_flag=True, help="all projects, whatever codeb.toml says")],
+    about="Those that are not done, unless --status says another; of the project in codeb.toml.",
+)  # fmt: skip
+
+
 # create
 
 
-def _create(tool: ToolView, given: dict[str, Any]) -> dict[str, Any]:
+def _create(session: Session, tool: ToolView, given: dict[str, Any]) -> dict[str, Any]:
     if given["title"] is not None and given["headline"] is not None:
         raise click.UsageError("The title is given twice.")
     chosen = given["branch"] or branch()
@@ -95,7 +127,7 @@ create = _command(
 # check
 
 
-def _check(tool: ToolView, given: dict[str, Any]) -> dict[str, Any]:
+def _check(session: Session, tool: ToolView, given: dict[str, Any]) -> dict[str, Any]:
     paths = [*given["paths"], *from_root(given["places"])]
     if not paths:
         raise click.UsageError("Say which files: we task check src/pay.py")
@@ -126,7 +158,7 @@ check = _command(
 # complete
 
 
-def _complete(tool: ToolView, given: dict[str, Any]) -> dict[str, Any]:
+def _complete(session: Session, tool: ToolView, given: dict[str, Any]) -> dict[str, Any]:
     said = [given["commitMessage"], given["message"], given["message_file"] and text_of(given["message_file"], MOST_MESSAGE)]
     messages = [each for each in said if each is not None]
     tasks = [each for each in (given["task"], given["taskId"]) if each is not None]

@@ -16,7 +16,7 @@ from codeb.entry.mcp.asking import Asking
 from codeb.entry.mcp.begun import Begun, follow, running
 from codeb.entry.mcp.doors import Doors
 from codeb.entry.mcp.helps import helps
-from codeb.entry.mcp.schemas import WAIT
+from codeb.entry.mcp.schemas import SNAKE_WAIT, WAIT
 from codeb.entry.mcp.shown import result
 from codeb.entry.mcp.surroundings import Context, Surroundings
 from codeb.errors import InvalidParams, PublicError
@@ -110,9 +110,10 @@ async def _until_known(begun: Begun) -> float:
 
 def _patience(tool: Tool[Any] | None, said: dict[str, Any]) -> float:
     """How long a call that runs as an operation is waited for; it is no param of the tool. Raises `InvalidParams`."""
-    if tool is None or not tool.long or WAIT not in said:
+    spelt = [each for each in (WAIT, SNAKE_WAIT) if each in said]
+    if tool is None or not tool.long or len(spelt) != 1:
         return WAIT_SECONDS
-    seconds = said.pop(WAIT)
+    seconds = said.pop(spelt[0])
     if type(seconds) is not int or not 0 <= seconds <= MOST_SECONDS:
         raise InvalidParams(
             f"{WAIT} has to be a whole number from 0 to {MOST_SECONDS}; nothing was done.",

@@ -20,7 +20,8 @@ HIDDEN = frozenset(
 """accepted, and not worth their characters in every list"""
 KEPT = frozenset({"type", "enum", "items", "additionalProperties", "properties", "required"})
 """of a field's schema; the grammar is the server's, and a refusal says it in words"""
-WAIT = "waitSeconds"
+WAIT, SNAKE_WAIT = "waitSeconds", "wait_s"
+"""how long a call is waited for: as our fields are spelt, and as assistants know it from elsewhere"""
 
 FAILURE: dict[str, Any] = {
     "type": "object",

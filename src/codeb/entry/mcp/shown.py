@@ -16,6 +16,8 @@ from codeb.tools.untrusted import EVIDENCE
 MOST_TEXT = 8_000
 MOST_DATA = 20_000
 """characters of an answer as JSON; longer ones are cut, and say so"""
+FILES, MOST_FILES = "files", 40_000
+"""texts that are to be written as they are: half a workflow would be worse than a long answer"""
 MOST_FIELDS = 40
 """of an object of ours; one with more is a list by names, such as variables, and is cut like a list"""
 MOST_TOLD = 300
@@ -103,11 +105,12 @@ def _cut(text: str, most: int) -> str:
 
 def capped(body: dict[str, Any]) -> dict[str, Any]:
     """The same body; where it is too long, its longest lists and texts are shorter, and a warning says which."""
-    if len(compact(body)) <= MOST_DATA:
+    most = MOST_FILES if FILES in body else MOST_DATA
+    if len(compact(body)) <= most:
         return body
     body = json.loads(compact(body))
     cuts: dict[str, list[int]] = {}
-    while len(compact(body)) > MOST_DATA - 500:
+    while len(compact(body)) > most - 500:
         holder, key, path = _longest(body)
         if holder is None:
             break

@@ -107,9 +107,24 @@ def test_a_task_or_a_message_is_completed_and_not_both(fake: Fake, we: We, here:
     assert fake.calls == []
 
 
+def test_the_list_is_of_the_project_one_stands_in(fake: Fake, we: We, repo: Path) -> None:
+    row = {
+        "taskId": TASK, "projectName": "shop", "title": "Pay\u202e later", "branch": "feature/pay", "status": "review",
+        "author": "ana", "createdAt": "2026-03-01T12:00:00+00:00", "updatedAt": "2026-03-01T12:00:00+00:00",
+    }  # fmt: skip
+    fake.says("task_list", DONE | {"tasks": [row], "more": True})
+    said = we("task", "list", "--status", "review")
+    assert said.code == 0 and TASK in said.out and "Pay later" in said.out and f"--before {TASK}" in said.err
+    we("task", "list", "--all")
+    we("task", "list", "-p", "blog")
+    assert fake.asked("task_list") == [{"projectName": "shop", "status": "review"}, {}, {"projectName": "blog"}]
+    assert we("task", "list", "--all", "-p", "blog").code == 2
+    fake.answers.clear()
+    fake.says("task_list", DONE | {"summary": "0 tasks, newest first.", "tasks": [], "more": False})
+    assert we("task", "list").out == "0 tasks, newest first.\n"
+
+
 def test_the_rest_falls_out_of_the_catalogue(fake: Fake, we: We, repo: Path) -> None:
-    fake.says("task_list", DONE | {"tasks": [], "more": False})
     fake.says("task_update", DONE)
-    assert we("task", "list", "--status", "review").code == 0
     assert we("task", "update", TASK, "--status", "in-progress", "--add-files", "a", "--add-files", "b").code == 0
     assert fake.asked("task_update") == [{"taskId": TASK, "status": "in-progress", "addFiles": ["a", "b"]}]

@@ -105,12 +105,12 @@ async def test_a_deploy_is_answered_whole_and_tells_of_its_steps(mode: str, monk
         assert any("health" in (words or "") for _, words in told)
 
 
-@pytest.mark.parametrize("mode", MODES)
-async def test_an_operation_that_takes_long_goes_on_behind_its_answer(mode: str) -> None:
+@pytest.mark.parametrize(("mode", "spelt"), [*((mode, "waitSeconds") for mode in MODES), (MODES[0], "wait_s")])
+async def test_an_operation_that_takes_long_goes_on_behind_its_answer(mode: str, spelt: str) -> None:
     async with assistant("active", mode=mode) as one:
         one.rig.image("7")
         let = hold(one, 60)
-        said = await one.ok("deploy", **PRODUCTION, image="shop:7", waitSeconds=0)
+        said = await one.ok("deploy", **PRODUCTION, image="shop:7", **{spelt: 0})
         assert said["state"] == "running" and "still running" in said["summary"]
         then = said["next"][0]
         assert then["tool"] == "operation_get"
@@ -147,6 +147,7 @@ async def test_patience_is_a_small_whole_number(seconds: Any) -> None:
     async with assistant("ready") as one:
         before = one.rig.print()
         await one.refused("promote", "invalid_params", **PRODUCTION, waitSeconds=seconds)
+        await one.refused("promote", "invalid_params", **PRODUCTION, waitSeconds=1, wait_s=1)
         assert one.rig.print() == before
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from codeb.entry.mcp.helps import Help
-from codeb.entry.mcp.shown import MOST_DATA, MOST_TEXT, capped, compact, result
+from codeb.entry.mcp.shown import MOST_DATA, MOST_FILES, MOST_TEXT, capped, compact, result
 from codeb.errors import Conflict, StepFailed
 from codeb.gate import Answer
 from codeb.gate.door import failed
@@ -83,3 +83,9 @@ def test_what_is_too_long_is_cut_and_says_so(kind: str) -> None:
 def test_what_fits_is_as_the_gate_said_it() -> None:
     answer = success(rows=[1, 2, 3])
     assert capped(answer.body) is answer.body
+
+
+def test_files_to_be_written_are_whole_up_to_twice_as_much() -> None:
+    answer = success(files=[{"path": "deploy.yml", "content": "x" * 19_000}, {"path": "preview.yml", "content": "y" * 16_000}])
+    assert capped(answer.body) is answer.body
+    assert len(compact(capped(success(files=[{"path": "a", "content": "x" * 90_000}]).body))) <= MOST_FILES

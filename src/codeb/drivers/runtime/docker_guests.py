@@ -79,8 +79,9 @@ class DockerGuests:
                     hint="Find its holder (`we port check`), free the port, then try again.",
                 ) from refused  # fmt: skip
             raise Conflict(
-                f"Docker refused to start {name}: {refused.reason}", code="start_refused", hint="Look at the Docker daemon's log."
-            ) from refused
+                f"Docker refused to start {name}.", code="start_refused", hint="`details.reason` has Docker's words.",
+                details={"reason": refused.reason[:1000]},
+            ) from refused  # fmt: skip
 
     async def rename(self, container: str, name: str) -> None:
         """See `Guests.rename`."""

@@ -162,11 +162,11 @@ STORAGE = {"db_create", "redis_create", "storage_rotate", "storage_end", "storag
 DEDICATED = {"db_create_dedicated", "redis_create_dedicated", "storage_mend"}
 ELSEWHERE = {
     "undelete", "project_purge", "domain_setup", "domain_delete", "maintenance", "image_delete", "firewall", "workflow_init",
-    "project_adopt", *STORAGE, *DEDICATED,
+    "project_adopt", "preview_create", "preview_delete", "pull_change", *STORAGE, *DEDICATED,
 }  # fmt: skip
 """killed at every step in memory (`flows/test_crash_everywhere.py`), on real parts in `test_undelete.py`, `test_domains.py`,
-`test_images_killed.py`, `test_firewall.py`, `test_storage.py`, `test_adopt.py` and, four points of `workflow_init` with
-containers of its own (long), `test_four_hosts.py`"""
+`test_images_killed.py`, `test_firewall.py`, `test_storage.py`, `test_adopt.py`, `test_previews.py` and, four points of
+`workflow_init` with containers of its own (long), `test_four_hosts.py`"""
 
 
 def test_the_matrix_covers_every_step() -> None:

@@ -127,6 +127,18 @@ async def test_who_greets_uses_up_the_keys_calls_too(mcp: Door, mode: str) -> No
     assert before - after >= 3
 
 
+@pytest.mark.parametrize("method", ["tools/call", "tasks/get", "resources/read"])
+async def test_what_the_protocol_refuses_uses_up_calls_as_well(mcp: Door, method: str) -> None:
+    """S30: it never comes to the gate."""
+    mcp.process.gate.entrance._calls = Sliding(Rate(50, 60), 10)
+    before = int((await mcp.post("/api/tool", {"tool": "whoami"})).headers["X-RateLimit-Remaining"])
+    for _ in range(3):
+        said = await mcp.post("/mcp", {"jsonrpc": "2.0", "id": 1, "method": method, "params": {}}, **BOTH)
+        assert "error" in said.text
+    after = int((await mcp.post("/api/tool", {"tool": "whoami"})).headers["X-RateLimit-Remaining"])
+    assert before - after == 4
+
+
 async def test_refusals_are_on_record(mcp: Door) -> None:
     """P14"""
     await mcp.post("/mcp", ASK, None, **BOTH)

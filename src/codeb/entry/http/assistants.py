@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from importlib import import_module
 from typing import Any, Protocol
 
@@ -60,7 +61,7 @@ class Assistants:
             return
         except ClientDisconnect:
             return
-        scope[SCOPE] = Caller(token(request), scope["codeb.client"].ip, self._around.correlation(request))
+        caller = scope[SCOPE] = Caller(token(request), scope["codeb.client"].ip, self._around.correlation(request))
         me = asyncio.current_task()
         assert me is not None
         if method != LISTENS:
@@ -69,6 +70,10 @@ class Assistants:
             await self._serve(scope, self._heard(body, receive), send)
         finally:
             self._answering.discard(me)
+            if method in COUNTED and not caller.asked:
+                # the protocol's library refused it before it came to the gate
+                with suppress(PublicError):
+                    self._around.let_in(request, counted=True)
 
     async def _admit(self, request: Request) -> tuple[bytes, Any]:
         """The body of a request by somebody known, and the method it names. Raises `PublicError`."""

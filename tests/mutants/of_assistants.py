@@ -52,7 +52,10 @@ DOOR = (door("tool.must_say if asked.explicit else ()", "()"), door("tool.must_s
 entrance = guards_of("entry/http/assistants.py", "entry/test_mcp.py")
 ENTRANCE = (
     entrance("        self._around.let_in(request, counted=False)\n", ""),
-    entrance("            self._around.let_in(request, counted=True)\n", "            pass\n"),
+    entrance(
+        "            self._around.let_in(request, counted=True)\n        return body", "            pass\n        return body"
+    ),
+    entrance("if method in COUNTED and not caller.asked:", "if False:"),
     entrance('if request.method != "POST":', "if False:"),
     entrance("body = await body_of(request, MOST_BYTES)", "body = await body_of(request, 100 * MOST_BYTES)"),
     entrance("said = strict_json.loads(body)", "said = __import__('json').loads(body)"),

@@ -98,7 +98,8 @@ def _plain(run: Run, verdicts: list[Verdict | None]) -> list[Verdict | None]:
 
 def engine(run: Run) -> Verdict | None:
     """Containers, images, networks and volumes beside CodeB."""
-    if run.program not in ENGINES or "--help" in run.words:
+    # further on it may be a word of the program inside
+    if run.program not in ENGINES or "--help" in run.words[1:4]:
         return None
     noun, verb, rest = _engine_words(run)
     said = told(f"`{run.program} {' '.join(word for word in (noun, verb) if word)}`")

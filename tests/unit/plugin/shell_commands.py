@@ -133,6 +133,7 @@ ASKED = (
     'curl -s -H "X-API-Key: $K" http://127.0.0.1:9101/api/tool -d \'{"tool":"promote","params":{"projectName":"shop"}}\'',
     'curl http://127.0.0.1:9101/api/project/delete -d \'{"projectName":"shop"}\'',
     "docker run --rm -v /:/h alpine rm -rf /h/opt/codeb",
+    "docker run -v /opt/codeb:/x alpine rm -rf /x --help",
     "docker run -v /var/run/docker.sock:/var/run/docker.sock x",
     "cat /opt/codeb/owner.key",
     "claude plugin disable we",

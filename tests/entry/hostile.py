@@ -270,7 +270,7 @@ class Field:
                     yield from NOT_PATHS
                     yield from (each for each in self._but_null(NOT_LISTS) if each not in fits)
                     return
-                names = self.name in ("tools", "projects", "keys", "unset")
+                names = self.name in ("tools", "projects", "keys", "unset", "runnerLabels")
                 yield from NOT_NAMES if self.name in ("keys", "unset") else ()
                 # what is no environment may be a name, and of names there may be more
                 yield from (each for each in self._but_null(NOT_LISTS) if not (names and each in (["prod"], ["production"] * 11)))

@@ -249,7 +249,8 @@ class Field:
             case "string":
                 yield from NOT_STRINGS
                 if not self.free and not self.printable:
-                    yield from STRINGS
+                    # a folder may have such a name
+                    yield from (each for each in STRINGS if (self.name, each) != ("context", "@hold"))
                 same = {("logs", "after"): "since", ("audit_list", "until"): "since", ("domain_list", "after"): "domain"}
                 yield from ONLY.get(same.get((self.tool, self.name), self.name), ())
             case "string or integer":

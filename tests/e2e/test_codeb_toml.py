@@ -69,6 +69,12 @@ def desk(postgres: Server, redis: RedisServer, tmp_path: Path) -> Iterator[Desk]
         (made.tree / "package.json").write_text('{"name": "x", "scripts": {"start": "node server.js"}}')
         (made.tree / "server.js").write_text("app.get('/healthz', ok)\n")
         yield made
+        # the servers are shared with the tests that come after
+        for purge in (False, True):
+            running.ask("project_delete", {"projectName": running.project, "confirm": running.project, "purge": purge})
+        with psycopg.connect(postgres.address("postgres")) as admin:
+            mine = running.project.replace("-", "_") + "%"
+            assert admin.execute("SELECT datname FROM pg_database WHERE datname LIKE %s", [mine]).fetchall() == []
 
 
 def test_a_tree_is_set_up_compared_and_made_so(desk: Desk, postgres: Server) -> None:
@@ -109,5 +115,6 @@ def test_a_tree_is_set_up_compared_and_made_so(desk: Desk, postgres: Server) -> 
     assert f"we redis delete -p {name} -e production" in told
     assert len(desk.parts()) == 4
     with psycopg.connect(postgres.address("postgres")) as admin:
-        held = admin.execute("SELECT count(*) FROM pg_database WHERE datname LIKE 'codebtest%'").fetchone()
+        mine = name.replace("-", "_") + "%"
+        held = admin.execute("SELECT count(*) FROM pg_database WHERE datname LIKE %s", [mine]).fetchone()
     assert held == (2,)

@@ -34,7 +34,7 @@ ANSWER: dict[str, Any] = {**ENVELOPE}
 
 
 def _door(name: str, about: str, says: dict[str, Any], *, reads: bool) -> Shown:
-    hints = ToolAnnotations(read_only_hint=reads, destructive_hint=not reads, idempotent_hint=reads, open_world_hint=False)
+    hints = ToolAnnotations(read_only_hint=reads, destructive_hint=not reads, idempotent_hint=reads, open_world_hint=name != FIND)
     return Shown(name=name, description=about, input_schema=says, output_schema=ANSWER, annotations=hints)
 
 

@@ -14,6 +14,8 @@ from codeb.tools.tool import Risk, Tool
 
 PREFIX = "mcp__plugin_we_codeb__"
 """what clients put before the names of a plugin's tools"""
+OUTSIDE = frozenset({"pr", "git", "domain"})
+"""families whose tools speak with somebody beyond this installation: GitHub, the world's name servers"""
 FRESH_MS = 60_000
 """a key's rights change seldom, and a call that is not allowed is refused whatever the list said"""
 
@@ -23,7 +25,7 @@ def annotations(tool: Tool[Any]) -> ToolAnnotations:
     reads = tool.risk is Risk.READS
     return ToolAnnotations(
         title=tool.title, read_only_hint=reads, destructive_hint=tool.risk is Risk.DESTROYS, idempotent_hint=reads,
-        open_world_hint=False,
+        open_world_hint=tool.family in OUTSIDE,
     )  # fmt: skip
 
 

@@ -76,7 +76,7 @@ async def test_with_the_registry_gone_the_copy_here_is_used_and_said(images: Doc
     image = await images.resolve(wanted)
     registry.repository = kept
     assert (image.id, image.digest) == (registry.image_id, registry.digest)
-    assert image.warning.startswith("The copy on this server is used")
+    assert image.warning == f"The copy on this server is used: {wanted.partition('/')[0]} did not give it out."
 
 
 async def test_nobody_there_and_no_copy_is_unavailable(images: DockerImages) -> None:

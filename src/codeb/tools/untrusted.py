@@ -11,9 +11,9 @@ from typing import Any
 from codeb.tools.fields import Result
 
 MARK = "x-untrusted"
-EVIDENCE = ("logs", "locks", "github", "reason")
+EVIDENCE = ("logs", "locks", "github", "reason", "said", "vendor", "output")
 """of a refusal's details: the last lines that a container printed, what somebody else works on, what GitHub said, why somebody
-said no or what another program gave as its reason"""
+said no or what another program gave as its reason, said (a name server), answered (a vendor) or printed"""
 
 
 @cache

@@ -55,11 +55,13 @@ class DockerImages:
     async def _fallback(self, reference: str, failure: Refused | Unavailable) -> Image:
         """The copy on this machine. An engine that is down fails here too, with its own error."""
         here = await self._inspect(reference)
+        where = grammar.image_host(reference) or "The image registry"
         if here is not None:
-            return _image(reference, here, warning=f"The copy on this server is used: {_reason(failure)}")
+            # a warning holds no words of somebody else's registry
+            why = f"{where} did not give it out." if isinstance(failure, Refused) else failure.message
+            return _image(reference, here, warning=f"The copy on this server is used: {why}")
         if isinstance(failure, Refused) and _says_absent(failure):
             raise _absent(reference, failure.reason) from failure
-        where = grammar.image_host(reference) or "The image registry"
         what = failure.message if isinstance(failure, Stalled) else f"{where} did not give out {reference}."
         raise Unavailable(
             f"{what} There is no copy on this server. Nothing was changed.",

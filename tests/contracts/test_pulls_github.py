@@ -41,9 +41,11 @@ def host(server: Github) -> Iterator[Github]:
     server.make(SHOP, "feature", "other")
     server.calls.clear()
     yield server
-    server.fail, server.cut, server.limits, server.left = set(), set(), [], 5000
-    server.garbage = server.mute = False
-    server.before = lambda method, path: None
+    with server.lock:
+        # an answer that nobody waited for is over
+        server.fail, server.cut, server.limits, server.left = set(), set(), [], 5000
+        server.garbage = server.mute = False
+        server.before = lambda method, path: None
 
 
 @pytest.fixture

@@ -231,6 +231,12 @@ class Call:
 
         return await self.kit.store.consult(look)
 
+    async def begun(self) -> Operation | None:
+        """The one operation that this idempotency key began before: what it was about may be gone by now, or be another."""
+        if not (begun := (await self.began()).get("")):
+            return None
+        return await self.kit.store.consult(lambda registry: self.engine.find(registry, begun))
+
     async def bind(self, operation_id: str) -> None:
         """Remember that the idempotency key is about an operation that another call began. Safe to repeat."""
 

@@ -67,14 +67,6 @@ class UndeleteResult(fields.Result):
 # what is common
 
 
-async def _begun(call: Call) -> Operation | None:
-    """What this idempotency key began before: by now there may be no such project, or it may be another one."""
-    if not (begun := await call.began()):
-        return None
-    earlier = begun[""]
-    return await call.kit.store.consult(lambda registry: call.engine.find(registry, earlier))
-
-
 def _places(project: str, pairs: list[Pair]) -> tuple[Place, ...]:
     """What is locked: a project without environments still needs something."""
     return tuple(pair.place for pair in pairs) or (Place(project, "production"),)
@@ -136,7 +128,7 @@ def _draft_delete(call: Call, project: Project, pairs: list[Pair], purge: bool) 
 
 
 async def _delete(call: Call, params: DeleteParams) -> Outcome:
-    if not params.dry_run and (begun := await _begun(call)):
+    if not params.dry_run and (begun := await call.begun()):
         return await _deleting(call, params, begun)
     project = call.project(params.project_name, deleted=True)
     name, pairs = project.name, pairs_of(call, project.name)
@@ -270,7 +262,7 @@ def _back(call: Call, project: Project, pairs: list[Pair]) -> undelete.UndeleteI
 
 
 async def _undelete(call: Call, params: UndeleteParams) -> Outcome:
-    if not params.dry_run and (begun := await _begun(call)):
+    if not params.dry_run and (begun := await call.begun()):
         return await _coming_back(call, params, begun)
     project = call.project(params.project_name, deleted=True)
     name, pairs = project.name, pairs_of(call, project.name)

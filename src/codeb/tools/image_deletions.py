@@ -102,13 +102,6 @@ async def _begin(call: Call, said: dict[str, Any], choices: Sequence[Choice], ch
     return await call.open(image_delete.SAGA, locked, decide)
 
 
-async def _begun(call: Call) -> Operation | None:
-    """What this idempotency key began before: by now it may be gone, as was asked."""
-    if not (begun := await call.began()):
-        return None
-    return await call.kit.store.consult(lambda registry: call.engine.find(registry, begun[""]))
-
-
 async def _ended(call: Call, operation: Operation, wait: bool) -> Outcome:
     if not wait:
         return Outcome(Accepted(operation_id=operation.id, state=operation.state.value), f"{operation.summary}.")
@@ -165,7 +158,7 @@ async def _delete(call: Call, params: DeleteParams) -> Outcome:
             f"What to delete is not clear: {problem}; nothing was deleted.",
             details={"fields": [{"field": "tag", "problem": problem}]},
         )
-    if not params.dry_run and (begun := await _begun(call)):
+    if not params.dry_run and (begun := await call.begun()):
         return await _ended(call, begun, params.wait)
     name = params.repository
     if not sees(call, name):
@@ -197,7 +190,7 @@ def _beyond(holdings: Sequence[Holding], keep: int) -> Choose:
 
 
 async def _gc(call: Call, params: GcParams) -> Outcome:
-    if not params.dry_run and (begun := await _begun(call)):
+    if not params.dry_run and (begun := await call.begun()):
         return await _ended(call, begun, params.wait)
     if params.project_name is not None:
         call.project(params.project_name, deleted=True)

@@ -129,10 +129,8 @@ def _nothing(params: DeleteParams) -> Outcome:
 
 
 async def delete(call: Call, params: DeleteParams) -> Outcome:
-    if not params.dry_run and (begun := await call.began()):
-        earlier = begun[""]
-        operation = await call.kit.store.consult(lambda registry: call.engine.find(registry, earlier))
-        return await _deleted(call, params, operation)
+    if not params.dry_run and (begun := await call.begun()):
+        return await _deleted(call, params, begun)
     call.project(params.project_name)
     place, snapshot = Place(params.project_name, params.environment), call.kit.store.snapshot
     pair = snapshot.pair_of(place)

@@ -90,14 +90,6 @@ def _where(params: fields.OnEnvironment) -> dict[str, Any]:
     return {"projectName": params.project_name, "environment": params.environment}
 
 
-async def _begun(call: Call, params: fields.Long) -> Operation | None:
-    """What this idempotency key began before."""
-    if params.dry_run or not (begun := await call.began()):
-        return None
-    earlier = begun[""]
-    return await call.kit.store.consult(lambda registry: call.engine.find(registry, earlier))
-
-
 async def _look(call: Call, place: Place, kind: Kind) -> Storage | None:
     return await call.kit.store.consult(lambda registry: registry.storages.get(place, kind))
 
@@ -138,7 +130,7 @@ def _as_it_is(found: Storage) -> Outcome:
 
 
 async def create(call: Call, params: StorageParams, kind: Kind) -> Outcome:
-    if begun := await _begun(call, params):
+    if not params.dry_run and (begun := await call.begun()):
         return await _created(call, params, begun)
     call.project(params.project_name)
     place = Place(params.project_name, params.environment)
@@ -219,7 +211,7 @@ async def _may_rotate(call: Call, registry: Registry, place: Place, kind: Kind, 
 
 
 async def rotate(call: Call, params: RotateParams, kind: Kind) -> Outcome:
-    if begun := await _begun(call, params):
+    if not params.dry_run and (begun := await call.begun()):
         return await _rotated(call, params, begun, kind)
     call.project(params.project_name)
     place, end = Place(params.project_name, params.environment), params.end_former
@@ -287,7 +279,7 @@ def _draft_delete(call: Call, kind: Kind, found: Storage) -> Draft:
 
 
 async def delete(call: Call, params: DeleteParams, kind: Kind) -> Outcome:
-    if begun := await _begun(call, params):
+    if not params.dry_run and (begun := await call.begun()):
         return await _deleted(call, params, begun)
     name, place = call.project(params.project_name).name, Place(params.project_name, params.environment)
     found = await call.kit.store.consult(lambda registry: _held(call, registry, place, kind))

@@ -29,8 +29,6 @@ WAIT_SECONDS, MOST_SECONDS = 45, 50
 Said = CallToolResult | InputRequiredResult | dict[str, Any]
 Instead = Callable[[Context, Begun], Awaitable[Said | None]]
 """what answers a call whose operation has begun in another way than by waiting for it; None: it does not"""
-
-
 How = Callable[[Context, Tool[Any], dict[str, Any]], dict[str, Any]]
 """how a call is made, beside what it says: fields of `Asked`"""
 
@@ -57,18 +55,20 @@ class Calls:
 
     async def _call(self, ctx: Context, params: CallToolRequestParams, name: str, said: dict[str, Any]) -> Said:
         caller, tool = self._around.caller(ctx), self._around.house.gate.named(name)
+        if tool is None:
+            # the gate says so, and puts it on record
+            unknown = self.begin(Begun(caller.asks(name, said), None))
+            return self.told(ctx, said, await asyncio.shield(unknown.task))
         seconds = _patience(tool, said)
-        if tool is not None:
-            said = self._asking.without_a_models_word(ctx, caller, tool, said)
+        said = self._asking.without_a_models_word(ctx, caller, tool, said)
         how: dict[str, Any] = {}
-        if tool is not None:
-            for made in self.how:
-                how |= made(ctx, tool, said)
-        if tool is not None and params.request_state is not None:
+        for made in self.how:
+            how |= made(ctx, tool, said)
+        if params.request_state is not None:
             said, once = self._asking.answered(caller, tool, said, params)
             how |= once
         begun = self.begin(Begun(caller.asks(name, said, **how), tool))
-        if tool is not None and tool.long:
+        if tool.long:
             seconds -= await _until_known(begun)
             for each in self.instead if begun.operation_id and not begun.task.done() else ():
                 if (other := await each(ctx, begun)) is not None:
@@ -78,7 +78,7 @@ class Calls:
             if not begun.task.done():
                 return result(await running(begun, self._around, caller), ())
         answer = await asyncio.shield(begun.task)
-        if tool is not None and (question := self._asking.question(ctx, caller, tool, said, answer)):
+        if question := self._asking.question(ctx, caller, tool, said, answer):
             return question
         return self.told(ctx, said, answer)
 
@@ -108,10 +108,10 @@ async def _until_known(begun: Begun) -> float:
     return loop.time() - began
 
 
-def _patience(tool: Tool[Any] | None, said: dict[str, Any]) -> float:
+def _patience(tool: Tool[Any], said: dict[str, Any]) -> float:
     """How long a call that runs as an operation is waited for; it is no param of the tool. Raises `InvalidParams`."""
     spelt = [each for each in (WAIT, SNAKE_WAIT) if each in said]
-    if tool is None or not tool.long or len(spelt) != 1:
+    if not tool.long or len(spelt) != 1:
         return WAIT_SECONDS
     seconds = said.pop(spelt[0])
     if type(seconds) is not int or not 0 <= seconds <= MOST_SECONDS:

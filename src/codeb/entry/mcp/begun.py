@@ -11,7 +11,6 @@ from codeb.errors import PublicError
 from codeb.gate import Answer, Asked
 from codeb.model.journal import Operation, StepRow, StepState
 from codeb.tools.refusals import step_list
-from codeb.tools.tool import Tool
 from codeb.wiring import House
 
 PACE_SECONDS = 1.0
@@ -23,7 +22,6 @@ class Begun:
     """One call, detached from the request that made it. Its `task` is there once it was begun."""
 
     asked: Asked
-    tool: Tool[Any] | None
     operations: list[str] = field(default_factory=list)
     """that it began or waits for, in order"""
     changed: asyncio.Event = field(default_factory=asyncio.Event)

@@ -57,7 +57,7 @@ class Calls:
         caller, tool = self._around.caller(ctx), self._around.house.gate.named(name)
         if tool is None:
             # the gate says so, and puts it on record
-            unknown = self.begin(Begun(caller.asks(name, said), None))
+            unknown = self.begin(Begun(caller.asks(name, said)))
             return self.told(ctx, said, await asyncio.shield(unknown.task))
         seconds = _patience(tool, said)
         said = self._asking.without_a_models_word(ctx, caller, tool, said)
@@ -67,7 +67,7 @@ class Calls:
         if params.request_state is not None:
             said, once = self._asking.answered(caller, tool, said, params)
             how |= once
-        begun = self.begin(Begun(caller.asks(name, said, **how), tool))
+        begun = self.begin(Begun(caller.asks(name, said, **how)))
         if tool.long:
             seconds -= await _until_known(begun)
             for each in self.instead if begun.operation_id and not begun.task.done() else ():

@@ -144,7 +144,7 @@ class Operations:
 
     def _ask(self, asked: Asked) -> "asyncio.Task[Answer]":
         """Detached from whoever looks."""
-        return self._calls.begin(Begun(asked, None)).task
+        return self._calls.begin(Begun(asked)).task
 
     # the rest
 

@@ -76,7 +76,7 @@ class Reading:
         return self._around.caller(self._ctx).correlation_id
 
     async def ask(self, tool: str, **params: Any) -> Answer:
-        return await self._calls.begin(Begun(self._around.caller(self._ctx).asks(tool, params), None)).task
+        return await self._calls.begin(Begun(self._around.caller(self._ctx).asks(tool, params))).task
 
     async def body(self, tool: str, **params: Any) -> dict[str, Any]:
         """The answer's body. Raises `MCPError` where there is none."""
